@@ -1,0 +1,109 @@
+"""New sequences from a plain `GPT2LMHeadModel`, each one guaranteed to decode.
+
+Decisions:
+- `generation_config(vocabulary)` writes the whole grammar into `generation_config.json`, so that `model.generate()`
+  alone, without a line of ours, writes BOS · class · T codes · EOS when it is given BOS and a class.
+- `Grammar` is the same law as a `LogitsProcessor`, position by position, for every prompt and every setting.
+- A seed names a sample only together with the batch size: `generate` draws from one generator for the whole batch.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import GenerationConfig, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList
+
+from weightgpt.files import InputError
+from weightgpt.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
+
+
+class Grammar(LogitsProcessor):
+    """Allows at each position only what `Vocabulary.legal` allows there."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        mask = torch.full((vocabulary.length, vocabulary.size), float("-inf"))
+        for position, legal in enumerate(vocabulary.legal):
+            mask[position, legal.start : legal.stop] = 0
+        self.mask = mask
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+        """Scores (B, V) for the token after `input_ids` (B, n), the illegal ones at minus infinity."""
+        row = self.mask[min(input_ids.shape[1], len(self.mask) - 1)].to(scores.device)
+        # A model may give NaN or infinite scores to tokens that are illegal here; they must not reach the softmax.
+        return torch.where(row == 0, torch.nan_to_num(scores), row)
+
+
+def generation_config(vocabulary: Vocabulary) -> GenerationConfig:
+    """Settings under which plain `generate()` keeps the grammar; `top_k` is 0 because its default of 50 cuts codes off."""
+    return GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        max_length=vocabulary.length,
+        min_length=vocabulary.length,
+        forced_eos_token_id=EOS,
+        suppress_tokens=[PAD, BOS, UNK, *range(vocabulary.first_class, vocabulary.first_code)],
+    )
+
+
+def sample_ids(
+    model: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    labels: list[str],
+    *,
+    seed: int = 0,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    batch: int = 64,
+    progress: bool = False,
+) -> Tensor:
+    """One sequence (L tokens) for each class label: (B, L) ids that always parse.
+
+    Raises:
+        InputError: a class is unknown, the temperature is not positive, or the model has another vocabulary.
+    """
+    if not temperature > 0:
+        raise InputError(f"temperature is {temperature}; give a number above 0 (small for the most likely sequence).")
+    if model.config.vocab_size != vocabulary.size or model.config.n_positions < vocabulary.length:
+        raise InputError(
+            f"the model knows {model.config.vocab_size} tokens at {model.config.n_positions} positions, the tokenizer"
+            f" needs {vocabulary.size} at {vocabulary.length}; use the tokenizer that the model was trained with."
+        )
+    prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        parts = [
+            model.generate(
+                part.to(model.device),
+                attention_mask=torch.ones_like(part).to(model.device),
+                generation_config=generation_config(vocabulary),
+                logits_processor=LogitsProcessorList([Grammar(vocabulary)]),
+                temperature=temperature,
+                top_p=top_p,
+                top_k=top_k,
+            ).cpu()
+            for part in _batches(prompts, batch, progress)
+        ]
+    return torch.cat(parts) if parts else torch.zeros(0, vocabulary.length, dtype=torch.long)
+
+
+def _batches(prompts: Tensor, size: int, progress: bool) -> Iterator[Tensor]:
+    with tqdm(total=len(prompts), desc="sampling", unit="shape", disable=not progress) as bar:
+        for part in prompts.split(size) if len(prompts) else ():
+            yield part
+            bar.update(len(part))
+
+
+def class_labels(vocabulary: Vocabulary, n: int, label: str | None = None) -> list[str]:
+    """`n` labels to prompt with: all `label`, or the classes in turn ("none" only when there is no other)."""
+    if label is not None:
+        return [label] * n
+    named = [name for name in vocabulary.classes if name != NONE] or [NONE]
+    return [named[i % len(named)] for i in range(n)]

@@ -1,0 +1,165 @@
+"""How alike shapes are, and how good a set of generated shapes is.
+
+Decisions:
+
+- One distance between shapes everywhere: Chamfer-L1 between point clouds sampled on their surfaces (unit coordinates).
+- Volume IoU compares signs at uniform points of the box; two empty shapes are equal, so their IoU is 1.
+- Pieces are counted in the solid, not on its surface: the wall of a cavity is a second surface but no second piece.
+- Set metrics (MMD, COV, 1-NNA) compare sets of equal size only; none of them is comparable otherwise.
+- Every figure is a finite Python float, or an array or tensor of finite values.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from weightgpt.files import InputError
+
+Array = NDArray[np.float64]
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Volume intersection over union of two solids, from signed distances at the same uniform points.
+
+    Args:
+        a: (..., n) values, negative inside; NaN counts as outside.
+        b: (..., n), broadcast against `a` in the leading dimensions.
+
+    Returns:
+        (...) float32 in [0, 1]; 1 where both are empty.
+
+    Raises:
+        InputError: the two were not evaluated at the same number of points.
+    """
+    if a.shape[-1] != b.shape[-1]:
+        raise InputError(f"IoU was given {a.shape[-1]} and {b.shape[-1]} points; evaluate both at the same points.")
+    both = ((a < 0) & (b < 0)).sum(-1)
+    either = ((a < 0) | (b < 0)).sum(-1)
+    return (both / either.clamp(min=1)).masked_fill(either == 0, 1.0)
+
+
+def surface_points(mesh: trimesh.Trimesh, n: int, seed: int) -> Array:
+    """(n, 3) points drawn uniformly by area on a mesh; the same seed gives the same points.
+
+    Raises:
+        InputError: the mesh has no area.
+    """
+    if len(mesh.faces) == 0 or not mesh.area > 0:
+        raise InputError("the mesh has no surface to draw points on; leave empty shapes out.")
+    points, _ = trimesh.sample.sample_surface(mesh, n, seed=seed)
+    return np.asarray(points, dtype=np.float64)
+
+
+def chamfer(a: Array, b: Array) -> float:
+    """Chamfer-L1 distance of two point clouds (Mescheder et al. 2019, Occupancy Networks).
+
+    CD(A, B) = 1/2 (mean over a in A of min over b in B of |a - b|  +  mean over b in B of min over a in A of |a - b|),
+    with the Euclidean norm, not squared; in units of the box's half-side.
+
+    Args:
+        a: (n, 3) finite points, n >= 1.
+        b: (m, 3) finite points, m >= 1.
+
+    Raises:
+        InputError: a cloud is empty, misshapen or non-finite.
+    """
+    return float(chamfer_matrix([a], [b])[0, 0])
+
+
+def chamfer_matrix(a: Sequence[Array], b: Sequence[Array]) -> Array:
+    """(A, B) Chamfer-L1 distances between two lists of clouds; half the work when both are the same list.
+
+    Raises:
+        InputError: as `chamfer`.
+    """
+    left = [_tree(cloud) for cloud in a]
+    right = left if a is b else [_tree(cloud) for cloud in b]
+    matrix = np.zeros((len(left), len(right)))
+    for i, one in enumerate(left):
+        for j, other in enumerate(right):
+            if left is right and j <= i:
+                matrix[i, j] = matrix[j, i]
+            else:
+                matrix[i, j] = (_reach(one, other) + _reach(other, one)) / 2
+    return matrix
+
+
+def nearest(samples: Sequence[Array], references: Sequence[Array]) -> tuple[NDArray[np.int64], Array]:
+    """For each sample the reference at the smallest Chamfer-L1 distance: (S,) indices and (S,) distances.
+
+    Raises:
+        InputError: there is no reference, or as `chamfer`.
+    """
+    if not references:
+        raise InputError("there are no reference clouds to search; give at least one.")
+    matrix = chamfer_matrix(samples, references)
+    return matrix.argmin(1).astype(np.int64), matrix.min(1)
+
+
+def solid_pieces(grid: Tensor, min_voxels: int = 8) -> int:
+    """Number of separate pieces of a solid.
+
+    Grid points with a negative value are voxels; they are joined across faces (6-connectivity), so that two pieces
+    which touch at an edge or a corner alone are two. Components below `min_voxels` are crumbs of the grid and do not
+    count.
+
+    Args:
+        grid: (R, R, R) signed distances; exact in sign (see `meshing.sdf_grid`).
+        min_voxels: size of the smallest component that counts; 1 counts all.
+
+    Raises:
+        InputError: the grid is not three-dimensional.
+    """
+    if grid.ndim != 3:
+        raise InputError(f"the grid has shape {tuple(grid.shape)}; give one solid's values, (R, R, R).")
+    labels, _ = ndimage.label((grid < 0).cpu().numpy())
+    sizes = np.bincount(labels.ravel())[1:]
+    return int((sizes >= min_voxels).sum())
+
+
+def generation_metrics(samples: Sequence[Array], references: Sequence[Array]) -> dict[str, float]:
+    """Set metrics of Yang et al. 2019 (PointFlow, section 5.1) under the Chamfer-L1 distance D.
+
+    With generated shapes G and held-out shapes R, |G| = |R|, each drawn without replacement:
+
+    - "mmd" = mean over r in R of min over g in G of D(g, r): lower is better; quality of the closest sample.
+    - "cov" = |{argmin over r in R of D(g, r) : g in G}| / |R|: higher is better; share of R nearest to a sample.
+    - "1-nna" = share of the shapes of G and R together whose nearest other shape is of their own set: 0.5 is ideal, 1
+      says the sets are told apart, below 0.5 says that samples copy references. Ties go to the earlier shape, G first.
+
+    Raises:
+        InputError: the sets differ in size or hold fewer than two shapes, or as `chamfer`.
+    """
+    if len(samples) != len(references) or len(samples) < 2:
+        raise InputError(
+            f"set metrics were given {len(samples)} samples and {len(references)} references; "
+            "give two sets of the same size, two shapes or more each."
+        )
+    cross = chamfer_matrix(samples, references)
+    within = chamfer_matrix(samples, samples), chamfer_matrix(references, references)
+    joint = np.block([[within[0], cross], [cross.T, within[1]]])
+    np.fill_diagonal(joint, np.inf)
+    generated = np.arange(len(joint)) < len(samples)
+    return {
+        "mmd": float(cross.min(0).mean()),
+        "cov": float(len(np.unique(cross.argmin(1))) / len(references)),
+        "1-nna": float((generated[joint.argmin(1)] == generated).mean()),
+    }
+
+
+def _reach(source: cKDTree, target: cKDTree) -> float:
+    """Mean distance from the source's points to their nearest in the target."""
+    return float(np.mean(target.query(source.data)[0]))
+
+
+def _tree(cloud: Array) -> cKDTree:
+    """The search tree of a checked cloud."""
+    points = np.asarray(cloud, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or not np.isfinite(points).all():
+        raise InputError(f"a point cloud has shape {points.shape}; give one or more finite points, (n, 3).")
+    return cKDTree(points)

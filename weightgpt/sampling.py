@@ -1,0 +1,88 @@
+"""One shared schedule of coordinates for a whole corpus.
+
+Decisions:
+- Every shape is sampled at the same points in the same order: fits that see equal coordinates differ by their shape
+  only, which takes much noise out of the weights, and a batch of fields then shares one encoding of the points.
+- Half of the points lie near the surfaces of shapes of the corpus, half are uniform in [-1, 1]^D. They are shuffled, so
+  that any contiguous slice is a fair batch.
+
+Dimensions: N shapes, M points of the schedule, D dimension.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from weightgpt.files import InputError
+from weightgpt.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Signed distances of N shapes at M shared points."""
+
+    points: Tensor
+    """(M, D) coordinates in [-1, 1]^D."""
+    sdf: Tensor
+    """(N, M) signed distances, positive outside."""
+
+    def select(self, index: Tensor | Sequence[int] | slice) -> "Samples":
+        """The same points, the shapes at `index` only."""
+        return Samples(self.points, self.sdf[index])
+
+
+def uniform_points(n: int, dimension: int, seed: int) -> Tensor:
+    """(n, D) points uniform in [-1, 1]^D."""
+    return torch.rand(n, dimension, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def near_surface(sdf: Callable[[Tensor], Tensor], n: int, dimension: int, std: float, seed: int) -> Tensor:
+    """(n, D) points near the zero level of `sdf`, with Gaussian noise of deviation `std`, clamped to the box.
+
+    Uniform points are pulled to the surface by two Newton steps with a central-difference gradient.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.rand(8 * n, dimension, generator=generator) * 2 - 1
+    values = sdf(points)
+    nearest = values.abs().argsort()[: 2 * n]
+    nearest = nearest[torch.randperm(len(nearest), generator=generator)[:n]]
+    points, values = points[nearest], values[nearest]
+    for _ in range(2):
+        points = points - values[:, None] * _gradient(sdf, points)
+        values = sdf(points)
+    return (points + torch.randn(points.shape, generator=generator) * std).clamp(-1, 1)
+
+
+def _gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-3) -> Tensor:
+    n, dimension = points.shape
+    shifts = torch.eye(dimension) * step
+    shifted = torch.cat([points[None] + shifts[:, None], points[None] - shifts[:, None]]).flatten(0, 1)
+    values = sdf(shifted).unflatten(0, (2, dimension, n))
+    return ((values[0] - values[1]) / (2 * step)).T
+
+
+def shared_schedule(shapes: Sequence[Shape], n: int, seed: int, surface: float = 0.5, std: float = 0.04) -> Tensor:
+    """(n, D) points for a whole corpus: a share `surface` near the surfaces of up to 64 of the shapes, the rest uniform.
+
+    Raises:
+        InputError: there are no shapes, or their dimensions differ.
+    """
+    if not shapes or any(shape.dimension != shapes[0].dimension for shape in shapes):
+        raise InputError("the corpus is empty or mixes 2D and 3D shapes; pass at least one shape, all of one dimension.")
+    dimension = shapes[0].dimension
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(shapes), generator=generator)[:64].tolist()
+    each = -(-int(n * surface) // len(chosen))
+    close = torch.cat([near_surface(shapes[i].sdf, each, dimension, std, seed + 1 + i) for i in chosen])
+    close = close[torch.randperm(len(close), generator=generator)[: int(n * surface)]]
+    points = torch.cat([close, uniform_points(n - len(close), dimension, seed)])
+    return points[torch.randperm(n, generator=generator)]
+
+
+def sample(shapes: Sequence[Shape], points: Tensor, progress: bool = False) -> Samples:
+    """Evaluate every shape at the shared `points` (M, D)."""
+    rows = [shape.sdf(points).float() for shape in tqdm(shapes, "sampling shapes", disable=not progress)]
+    return Samples(points, torch.stack(rows))

@@ -175,26 +175,28 @@ def evaluate(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
     Returns:
         (B, n, O).
     """
-    return evaluate_encoded(config, flat, encode(points, config.octaves))
+    return evaluate_encoded(config, flat, features(points, config.octaves))
+
+
+def features(points: Tensor, octaves: int) -> Tensor:
+    """Encoded points features-first, with a last row of ones for the bias: (…, n, D) -> (…, E + 1, n)."""
+    encoded = encode(points, octaves)
+    return torch.cat([encoded, torch.ones_like(encoded[..., :1])], -1).mT.contiguous()
 
 
 def evaluate_encoded(config: FieldConfig, flat: Tensor, encoded: Tensor) -> Tensor:
-    """`evaluate` on points that `encode` has already encoded: (n, E) shared or (B, n, E)."""
-    matrices = layer_matrices(config, flat)
-    values = _first_layer(matrices[0], encoded)
-    for matrix in matrices[1:]:
-        values = _activate(values, config.activation)
-        values = torch.baddbmm(matrix[:, None, :, -1], values, matrix[:, :, :-1].mT)
-    return _squash(values, config.output)
+    """`evaluate` on points that `features` has already encoded: (E + 1, n) shared or (B, E + 1, n).
 
-
-def _first_layer(matrix: Tensor, encoded: Tensor) -> Tensor:
-    if encoded.ndim == 3:
-        return torch.baddbmm(matrix[:, None, :, -1], encoded, matrix[:, :, :-1].mT)
-    fields, outputs, _ = matrix.shape
-    one = encoded.new_ones(len(encoded), 1)
-    together = torch.cat([encoded, one], 1) @ matrix.flatten(0, 1).T  # (n, B·outputs), one product for all fields
-    return together.unflatten(1, (fields, outputs)).transpose(0, 1)
+    Points run along the last axis throughout, so that every product and activation works on contiguous rows.
+    """
+    first, *rest = layer_matrices(config, flat)
+    if encoded.ndim == 2:
+        values = (first.flatten(0, 1) @ encoded).unflatten(0, first.shape[:2])  # one product for all fields
+    else:
+        values = torch.bmm(first, encoded)
+    for matrix in rest:
+        values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], _activate(values, config.activation))
+    return _squash(values, config.output).mT
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from weightgpt.field import Field, FieldConfig, Fields, encode, evaluate, evaluate_encoded
+from weightgpt.field import Field, FieldConfig, Fields, evaluate, evaluate_encoded, features
 from weightgpt.files import InputError, read_tensors, write_tensors
 from weightgpt.sampling import Samples
 
@@ -114,7 +114,7 @@ def fit(
     """
     if not torch.isfinite(samples.sdf).all() or (initial is not None and not torch.isfinite(initial).all()):
         raise InputError("distances or initial weights hold NaN or infinite values; leave those shapes out.")
-    encoded, total = encode(samples.points, config.octaves), len(samples.sdf)
+    encoded, total = features(samples.points, config.octaves), len(samples.sdf)
     groups: list[dict[str, Tensor]] = []
     with tqdm(total=total, desc=progress, unit="field", disable=progress is None) as bar:
         for first in range(0, total, options.group):
@@ -138,9 +138,9 @@ def _fit_group(
     flat = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([flat], lr=options.learning_rate, betas=(0.9, 0.95), fused=True)
     losses = torch.zeros(options.steps, len(flat))
-    for step, part in enumerate(slices(len(encoded), options.points, options.steps, options.seed)):
+    for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
         optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
-        values = evaluate_encoded(config, flat, encoded[part])[..., 0]
+        values = evaluate_encoded(config, flat, encoded[:, part])[..., 0]
         loss = truncated_loss(values, samples.sdf[:, part], options.truncation)
         total = loss.sum()
         if options.eikonal:

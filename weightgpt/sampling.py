@@ -51,7 +51,8 @@ def near_surface(sdf: Callable[[Tensor], Tensor], n: int, dimension: int, std: f
     nearest = nearest[torch.randperm(len(nearest), generator=generator)[:n]]
     points, values = points[nearest], values[nearest]
     for _ in range(2):
-        points = points - values[:, None] * _gradient(sdf, points)
+        gradient = _gradient(sdf, points)
+        points = points - values[:, None] * gradient / gradient.square().sum(-1, keepdim=True).clamp(min=0.1)
         values = sdf(points)
     return (points + torch.randn(points.shape, generator=generator) * std).clamp(-1, 1)
 
@@ -65,13 +66,13 @@ def _gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-
 
 
 def shared_schedule(shapes: Sequence[Shape], n: int, seed: int, surface: float = 0.5, std: float = 0.04) -> Tensor:
-    """(n, D) points for a whole corpus: a share `surface` near the surfaces of up to 64 of the shapes, the rest uniform.
+    """(n, D) points for a whole corpus: a share `surface` near surfaces of up to 64 of the shapes, the rest uniform.
 
     Raises:
         InputError: there are no shapes, or their dimensions differ.
     """
     if not shapes or any(shape.dimension != shapes[0].dimension for shape in shapes):
-        raise InputError("the corpus is empty or mixes 2D and 3D shapes; pass at least one shape, all of one dimension.")
+        raise InputError("the corpus is empty or mixes 2D and 3D shapes; pass shapes, all of one dimension.")
     dimension = shapes[0].dimension
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(shapes), generator=generator)[:64].tolist()

@@ -1,0 +1,105 @@
+"""Small stand-ins for the trained parts: real classes, a hundred parameters, made in well under a second."""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from weightgpt.chunking import ChunkLayout
+from weightgpt.codebook import Codebook
+from weightgpt.encoder import ShapeEncoder
+from weightgpt.field import FieldConfig
+from weightgpt.fitting import FitConfig, fit
+from weightgpt.generation import generation_config
+from weightgpt.sampling import sample, shared_schedule, uniform_points
+from weightgpt.shapes import Shape
+from weightgpt.tokenizer import WeightTokenizer
+from weightgpt.vocabulary import BOS, EOS, PAD, Vocabulary
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def sphere_shape(radius: float = 0.6, dimension: int = 3, label: str = "none") -> Shape:
+    """A ball (a disc in 2D) about the origin."""
+
+    def sdf(points: torch.Tensor) -> torch.Tensor:
+        return points.norm(dim=-1) - radius
+
+    return Shape(name=f"sphere-{radius}", label=label, sdf=sdf, dimension=dimension)
+
+
+def box_shape(size: tuple[float, ...] = (1.2, 0.8, 1.0), label: str = "none") -> Shape:
+    """An axis-aligned box of full side lengths `size` about the origin."""
+    half = torch.tensor(size) / 2
+
+    def sdf(points: torch.Tensor) -> torch.Tensor:
+        excess = points.abs() - half
+        return excess.clamp(min=0).norm(dim=-1) + excess.amax(-1).clamp(max=0)
+
+    return Shape(name="box-" + "-".join(f"{side:g}" for side in size), label=label, sdf=sdf, dimension=len(size))
+
+
+def tiny_config() -> FieldConfig:
+    """109 parameters."""
+    return FieldConfig(hidden=(6, 6), octaves=1)
+
+
+@cache
+def fitted_sphere() -> torch.Tensor:
+    """(P,) a field of `tiny_config` that is roughly a sphere of radius 0.6."""
+    shape = sphere_shape(0.6)
+    samples = sample([shape], shared_schedule([shape], 2048, 0))
+    options = FitConfig(steps=200, points=512, learning_rate=2e-2, group=1)
+    return fit(tiny_config(), samples, options).fields.flat[0]
+
+
+@cache
+def tiny_codebook(seed: int = 0) -> Codebook:
+    """3 chunks, latent width 3, 2 levels of 8 codes, about a rough sphere: every decoded field has a surface."""
+    layout = ChunkLayout(tiny_config(), 6)
+    directions = torch.randn(3, layout.config.parameters, generator=generator(seed))
+    basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1)
+    level = torch.tensor([0.25, 0.08])[:, None, None]
+    codes = torch.randn(2, 8, 3, generator=generator(seed + 1)) * level
+    return Codebook(layout, layout.split(fitted_sphere()[None])[0], basis, codes)
+
+
+def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:
+    """Untrained, on 32 probes; its latents are of the size of the codes."""
+    probes = uniform_points(32, codebook.layout.config.in_features, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = ShapeEncoder(probes, 16, codebook.layout.chunks, codebook.latent_width)
+    return encoder.eval().requires_grad_(False)
+
+
+def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0) -> WeightTokenizer:
+    """The parts above, joined; "none" comes first in its vocabulary as in every one."""
+    codebook = tiny_codebook(seed)
+    vocabulary = Vocabulary.create(codebook.layout.chunks, codebook.levels, codebook.size, list(classes))
+    return WeightTokenizer(codebook, tiny_encoder(codebook, seed), vocabulary)
+
+
+def tiny_gpt(vocabulary: Vocabulary, seed: int = 0) -> GPT2LMHeadModel:
+    """Untrained, 2 layers of width 16, with the grammar in its generation settings."""
+    config = GPT2Config(
+        vocab_size=vocabulary.size,
+        n_positions=vocabulary.length,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = GPT2LMHeadModel(config).eval()
+    model.generation_config = generation_config(vocabulary)
+    return model

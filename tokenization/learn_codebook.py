@@ -1,0 +1,221 @@
+"""Learn base, bases, codebook and encoder together, the quantiser in the loop.
+
+The loss looks at signed distances, never at weights. Encoder latents are quantised (straight-through) on their way to
+the weights, after a share of the steps without quantiser in which base and bases find their place. The residual
+quantiser is vector-quantize-pytorch's: it starts from k-means, learns by moving averages and revives dead codes. Its
+training pass is the slowest part of a step, so it runs every few steps; in between its tables are applied as they are.
+
+Base and bases start from plain conditioned fits: their mean, and for each chunk their principal directions.
+
+Dimensions: N shapes, M points, B shapes of a step, C chunks, d chunk width, r latent width, Q levels, K codes.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from vector_quantize_pytorch import ResidualVQ
+
+from weightgpt.chunking import ChunkLayout
+from weightgpt.codebook import Codebook, nearest_code
+from weightgpt.encoder import ShapeEncoder
+from weightgpt.field import Fields, evaluate_encoded, features
+from weightgpt.files import InputError
+from weightgpt.fitting import rate
+from weightgpt.sampling import Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodebookConfig:
+    """What is learnt, and how."""
+
+    neurons: int = 16
+    """Neurons in a chunk."""
+    latent_width: int = 48
+    """r, numbers of a chunk before quantisation."""
+    levels: int = 13
+    """Q, residual levels; a field has C · Q tokens."""
+    codes: int = 256
+    """K, codes of a level."""
+    probes: int = 2048
+    """Points at which the encoder sees a shape, the first of the schedule."""
+    encoder_width: int = 512
+    """Width of the encoder's hidden layers."""
+    steps: int = 12000
+    """Steps of Adam."""
+    shapes: int = 32
+    """B, shapes of a step."""
+    points: int = 384
+    """Points of a step."""
+    learning_rate: float = 1e-3
+    """Peak rate; short warm-up, then a cosine to zero."""
+    truncation: float = 5.0
+    """Of the distance loss, as in `FitConfig`."""
+    start: float = 0.3
+    """Share of the steps without quantiser."""
+    every: int = 4
+    """Steps between training passes of the quantiser."""
+    commitment: float = 0.1
+    """Weight of the squared distance between a latent and its quantised value."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.latent_width, self.levels, self.codes, self.steps, self.shapes, self.points) < 1:
+            raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The result."""
+
+    codebook: Codebook
+    encoder: ShapeEncoder
+    history: list[tuple[int, float]]
+    """(step, mean loss since the last entry)."""
+
+
+class Quantiser:
+    """vector-quantize-pytorch's residual quantiser, trained now and then, applied always."""
+
+    def __init__(self, config: CodebookConfig) -> None:
+        self.vq = ResidualVQ(
+            dim=config.latent_width,
+            num_quantizers=config.levels,
+            codebook_size=config.codes,
+            kmeans_init=True,
+            kmeans_iters=10,
+            decay=0.95,
+            threshold_ema_dead_code=1,
+            rotation_trick=False,
+        )
+        self.tables = torch.zeros(config.levels, config.codes, config.latent_width)
+
+    @torch.no_grad()
+    def learn(self, latents: Tensor) -> None:
+        """One training pass over latents (…, r); the first one runs k-means."""
+        self.vq.train()
+        self.vq(latents.reshape(1, -1, latents.shape[-1]))
+        self.tables = torch.stack([layer._codebook.embed[0] for layer in self.vq.layers])
+
+    @torch.no_grad()
+    def apply(self, latents: Tensor) -> Tensor:
+        """Quantised latents, of the same shape."""
+        rest, total = latents.flatten(0, -2), torch.zeros_like(latents).flatten(0, -2)
+        for table in self.tables:
+            code = table[nearest_code(rest, table)]
+            rest, total = rest - code, total + code
+        return total.view_as(latents)
+
+
+def start(layout: ChunkLayout, fits: Fields, latent_width: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Base (C, d) and bases (C, r, d) of plain conditioned fits: mean and principal directions for each chunk.
+
+    Directions are scaled by their standard deviation, so that latents are of order one. Where there are fewer fits than
+    directions the rest is small noise.
+    """
+    chunks = layout.split(fits.flat)
+    base = chunks.mean(0)
+    _, values, rows = torch.linalg.svd((chunks - base).transpose(0, 1), full_matrices=False)
+    count = min(latent_width, rows.shape[1])
+    directions = rows[:, :count] * (values[:, :count, None] / math.sqrt(len(chunks)))
+    noise = torch.randn(layout.chunks, latent_width, layout.width, generator=torch.Generator().manual_seed(seed))
+    padding = layout.split(torch.ones(1, layout.config.parameters))[0, :, None]
+    basis = noise * padding * (directions.std() * 0.1 + 1e-4)
+    basis[:, :count] = directions
+    return base, basis
+
+
+def learn(
+    layout: ChunkLayout,
+    fits: Fields,
+    samples: Samples,
+    config: CodebookConfig,
+    *,
+    progress: bool = False,
+    callback: Callable[[int, float], None] | None = None,
+) -> Learnt:
+    """Learn a codebook from N sampled shapes.
+
+    Args:
+        fits: plain conditioned fits of some shapes, for the start.
+        samples: N shapes at M shared points; the first `config.probes` points become the encoder's probes.
+        callback: called with (step, mean loss) now and then.
+
+    Raises:
+        InputError: there are fewer latents than codes, or a distance or a fit is not finite.
+    """
+    if len(samples.sdf) * layout.chunks < config.codes:
+        raise InputError(
+            f"{len(samples.sdf)} shapes give {len(samples.sdf) * layout.chunks} latents for {config.codes} codes; learn"
+            " from more shapes or ask for fewer codes."
+        )
+    if not torch.isfinite(samples.sdf).all():
+        rows = (~torch.isfinite(samples.sdf)).any(1).nonzero().flatten().tolist()
+        raise InputError(f"shapes {rows[:5]} have NaN or infinite distances; leave them out.")
+    torch.manual_seed(config.seed)
+    base, basis = (nn.Parameter(part) for part in start(layout, fits, config.latent_width, config.seed))
+    encoder = ShapeEncoder(
+        samples.points[: config.probes], config.encoder_width, layout.chunks, config.latent_width, config.truncation
+    )
+    with torch.no_grad():
+        encoder.layers[-1].weight.mul_(0.3)
+    quantiser = Quantiser(config)
+    history = _train(layout, base, basis, encoder, quantiser, samples, config, progress, callback)
+    padding = layout.split(torch.ones(1, layout.config.parameters))[0]
+    codebook = Codebook(layout, base.detach() * padding, basis.detach() * padding[:, None], quantiser.tables.clone())
+    return Learnt(codebook, encoder.eval(), history)
+
+
+def _train(
+    layout: ChunkLayout,
+    base: nn.Parameter,
+    basis: nn.Parameter,
+    encoder: ShapeEncoder,
+    quantiser: Quantiser,
+    samples: Samples,
+    config: CodebookConfig,
+    progress: bool,
+    callback: Callable[[int, float], None] | None,
+) -> list[tuple[int, float]]:
+    optimiser = torch.optim.Adam([base, basis, *encoder.parameters()], lr=config.learning_rate, fused=True)
+    encoded, total = features(samples.points, layout.config.octaves), len(samples.sdf)
+    generator = torch.Generator().manual_seed(config.seed)
+    size, warm = min(config.points, len(samples.points)), int(config.start * config.steps)
+    history: list[tuple[int, float]] = []
+    recent: list[float] = []
+    for step in tqdm(range(config.steps), "learning the codebook", unit="step", disable=not progress):
+        optimiser.param_groups[0]["lr"] = config.learning_rate * rate(step, config.steps)
+        rows = torch.randint(0, total, (config.shapes,), generator=generator)
+        first = int(torch.randint(0, len(samples.points) - size + 1, (1,), generator=generator))
+        part = slice(first, first + size)
+        latents = encoder(samples.sdf[rows, : config.probes].float())
+        if step == warm:
+            quantiser.learn(_some_latents(encoder, samples, config))
+        elif step > warm and step % config.every == 0:
+            quantiser.learn(latents.detach())
+        quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
+        through = latents + (quantised - latents).detach()
+        flat = layout.join(base + torch.bmm(through.transpose(0, 1), basis).transpose(0, 1))
+        values = evaluate_encoded(layout.config, flat, encoded[:, part])[..., 0]
+        target = torch.tanh(config.truncation * samples.sdf[rows, part].float())
+        loss = (torch.tanh(config.truncation * values) - target).abs().mean()
+        penalty = 1e-3 * latents.square().mean() + config.commitment * (latents - quantised).square().mean()
+        optimiser.zero_grad()
+        (loss + penalty).backward()
+        optimiser.step()
+        recent.append(loss.item())
+        if (step + 1) % max(1, config.steps // 50) == 0:
+            history.append((step + 1, sum(recent) / len(recent)))
+            recent.clear()
+            if callback:
+                callback(*history[-1])
+    return history
+
+
+@torch.no_grad()
+def _some_latents(encoder: ShapeEncoder, samples: Samples, config: CodebookConfig, count: int = 2048) -> Tensor:
+    parts = samples.sdf[:count, : config.probes].split(256)
+    return torch.cat([encoder(part.float()) for part in parts])

@@ -1,0 +1,291 @@
+"""The whole road in one command: `python -m training.pipeline --output RUN [--shapes DIR]`.
+
+Shapes -> plain fits -> codebook -> corpus -> GPT -> samples -> figures -> report. Every stage leaves files that are
+whole or absent; the same command goes on after the last finished stage, and inside the fits and the GPT after the last
+group or checkpoint. A run keeps its settings in `config.json` and refuses to go on with others.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from datasets import Dataset, load_from_disk
+from transformers import GPT2LMHeadModel
+from transformers.utils import logging
+
+from tokenization.learn_codebook import CodebookConfig, learn
+from training.corpus import build, column, part, save
+from training.data import Sampled, Split, augment, sample_split, split_shapes
+from training.evaluate import field_iou
+from training.pretrain import PRESETS, PretrainConfig, pretrain
+from training.results import Parts, show
+from weightgpt.chunking import ChunkLayout
+from weightgpt.encoder import ShapeEncoder
+from weightgpt.encoding import EncodeConfig, encode_samples
+from weightgpt.families import draw_shapes
+from weightgpt.field import FieldConfig, Fields
+from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.fitting import FitConfig, fit, mean_field
+from weightgpt.hub import Bundle
+from weightgpt.shapes import Refusal, load_folder
+from weightgpt.tokenizer import WeightTokenizer
+from weightgpt.vocabulary import Vocabulary
+
+STAGES = ("shapes", "fits", "codebook", "corpus", "gpt", "samples", "figures", "report")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Everything that decides what a run makes."""
+
+    shapes: str | None = None
+    """Folder of meshes, its sub-folders the classes; None for the built-in families."""
+    count: int = 4096
+    """Built-in shapes to learn from; the held-out ones come on top."""
+    held_out: float = 0.2
+    """Share of the files held out, half for validation and half for test; built-in runs hold out 96 and 96."""
+    copies: int = 8
+    """Stretched or mirrored copies of each training file; built-in shapes need none."""
+    schedule: int = 12288
+    """Shared points at which shapes are sampled for learning."""
+    judged: int = 16384
+    """Uniform points at which IoU is measured."""
+    started: int = 64
+    """Training shapes whose plain fits give base and bases their start."""
+    samples: int = 96
+    """Shapes to generate."""
+    resolution: int = 64
+    """Grid points along each side when meshing samples."""
+    seed: int = 0
+    field: FieldConfig = field(default_factory=FieldConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    codebook: CodebookConfig = field(default_factory=CodebookConfig)
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    gpt: PretrainConfig = field(default_factory=PretrainConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        values = {name: asdict(value) if is_dataclass(value) else value for name, value in values.items()}
+        return json.loads(json.dumps(values))
+
+
+class Run:
+    """A folder that a pipeline fills, stage by stage."""
+
+    def __init__(self, config: PipelineConfig, output: Path) -> None:
+        self.config, self.output = config, output
+        kept = output / "config.json"
+        if kept.is_file():
+            self._compare(read_json(kept))
+        else:
+            write_json(kept, config.to_dict())
+
+    def _compare(self, before: dict[str, Any]) -> None:
+        now = self.config.to_dict()
+        changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
+        if changed:
+            raise InputError(
+                f"{self.output} was begun with other settings ({', '.join(changed)}); repeat that command to go on, or"
+                " choose another --output."
+            )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Announce a stage and note its seconds and the memory so far."""
+        print(f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}", file=sys.stderr, flush=True)
+        begun = time.perf_counter()
+        yield
+        path = self.output / "seconds.json"
+        spent = read_json(path) if path.is_file() else {"seconds": {}, "peak_memory_mb": 0}
+        # A finished stage that is only read again keeps the time that making it took.
+        spent["seconds"][name] = round(max(spent["seconds"].get(name, 0.0), time.perf_counter() - begun), 1)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        spent["peak_memory_mb"] = round(max(spent["peak_memory_mb"], peak))
+        write_json(path, spent)
+
+
+def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
+    """Do, or finish, everything; returns the figures of `metrics.json`.
+
+    Raises:
+        InputError: the folder of shapes or the output folder cannot be used.
+    """
+    job = Run(config, output)
+    with job.stage("shapes"):
+        split, refusals = gather(config)
+        write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
+        sampled = sample_split(split, config.schedule, config.judged, config.seed, output / "samples.safetensors")
+    with job.stage("fits"):
+        started, plain, history = fit_plainly(config, sampled, output / "fits")
+    with job.stage("codebook"):
+        codebook_folder = made(output / "codebook", lambda: learn_codebook(config, started, sampled, output))
+        tokenizer = open_tokenizer(codebook_folder, split)
+    with job.stage("corpus"):
+        folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
+        corpus = load_from_disk(str(folder))
+    with job.stage("gpt"):
+        model = train_gpt(config, corpus, tokenizer, output)
+    parts = Parts(output, config.to_dict(), split, refusals, sampled, history, corpus, Bundle(model, tokenizer))
+    return show(parts, job.stage)
+
+
+def made(path: Path, make: Callable[[], None]) -> Path:
+    """`path`, made first if it is not there."""
+    if not path.exists():
+        make()
+    return path
+
+
+def gather(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
+    """Draw or load the shapes, say which files were refused, and split."""
+    if config.shapes is None:
+        held = 192
+        split = split_shapes(draw_shapes(config.count + held, config.seed), held / (config.count + held), config.seed)
+        return split, []
+    shapes, refusals = load_folder(config.shapes)
+    for refusal in refusals:
+        print(f"refused: {refusal.reason}", file=sys.stderr)
+    print(f"{len(shapes)} shapes, {len(refusals)} files refused", file=sys.stderr)
+    split = split_shapes(shapes, config.held_out, config.seed)
+    return Split(augment(split.train, config.copies, config.seed), split.validation, split.test), refusals
+
+
+def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Fields, Fields, torch.Tensor]:
+    """Plain conditioned fits: of some training shapes, for the start, and of the test shapes, as the reference.
+
+    Returns both and the test fits' history (B, 20).
+    """
+    if not (folder / "initial.safetensors").is_file():
+        initial = mean_field(config.field, sampled.train.select(slice(0, 512)), config.fit)
+        write_tensors(folder / "initial.safetensors", {"flat": initial})
+    initial = read_tensors(folder / "initial.safetensors")["flat"]
+    some = sampled.train.select(slice(0, config.started))
+    some = type(some)(some.points, some.sdf.float())
+    started = fit(config.field, some, config.fit, initial=initial, folder=folder / "train", progress="plain fits")
+    plain = fit(config.field, sampled.test, config.fit, initial=initial, folder=folder / "test", progress="test fits")
+    return started.fields, plain.fields, plain.history
+
+
+def learn_codebook(config: PipelineConfig, started: Fields, sampled: Sampled, output: Path) -> None:
+    """Learn codebook and encoder and write both to `output/codebook`."""
+    layout = ChunkLayout(config.field, config.codebook.neurons)
+    learnt = learn(layout, started, sampled.train, config.codebook, progress=True)
+    with whole(output / "codebook") as draft:
+        learnt.codebook.save_pretrained(draft)
+        learnt.encoder.save(draft)
+        write_json(draft / "history.json", learnt.history)
+
+
+def open_tokenizer(folder: Path, split: Split) -> WeightTokenizer:
+    """The tokenizer of a learnt codebook and the classes of the shapes."""
+    from weightgpt.codebook import Codebook
+
+    codebook = Codebook.from_pretrained(folder)
+    encoder = ShapeEncoder.load(folder, codebook.layout.chunks, codebook.latent_width)
+    labels = [shape.label for shape in split.train]
+    vocabulary = Vocabulary.create(codebook.layout.chunks, codebook.levels, codebook.size, labels)
+    return WeightTokenizer(codebook, encoder, vocabulary)
+
+
+def write_corpus(
+    config: PipelineConfig,
+    tokenizer: WeightTokenizer,
+    split: Split,
+    sampled: Sampled,
+    plain: Fields,
+    output: Path,
+) -> None:
+    """Encode all shapes and write the corpus."""
+    codebook, codes = tokenizer.codebook, []
+    probes = len(tokenizer.encoder.probes)
+    for samples, steps in ((sampled.train, 0), (sampled.validation, config.encode.steps), (sampled.test, config.encode.steps)):
+        options = EncodeConfig(**{**asdict(config.encode), "steps": steps})
+        codes.append(encode_samples(codebook, tokenizer.encoder, samples, samples.sdf[:, :probes], options, progress=True))
+    train, validation, test = (codebook.decode(part) for part in codes)
+    judged = len(sampled.judged_train.sdf)
+    first = train.select(slice(0, judged))
+    known: list[float | None] = [*field_iou(first, sampled.judged_train).tolist(), *[None] * (len(train) - judged)]
+    unknown: list[float | None] = [None] * len(validation)
+    names = [name for name, part in (("train", train), ("validation", validation), ("test", test)) for _ in range(len(part))]
+    corpus = build(
+        names=[shape.name for shape in split.all],
+        labels=[shape.label for shape in split.all],
+        splits=names,
+        weights=torch.cat([part.flat for part in (train, validation, test)]),
+        ids=tokenizer.vocabulary.ids(torch.cat(codes), [shape.label for shape in split.all]),
+        fit_iou=[*[None] * (len(train) + len(validation)), *field_iou(plain, sampled.judged_test).tolist()],
+        roundtrip_iou=[*known, *unknown, *field_iou(test, sampled.judged_test).tolist()],
+    )
+    save(corpus, output / "corpus")
+
+
+def train_gpt(config: PipelineConfig, corpus: Dataset, tokenizer: WeightTokenizer, output: Path) -> GPT2LMHeadModel:
+    """Train the GPT unless its bundle is there; the bundle lands in `output/model`."""
+    if not (output / "model").is_dir():
+        logging.set_verbosity_error()
+        model = pretrain(part(corpus, "train"), part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
+        with whole(output / "model") as draft:
+            Bundle(model, tokenizer).save_pretrained(draft)
+    return GPT2LMHeadModel.from_pretrained(output / "model").eval()
+
+
+def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
+    """The settings and the output folder that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run; run again to resume")
+    parser.add_argument("--shapes", type=Path, help="folder of meshes, sub-folders are classes (default: built-in)")
+    parser.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
+    parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
+    parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook")
+    parser.add_argument("--neurons", type=int, help="neurons in a chunk")
+    parser.add_argument("--latent-width", type=int, help="numbers of a chunk before quantisation")
+    parser.add_argument("--levels", type=int, help="codes of a chunk")
+    parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset, help="size of the GPT")
+    parser.add_argument("--epochs", type=float, default=PretrainConfig.epochs, help="of the GPT, at most")
+    parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    chunk = {name: getattr(given, name) for name in ("neurons", "latent_width", "levels")}
+    # Few files generalise better with smaller chunks and narrower latents than thousands of drawn shapes do.
+    default = {"neurons": 8, "latent_width": 16, "levels": 7} if given.shapes else {}
+    chunk = {**default, **{name: value for name, value in chunk.items() if value is not None}}
+    config = PipelineConfig(
+        shapes=str(given.shapes) if given.shapes else None,
+        count=given.count,
+        copies=given.copies,
+        samples=given.samples,
+        seed=given.seed,
+        codebook=CodebookConfig(steps=given.steps, seed=given.seed, **chunk),
+        gpt=PretrainConfig(preset=given.preset, epochs=given.epochs, seed=given.seed),
+    )
+    return config, given.output
+
+
+def main() -> int:
+    """Run the pipeline; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
+    try:
+        config, output = parse()
+        figures = run(config, output)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    print(json.dumps(figures, indent=2))
+    print(f"samples: {output / 'samples.png'}\nreport:  {output / 'report.html'}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Shapes and existing fields to codes, with the quantiser in the loop.
+
+There are two doors. A *shape* starts from the encoder's latents. An *existing field* of the architecture starts from
+those or from its own projection on the bases, whichever is nearer to it. Both are then refined: Adam on the latents
+alone, decoded through the quantiser (straight-through), against the signed distances at shared points; the best codes
+seen are kept, so that refining never makes a code worse.
+
+Dimensions: B shapes, n points, C chunks, r latent width, Q levels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from weightgpt.codebook import Codebook
+from weightgpt.encoder import ShapeEncoder
+from weightgpt.field import Fields, evaluate_encoded, features
+from weightgpt.files import InputError
+from weightgpt.fitting import rate, slices, truncated_loss
+from weightgpt.sampling import Samples, sample, shared_schedule
+from weightgpt.shapes import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeConfig:
+    """How latents are refined."""
+
+    steps: int = 100
+    """Adam steps on the latents; 0 takes the encoder's codes as they are."""
+    points: int = 1024
+    """Points of a step."""
+    schedule: int = 8192
+    """Points at which shapes are sampled."""
+    learning_rate: float = 1e-2
+    """Peak rate."""
+    group: int = 32
+    """Shapes refined at once."""
+    seed: int = 0
+    """Seed of the points."""
+
+
+def encode_shapes(
+    codebook: Codebook, encoder: ShapeEncoder, shapes: list[Shape], options: EncodeConfig, progress: bool = False
+) -> Tensor:
+    """Codes (B, C, Q) of shapes: the first door.
+
+    Raises:
+        InputError: there are no shapes, they are of another dimension, or a distance is not finite.
+    """
+    dimension = codebook.layout.config.in_features
+    if any(shape.dimension != dimension for shape in shapes):
+        raise InputError(f"the codebook is for {dimension}D shapes; leave out those of another dimension.")
+    samples = sample(shapes, shared_schedule(shapes, options.schedule, options.seed), progress)
+    probed = sample(shapes, encoder.probes, progress).sdf
+    return encode_samples(codebook, encoder, samples, probed, options, progress=progress)
+
+
+def encode_fields(codebook: Codebook, encoder: ShapeEncoder, fields: Fields, options: EncodeConfig) -> Tensor:
+    """Codes (B, C, Q) of existing fields, judged by their own signed distances: the second door.
+
+    Raises:
+        InputError: the fields are of another architecture.
+    """
+    start = codebook.project(fields)
+    with torch.no_grad():
+        shapes = [_as_shape(fields.select(slice(i, i + 1)), i) for i in range(len(fields))]
+        points = shared_schedule(shapes, options.schedule, options.seed)
+        samples = Samples(points, fields(points)[..., 0])
+        probed = fields(encoder.probes)[..., 0]
+    return encode_samples(codebook, encoder, samples, probed, options, start=start)
+
+
+def _as_shape(field: Fields, index: int) -> Shape:
+    return Shape(
+        name=str(index),
+        label="none",
+        sdf=lambda points: field(points)[0, :, 0],
+        dimension=field.config.in_features,
+    )
+
+
+def encode_samples(
+    codebook: Codebook,
+    encoder: ShapeEncoder,
+    samples: Samples,
+    probed: Tensor,
+    options: EncodeConfig,
+    *,
+    start: Tensor | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """Codes (B, C, Q) of sampled shapes.
+
+    Args:
+        samples: B shapes at n shared points.
+        probed: (B, m) distances at the encoder's probes.
+        start: (B, C, r) other latents to start from where they are nearer than the encoder's.
+
+    Raises:
+        InputError: a distance is not finite.
+    """
+    if not (torch.isfinite(samples.sdf).all() and torch.isfinite(probed).all()):
+        raise InputError("signed distances hold NaN or infinite values; leave those shapes out.")
+    encoded = features(samples.points, codebook.layout.config.octaves)
+    parts = []
+    with tqdm(total=len(probed), desc="encoding", unit="shape", disable=not progress) as bar:
+        for first in range(0, len(probed), options.group):
+            part = slice(first, first + options.group)
+            with torch.no_grad():
+                latents = encoder(probed[part])
+                if start is not None:
+                    losses = [_loss(codebook, z, encoded, samples.sdf[part]) for z in (latents, start[part])]
+                    latents = torch.where((losses[1] < losses[0])[:, None, None], start[part], latents)
+            parts.append(_refine(codebook, latents, encoded, samples.sdf[part], options))
+            bar.update(len(latents))
+    return torch.cat(parts)
+
+
+def _loss(codebook: Codebook, latents: Tensor, encoded: Tensor, sdf: Tensor) -> Tensor:
+    values = evaluate_encoded(codebook.layout.config, codebook.join(latents), encoded)[..., 0]
+    return truncated_loss(values, sdf, 5.0)
+
+
+def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, options: EncodeConfig) -> Tensor:
+    latents = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
+    best, codes = _judge(codebook, latents, encoded, sdf)
+    for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
+        optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
+        with torch.no_grad():
+            error = codebook.latents(codebook.quantise(latents)) - latents
+        loss = _loss(codebook, latents + error, encoded[:, part], sdf[:, part])
+        optimiser.zero_grad()
+        loss.sum().backward()
+        optimiser.step()
+        if (step + 1) % 25 == 0 or step + 1 == options.steps:
+            now, candidate = _judge(codebook, latents, encoded, sdf)
+            codes = torch.where((now < best)[:, None, None], candidate, codes)
+            best = torch.minimum(now, best)
+    return codes
+
+
+@torch.no_grad()
+def _judge(codebook: Codebook, latents: Tensor, encoded: Tensor, sdf: Tensor) -> tuple[Tensor, Tensor]:
+    codes = codebook.quantise(latents)
+    return _loss(codebook, codebook.latents(codes), encoded[:, :4096], sdf[:, :4096]), codes

@@ -1,0 +1,177 @@
+"""Files of fields and files of tokens, each with the names of its shapes and the way back to their own units.
+
+Decisions:
+- Fields are one safetensors file: `flat` (B, P) float32, `centre` (B, D) and `scale` (B,) float64; the header holds the
+  format, its version, the architecture, the names and the labels as JSON. The file alone is enough to evaluate a field.
+- Tokens are one JSON file, readable by anything, that names the codebook without which the ids mean nothing.
+
+Dimensions: B shapes, D dimension, P parameters, L tokens of a sequence.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from weightgpt.field import FieldConfig, Fields
+from weightgpt.files import InputError, read_json, read_tensors, write_json, write_tensors
+from weightgpt.shapes import Shape
+
+FIELDS = "weightgpt.fields"
+TOKENS = "weightgpt.tokens"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of B shapes beside their geometry: file units = unit coordinates * scale + centre."""
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    centre: Tensor
+    """(B, D) float64."""
+    scale: Tensor
+    """(B,) float64."""
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        fits = len(self.labels) == count and self.scale.shape == (count,)
+        if not fits or self.centre.ndim != 2 or len(self.centre) != count:
+            raise InputError(
+                f"{count} names need as many labels, centres and scales; give one of each for every shape."
+            )
+        if not (torch.isfinite(self.centre).all() and torch.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise InputError("a centre or a scale is not finite, or a scale is not positive; read the shapes again.")
+
+    @classmethod
+    def of_shapes(cls, shapes: Sequence[Shape]) -> "Catalogue":
+        """The entries of shapes."""
+        centre = torch.tensor([shape.centre[: shape.dimension] for shape in shapes], dtype=torch.float64)
+        scale = torch.tensor([shape.scale for shape in shapes], dtype=torch.float64)
+        return cls(tuple(shape.name for shape in shapes), tuple(shape.label for shape in shapes), centre, scale)
+
+    @classmethod
+    def plain(cls, names: Sequence[str], labels: Sequence[str], dimension: int = 3) -> "Catalogue":
+        """Entries of shapes that have no units but their own, such as samples."""
+        count = len(names)
+        centre, scale = torch.zeros(count, dimension, dtype=torch.float64), torch.ones(count, dtype=torch.float64)
+        return cls(tuple(names), tuple(labels), centre, scale)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sequences of one codebook."""
+
+    ids: Tensor
+    """(B, L) int64."""
+    fingerprint: str
+    """Of the codebook."""
+    catalogue: Catalogue
+
+
+def save_fields(path: Path | str, fields: Fields, catalogue: Catalogue) -> None:
+    """Write fields to a .safetensors file.
+
+    Raises:
+        InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
+    """
+    _check_count(len(fields), catalogue)
+    metadata = {
+        "format": FIELDS,
+        "version": str(VERSION),
+        "field": json.dumps(fields.config.to_dict()),
+        "names": json.dumps(catalogue.names),
+        "labels": json.dumps(catalogue.labels),
+    }
+    write_tensors(path, {"flat": fields.flat, "centre": catalogue.centre, "scale": catalogue.scale}, metadata)
+
+
+def load_fields(path: Path | str) -> tuple[Fields, Catalogue]:
+    """Read what `save_fields` wrote.
+
+    Raises:
+        InputError: the file is missing, broken, of another format or version, or holds NaN or infinite weights.
+    """
+    tensors = read_tensors(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+    _check_format(path, metadata.get("format"), metadata.get("version"), FIELDS, "fields")
+    try:
+        fields = Fields(FieldConfig.from_dict(json.loads(metadata["field"])), tensors["flat"].float())
+        names, labels = json.loads(metadata["names"]), json.loads(metadata["labels"])
+        catalogue = _catalogue(names, labels, tensors["centre"], tensors["scale"])
+        _check_count(len(fields), catalogue)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a whole file of fields ({error!r}); make it again.") from error
+    return fields, catalogue
+
+
+def save_tokens(path: Path | str, tokens: Tokens) -> None:
+    """Write sequences to a .json file.
+
+    Raises:
+        InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
+    """
+    _check_count(len(tokens.ids), tokens.catalogue)
+    catalogue = tokens.catalogue
+    value = {
+        "format": TOKENS,
+        "version": VERSION,
+        "codebook": tokens.fingerprint,
+        "names": catalogue.names,
+        "labels": catalogue.labels,
+        "centre": catalogue.centre.tolist(),
+        "scale": catalogue.scale.tolist(),
+        "ids": tokens.ids.tolist(),
+    }
+    write_json(path, value)
+
+
+def load_tokens(path: Path | str) -> Tokens:
+    """Read what `save_tokens` wrote.
+
+    Raises:
+        InputError: the file is missing, not JSON, of another format or version, or its ids are not whole numbers.
+    """
+    value = read_json(path)
+    found = value if isinstance(value, dict) else {}
+    _check_format(path, found.get("format"), found.get("version"), TOKENS, "tokens")
+    try:
+        rows = found["ids"]
+        if not all(type(token) is int for row in rows for token in row):
+            raise ValueError("an id is not a whole number")
+        centre, scale = (torch.tensor(found[name], dtype=torch.float64) for name in ("centre", "scale"))
+        catalogue = _catalogue(found["names"], found["labels"], centre, scale)
+        tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(found["codebook"]), catalogue)
+        _check_count(len(tokens.ids), catalogue)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is not a whole file of tokens ({error}); make it again.") from error
+    return tokens
+
+
+def _catalogue(names: Any, labels: Any, centre: Tensor, scale: Tensor) -> Catalogue:
+    """A catalogue of what a file says, which may be anything."""
+    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in (names, labels)):
+        raise InputError("names and labels are not lists of text; make the file again.")
+    return Catalogue(tuple(names), tuple(labels), centre.double(), scale.double())
+
+
+def _check_format(path: Path | str, found: object, version: object, expected: str, what: str) -> None:
+    if found != expected:
+        raise InputError(
+            f"{path} is not a file of {what} but {found or 'of an unknown format'}; give a file of {what}."
+        )
+    if str(version) != str(VERSION):
+        raise InputError(f"{path} is of version {version}, this library reads version {VERSION}; make the file again.")
+
+
+def _check_count(count: int, catalogue: Catalogue) -> None:
+    if len(catalogue.names) != count:
+        raise InputError(f"{count} shapes have {len(catalogue.names)} names; give one for each.")

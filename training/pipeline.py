@@ -6,13 +6,14 @@ group or checkpoint. A run keeps its settings in `config.json` and refuses to go
 """
 
 import argparse
+import dataclasses
 import json
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,18 +23,19 @@ from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
 from tokenization.learn_codebook import CodebookConfig, learn
-from training.corpus import build, column, part, save
+from training.corpus import build, part, save
 from training.data import Sampled, Split, augment, sample_split, split_shapes
 from training.evaluate import field_iou
 from training.pretrain import PRESETS, PretrainConfig, pretrain
 from training.results import Parts, show
 from weightgpt.chunking import ChunkLayout
+from weightgpt.codebook import Codebook
 from weightgpt.encoder import ShapeEncoder
 from weightgpt.encoding import EncodeConfig, encode_samples
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
-from weightgpt.fitting import FitConfig, fit, mean_field
+from weightgpt.fitting import FitConfig, Fits, fit, mean_field
 from weightgpt.hub import Bundle
 from weightgpt.shapes import Refusal, load_folder
 from weightgpt.tokenizer import WeightTokenizer
@@ -66,16 +68,16 @@ class PipelineConfig:
     resolution: int = 64
     """Grid points along each side when meshing samples."""
     seed: int = 0
-    field: FieldConfig = field(default_factory=FieldConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
-    codebook: CodebookConfig = field(default_factory=CodebookConfig)
-    encode: EncodeConfig = field(default_factory=EncodeConfig)
-    gpt: PretrainConfig = field(default_factory=PretrainConfig)
+    field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
+    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
+    codebook: CodebookConfig = dataclasses.field(default_factory=CodebookConfig)
+    encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
+    gpt: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
-        values = {name: asdict(value) if is_dataclass(value) else value for name, value in values.items()}
+        values = {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
+        values = {name: asdict(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
         return json.loads(json.dumps(values))
 
 
@@ -126,16 +128,28 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         sampled = sample_split(split, config.schedule, config.judged, config.seed, output / "samples.safetensors")
     with job.stage("fits"):
-        started, plain, history = fit_plainly(config, sampled, output / "fits")
+        started, plain = fit_plainly(config, sampled, output / "fits")
     with job.stage("codebook"):
         codebook_folder = made(output / "codebook", lambda: learn_codebook(config, started, sampled, output))
         tokenizer = open_tokenizer(codebook_folder, split)
     with job.stage("corpus"):
-        folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
+        folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain.fields, output))
         corpus = load_from_disk(str(folder))
     with job.stage("gpt"):
         model = train_gpt(config, corpus, tokenizer, output)
-    parts = Parts(output, config.to_dict(), split, refusals, sampled, history, corpus, Bundle(model, tokenizer))
+    parts = Parts(
+        output=output,
+        config=config.to_dict(),
+        split=split,
+        refusals=refusals,
+        sampled=sampled,
+        fit_history=plain.history,
+        fit_gain=float(
+            field_iou(plain.fields, sampled.judged_test).mean() - field_iou(plain.earlier, sampled.judged_test).mean()
+        ),
+        corpus=corpus,
+        bundle=Bundle(model, tokenizer),
+    )
     return show(parts, job.stage)
 
 
@@ -160,20 +174,16 @@ def gather(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     return Split(augment(split.train, config.copies, config.seed), split.validation, split.test), refusals
 
 
-def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Fields, Fields, torch.Tensor]:
-    """Plain conditioned fits: of some training shapes, for the start, and of the test shapes, as the reference.
-
-    Returns both and the test fits' history (B, 20).
-    """
+def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Fields, Fits]:
+    """Plain conditioned fits: of some training shapes, for the start, and of the test shapes, as the reference."""
     if not (folder / "initial.safetensors").is_file():
         initial = mean_field(config.field, sampled.train.select(slice(0, 512)), config.fit)
         write_tensors(folder / "initial.safetensors", {"flat": initial})
     initial = read_tensors(folder / "initial.safetensors")["flat"]
     some = sampled.train.select(slice(0, config.started))
-    some = type(some)(some.points, some.sdf.float())
     started = fit(config.field, some, config.fit, initial=initial, folder=folder / "train", progress="plain fits")
     plain = fit(config.field, sampled.test, config.fit, initial=initial, folder=folder / "test", progress="test fits")
-    return started.fields, plain.fields, plain.history
+    return started.fields, plain
 
 
 def learn_codebook(config: PipelineConfig, started: Fields, sampled: Sampled, output: Path) -> None:
@@ -188,8 +198,6 @@ def learn_codebook(config: PipelineConfig, started: Fields, sampled: Sampled, ou
 
 def open_tokenizer(folder: Path, split: Split) -> WeightTokenizer:
     """The tokenizer of a learnt codebook and the classes of the shapes."""
-    from weightgpt.codebook import Codebook
-
     codebook = Codebook.from_pretrained(folder)
     encoder = ShapeEncoder.load(folder, codebook.layout.chunks, codebook.latent_width)
     labels = [shape.label for shape in split.train]
@@ -208,15 +216,23 @@ def write_corpus(
     """Encode all shapes and write the corpus."""
     codebook, codes = tokenizer.codebook, []
     probes = len(tokenizer.encoder.probes)
-    for samples, steps in ((sampled.train, 0), (sampled.validation, config.encode.steps), (sampled.test, config.encode.steps)):
+    for samples, steps in (
+        (sampled.train, 0),
+        (sampled.validation, config.encode.steps),
+        (sampled.test, config.encode.steps),
+    ):
         options = EncodeConfig(**{**asdict(config.encode), "steps": steps})
-        codes.append(encode_samples(codebook, tokenizer.encoder, samples, samples.sdf[:, :probes], options, progress=True))
+        codes.append(
+            encode_samples(codebook, tokenizer.encoder, samples, samples.sdf[:, :probes], options, progress=True)
+        )
     train, validation, test = (codebook.decode(part) for part in codes)
     judged = len(sampled.judged_train.sdf)
     first = train.select(slice(0, judged))
     known: list[float | None] = [*field_iou(first, sampled.judged_train).tolist(), *[None] * (len(train) - judged)]
     unknown: list[float | None] = [None] * len(validation)
-    names = [name for name, part in (("train", train), ("validation", validation), ("test", test)) for _ in range(len(part))]
+    names = [
+        name for name, part in (("train", train), ("validation", validation), ("test", test)) for _ in range(len(part))
+    ]
     corpus = build(
         names=[shape.name for shape in split.all],
         labels=[shape.label for shape in split.all],

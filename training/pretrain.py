@@ -171,7 +171,6 @@ def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArgu
         greater_is_better=False,
         logging_steps=max(1, steps // 4),
         remove_unused_columns=False,
-        dataloader_drop_last=True,
         ddp_find_unused_parameters=False,
         seed=config.seed,
         data_seed=config.seed,
@@ -197,9 +196,15 @@ def main() -> None:
     given = vars(parser.parse_args())
     corpus_folder, tokenizer_folder, output = given.pop("corpus"), given.pop("tokenizer"), given.pop("output")
     corpus = load_from_disk(str(corpus_folder))
-    parts = {name: corpus.filter(lambda split, name=name: split == name, input_columns="split") for name in ("train", "test")}
+    parts = {
+        name: corpus.filter(lambda split, name=name: split == name, input_columns="split") for name in ("train", "test")
+    }
     pretrain(
-        parts["train"], parts["test"], WeightTokenizer.from_pretrained(tokenizer_folder), output, PretrainConfig(**given)
+        parts["train"],
+        parts["test"],
+        WeightTokenizer.from_pretrained(tokenizer_folder),
+        output,
+        PretrainConfig(**given),
     )
 
 

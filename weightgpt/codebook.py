@@ -187,7 +187,9 @@ class Codebook:
         folder = Path(folder)
         config = read_json(folder / "config.json")
         if not isinstance(config, dict) or config.get("format") != FORMAT or config.get("version") != VERSION:
-            raise InputError(f"{folder / 'config.json'} is not a codebook of version {VERSION}; give a codebook folder.")
+            raise InputError(
+                f"{folder / 'config.json'} is not a codebook of version {VERSION}; give a codebook folder."
+            )
         tensors = read_tensors(folder / "model.safetensors")
         if set(tensors) != {"base", "basis", "codes"}:
             raise InputError(f"{folder / 'model.safetensors'} holds {sorted(tensors)}, not base, basis and codes.")

@@ -108,12 +108,13 @@ def encode_samples(
     with tqdm(total=len(probed), desc="encoding", unit="shape", disable=not progress) as bar:
         for first in range(0, len(probed), options.group):
             part = slice(first, first + options.group)
+            sdf = samples.sdf[part].float()
             with torch.no_grad():
-                latents = encoder(probed[part])
+                latents = encoder(probed[part].float())
                 if start is not None:
-                    losses = [_loss(codebook, z, encoded, samples.sdf[part]) for z in (latents, start[part])]
+                    losses = [_loss(codebook, z, encoded, sdf) for z in (latents, start[part])]
                     latents = torch.where((losses[1] < losses[0])[:, None, None], start[part], latents)
-            parts.append(_refine(codebook, latents, encoded, samples.sdf[part], options))
+            parts.append(_refine(codebook, latents, encoded, sdf, options))
             bar.update(len(latents))
     return torch.cat(parts)
 
@@ -124,6 +125,8 @@ def _loss(codebook: Codebook, latents: Tensor, encoded: Tensor, sdf: Tensor) -> 
 
 
 def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, options: EncodeConfig) -> Tensor:
+    if not options.steps:
+        return codebook.quantise(start)
     latents = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
     best, codes = _judge(codebook, latents, encoded, sdf)

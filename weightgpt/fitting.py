@@ -54,6 +54,8 @@ class Fits:
     fields: Fields
     loss: Tensor
     """(B,) mean truncated loss over the last tenth of the steps."""
+    earlier: Fields
+    """The fields after three quarters of the steps: what they still gain tells whether the fit was long enough."""
     history: Tensor
     """(B, 20) mean loss in each twentieth of the steps, for a curve."""
 
@@ -129,7 +131,8 @@ def fit(
                     write_tensors(path, groups[-1])
             bar.update(len(part.sdf))
     joined = {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
-    return Fits(Fields(config, joined["flat"]), joined["loss"], joined["history"])
+    flat, earlier = Fields(config, joined["flat"]), Fields(config, joined["earlier"])
+    return Fits(flat, joined["loss"], earlier, joined["history"])
 
 
 def _fit_group(
@@ -149,8 +152,11 @@ def _fit_group(
         total.backward()
         optimiser.step()
         losses[step] = loss.detach()
+        if step < 0.75 * options.steps:
+            earlier = flat.detach().clone()
     history = torch.stack([part.mean(0) for part in losses.tensor_split(20)], 1)
-    return {"flat": flat.detach(), "loss": losses[-max(1, options.steps // 10) :].mean(0), "history": history}
+    loss = losses[-max(1, options.steps // 10) :].mean(0)
+    return {"flat": flat.detach(), "earlier": earlier, "loss": loss, "history": history}
 
 
 def _eikonal(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Grammar(LogitsProcessor):
 
 
 def generation_config(vocabulary: Vocabulary) -> GenerationConfig:
-    """Settings under which plain `generate()` keeps the grammar; `top_k` is 0 because its default of 50 cuts codes off."""
+    """Settings under which plain `generate()` keeps the grammar; `top_k` is 0, its default of 50 cuts codes off."""
     return GenerationConfig(
         do_sample=True,
         temperature=1.0,

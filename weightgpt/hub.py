@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub import HfApi, ModelCard, ModelCardData, snapshot_download
@@ -31,28 +31,22 @@ from weightgpt.files import InputError, read_json, whole
 from weightgpt.generation import class_labels, generation_config, sample_ids
 from weightgpt.tokenizer import WeightTokenizer
 
-FILES = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "codebook/config.json",
-    "codebook/model.safetensors",
-    "codebook/encoder.safetensors",
-)
-NOT_UPLOADED = (
+_MODEL = ("config.json", "generation_config.json", "model.safetensors")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+_CODEBOOK = ("codebook/config.json", "codebook/model.safetensors", "codebook/encoder.safetensors")
+FILES = (*_MODEL, *_TOKENIZER, *_CODEBOOK)
+NOT_UPLOADED = [
     "*.bin",
     "*.pt",
     "*.pth",
     "*.pkl",
     "*.ckpt",
     "checkpoint-*",
-    "trainer_state.json",
     "runs/*",
+    "trainer_state.json",
     ".*",
     "*/.*",
-)
+]
 TAGS = ["gpt2", "weight-generation", "neural-field", "sdf", "3d"]
 
 
@@ -172,9 +166,7 @@ def load_bundle(folder_or_repo_id: Path | str, revision: str | None = None) -> B
     folder = local if local.is_dir() else _downloaded(str(folder_or_repo_id), revision)
     missing = [name for name in FILES if name != "generation_config.json" and not (folder / name).is_file()]
     if missing:
-        raise InputError(
-            f"{folder_or_repo_id} is not a bundle, it has no {missing[0]}; give the folder of a whole one."
-        )
+        raise InputError(f"{folder_or_repo_id} is not a bundle, it has no {missing[0]}; give a whole one.")
     bundle = Bundle(_load_model(folder), WeightTokenizer.from_pretrained(folder))
     try:
         check(bundle.model, bundle.tokenizer)
@@ -211,7 +203,7 @@ def push_bundle(
             repo_id=address.repo_id,
             folder_path=folder_or_bundle,
             commit_message=commit_message,
-            ignore_patterns=list(NOT_UPLOADED),
+            ignore_patterns=NOT_UPLOADED,
         )
     except (OSError, HFValidationError) as error:  # every failure of the Hub, and of the way to it, is an OSError
         reason = " ".join(str(error).split())[:200]
@@ -287,11 +279,9 @@ def _downloaded(repo_id: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES)))
     except HFValidationError as error:
-        raise InputError(f"{repo_id} is neither a folder nor the name of a repository; give one of the two.") from error
+        raise InputError(f"{repo_id} is neither a folder nor the name of a repository; give one.") from error
     except RepositoryNotFoundError as error:
-        raise InputError(
-            f"{repo_id} is neither a folder nor a repository that you may read; check its name."
-        ) from error
+        raise InputError(f"{repo_id} is neither a folder nor a repository you may read; check its name.") from error
     except RevisionNotFoundError as error:
         raise InputError(f"{repo_id} has no revision {revision}; give one of its branches, tags or commits.") from error
     except (EntryNotFoundError, OSError) as error:  # no network and not in the cache, or any other answer of the Hub
@@ -305,14 +295,14 @@ def _load_model(folder: Path) -> GPT2LMHeadModel:
     if not isinstance(config, dict) or config.get("model_type") != "gpt2":
         raise InputError(f"{folder / 'config.json'} is not of a GPT-2; give the folder of a bundle.")
     try:
-        loaded = GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        loaded: Any = GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder} holds no whole GPT-2 ({reason}); make or download it again.") from error
-    model, info = cast(tuple[GPT2LMHeadModel, dict[str, Any]], loaded)
-    if info["missing_keys"] or not all(torch.isfinite(weight).all() for weight in model.parameters()):
+    model: GPT2LMHeadModel = loaded[0]  # in evaluation mode
+    if loaded[1]["missing_keys"] or not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise InputError(f"{folder / 'model.safetensors'} lacks weights or holds NaN; make or download it again.")
-    return model.eval()
+    return model
 
 
 @contextmanager

@@ -27,11 +27,11 @@ class Samples:
     points: Tensor
     """(M, D) coordinates in [-1, 1]^D."""
     sdf: Tensor
-    """(N, M) signed distances, positive outside."""
+    """(N, M) signed distances, positive outside; half precision where there are many."""
 
     def select(self, index: Tensor | Sequence[int] | slice) -> "Samples":
-        """The same points, the shapes at `index` only."""
-        return Samples(self.points, self.sdf[index])
+        """The same points, the shapes at `index` only, in single precision."""
+        return Samples(self.points, self.sdf[index].float())
 
 
 def uniform_points(n: int, dimension: int, seed: int) -> Tensor:

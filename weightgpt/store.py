@@ -42,9 +42,7 @@ class Catalogue:
         count = len(self.names)
         fits = len(self.labels) == count and self.scale.shape == (count,)
         if not fits or self.centre.ndim != 2 or len(self.centre) != count:
-            raise InputError(
-                f"{count} names need as many labels, centres and scales; give one of each for every shape."
-            )
+            raise InputError(f"{count} names need as many labels, centres and scales; give one of each for a shape.")
         if not (torch.isfinite(self.centre).all() and torch.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise InputError("a centre or a scale is not finite, or a scale is not positive; read the shapes again.")
 
@@ -165,9 +163,7 @@ def _catalogue(names: Any, labels: Any, centre: Tensor, scale: Tensor) -> Catalo
 
 def _check_format(path: Path | str, found: object, version: object, expected: str, what: str) -> None:
     if found != expected:
-        raise InputError(
-            f"{path} is not a file of {what} but {found or 'of an unknown format'}; give a file of {what}."
-        )
+        raise InputError(f"{path} is {found or 'of an unknown format'}, not a file of {what}; give one that is.")
     if str(version) != str(VERSION):
         raise InputError(f"{path} is of version {version}, this library reads version {VERSION}; make the file again.")
 

@@ -7,7 +7,7 @@ corpus; only the latent differs between fields. A residual vector quantiser writ
 This module only applies a codebook; `tokenization.learn_codebook` learns one. Nearest codes are found with the same
 arithmetic as vector-quantize-pytorch, so that both give the same codes bit for bit.
 
-File: `config.json` {format, version, field, neurons_per_chunk, levels, codes, latent_width, label} and `model.safetensors`
+File: `config.json` {format, version, field, neurons_per_chunk, levels, codes, latent_width} and `model.safetensors`
 {base (C, d), basis (C, r, d), codes (Q, K, r)} float32.
 
 Dimensions: B fields, C chunks, d chunk width, r latent width, Q levels, K codes a level, P parameters.
@@ -107,11 +107,15 @@ class Codebook:
     def _inverse(self) -> Tensor:
         return torch.linalg.pinv(self.basis)
 
-    def quantise(self, latents: Tensor) -> Tensor:
-        """Codes (B, C, Q) int64 of latents (B, C, r): at each level the code nearest to what is left."""
+    def quantise(self, latents: Tensor, prefix: Tensor | None = None) -> Tensor:
+        """Codes (B, C, Q) int64 of latents (B, C, r): at each level the code nearest to what is left.
+
+        With `prefix` (B, C, q) the first q levels are these, and only the others are chosen.
+        """
         rest, chosen = latents.flatten(0, 1), []
-        for table in self.codes:
-            index = nearest_code(rest, table)
+        for level, table in enumerate(self.codes):
+            given = prefix is not None and level < prefix.shape[-1]
+            index = prefix[..., level].flatten() if prefix is not None and given else nearest_code(rest, table)
             chosen.append(index)
             rest = rest - table[index]
         return torch.stack(chosen, -1).unflatten(0, latents.shape[:2])
@@ -154,7 +158,7 @@ class Codebook:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that name this codebook: a GPT carries the fingerprint of the one it was trained with."""
+        """16 hexadecimal digits that name this codebook; a GPT carries those of the one it was trained with."""
         digest = hashlib.sha256(repr(sorted(self._config().items())).encode())
         for part in (self.base, self.basis, self.codes):
             digest.update(part.detach().cpu().contiguous().numpy().tobytes())

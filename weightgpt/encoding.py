@@ -35,6 +35,8 @@ class EncodeConfig:
     """Points at which shapes are sampled."""
     learning_rate: float = 1e-2
     """Peak rate."""
+    keep: int = 6
+    """Levels that stay as the encoder chose them; refining changes only the finer ones."""
     group: int = 32
     """Shapes refined at once."""
     seed: int = 0
@@ -129,23 +131,24 @@ def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, opt
         return codebook.quantise(start)
     latents = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
-    best, codes = _judge(codebook, latents, encoded, sdf)
+    codes = codebook.quantise(start)
+    kept, best = codes[..., : options.keep], _judge(codebook, codes, encoded, sdf)
     for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
         optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
         with torch.no_grad():
-            error = codebook.latents(codebook.quantise(latents)) - latents
+            error = codebook.latents(codebook.quantise(latents, kept)) - latents
         loss = _loss(codebook, latents + error, encoded[:, part], sdf[:, part])
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()
         if (step + 1) % 25 == 0 or step + 1 == options.steps:
-            now, candidate = _judge(codebook, latents, encoded, sdf)
+            candidate = codebook.quantise(latents.detach(), kept)
+            now = _judge(codebook, candidate, encoded, sdf)
             codes = torch.where((now < best)[:, None, None], candidate, codes)
             best = torch.minimum(now, best)
     return codes
 
 
 @torch.no_grad()
-def _judge(codebook: Codebook, latents: Tensor, encoded: Tensor, sdf: Tensor) -> tuple[Tensor, Tensor]:
-    codes = codebook.quantise(latents)
-    return _loss(codebook, codebook.latents(codes), encoded[:, :4096], sdf[:, :4096]), codes
+def _judge(codebook: Codebook, codes: Tensor, encoded: Tensor, sdf: Tensor) -> Tensor:
+    return _loss(codebook, codebook.latents(codes), encoded[:, :4096], sdf[:, :4096])

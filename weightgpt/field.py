@@ -13,6 +13,7 @@ Dimensions: n points, D input dimension, O output dimension, P parameters, B fie
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ class FieldConfig:
     octaves: int = 4
     """Fourier octaves k = 0 … octaves-1 beside the raw coordinates (NeRF, Mildenhall et al. 2020, eq. 4)."""
     activation: str = "relu"
-    """relu, gelu, or sine (SIREN, Sitzmann et al. 2020, without its first-layer frequency: the octaves have that role)."""
+    """relu, gelu, or sine (SIREN, Sitzmann et al. 2020, its first-layer frequency left to the octaves)."""
     output: str = "none"
     """Squashing of the output: none, tanh, or sigmoid."""
 
@@ -62,7 +63,7 @@ class FieldConfig:
     def layers(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of each linear layer."""
         widths = (self.encoded, *self.hidden, self.out_features)
-        return tuple(zip(widths[:-1], widths[1:], strict=True))
+        return tuple(pairwise(widths))
 
     @property
     def parameters(self) -> int:

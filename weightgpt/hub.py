@@ -6,8 +6,6 @@ Decisions:
 - Ids mean nothing without the codebook they were written with, so the model's configuration carries its fingerprint,
   and a bundle whose two halves differ is refused.
 - Only the files of a bundle are downloaded, and none of them can run code: no pickle is read, made or uploaded.
-
-This is the only module that knows the Hub.
 """
 
 import os
@@ -35,18 +33,8 @@ _MODEL = ("config.json", "generation_config.json", "model.safetensors")
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 _CODEBOOK = ("codebook/config.json", "codebook/model.safetensors", "codebook/encoder.safetensors")
 FILES = (*_MODEL, *_TOKENIZER, *_CODEBOOK)
-NOT_UPLOADED = [
-    "*.bin",
-    "*.pt",
-    "*.pth",
-    "*.pkl",
-    "*.ckpt",
-    "checkpoint-*",
-    "runs/*",
-    "trainer_state.json",
-    ".*",
-    "*/.*",
-]
+_PICKLES = ["*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt"]
+NOT_UPLOADED = [*_PICKLES, "checkpoint-*", "runs/*", "trainer_state.json", ".*", "*/.*"]
 TAGS = ["gpt2", "weight-generation", "neural-field", "sdf", "3d"]
 
 
@@ -168,10 +156,7 @@ def load_bundle(folder_or_repo_id: Path | str, revision: str | None = None) -> B
     if missing:
         raise InputError(f"{folder_or_repo_id} is not a bundle, it has no {missing[0]}; give a whole one.")
     bundle = Bundle(_load_model(folder), WeightTokenizer.from_pretrained(folder))
-    try:
-        check(bundle.model, bundle.tokenizer)
-    except InputError as error:
-        raise InputError(f"{folder_or_repo_id}: {error}") from error
+    check(bundle.model, bundle.tokenizer)
     return bundle
 
 
@@ -195,7 +180,9 @@ def push_bundle(
             folder_or_bundle.save_pretrained(folder)
             write_card(folder, {}, repo_id)
             return push_bundle(folder, repo_id, private, token, commit_message)
-    load_bundle(_existing(folder_or_bundle))
+    if not Path(folder_or_bundle).is_dir():
+        raise InputError(f"{folder_or_bundle} is not a folder; give the folder of a bundle.")
+    load_bundle(folder_or_bundle)
     api = HfApi(token=token)
     try:
         address = api.create_repo(repo_id, private=private, exist_ok=True)
@@ -256,8 +243,6 @@ generated = bundle.sample(n=4, seed=0)
 meshed = mesh_sdf(lambda points: generated.fields(points)[0, :, 0], resolution=96)
 ```
 
-The model alone is an ordinary `GPT2LMHeadModel`, and the ids an ordinary `AutoTokenizer`'s.
-
 {figures}"""
 
 
@@ -269,25 +254,19 @@ def _numbers(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, f
             yield f"{prefix}{key}", value
 
 
-def _existing(folder: Path | str) -> Path:
-    if not Path(folder).is_dir():
-        raise InputError(f"{folder} is not a folder; give the folder of a bundle.")
-    return Path(folder)
-
-
 def _downloaded(repo_id: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(FILES)))
     except HFValidationError as error:
         raise InputError(f"{repo_id} is neither a folder nor the name of a repository; give one.") from error
-    except RepositoryNotFoundError as error:
-        raise InputError(f"{repo_id} is neither a folder nor a repository you may read; check its name.") from error
     except RevisionNotFoundError as error:
         raise InputError(f"{repo_id} has no revision {revision}; give one of its branches, tags or commits.") from error
-    except (EntryNotFoundError, OSError) as error:  # no network and not in the cache, or any other answer of the Hub
-        raise InputError(
-            f"{repo_id} is not a folder here and cannot be downloaded; check the name, or the network and try again."
-        ) from error
+    except (EntryNotFoundError, OSError) as error:  # every failure of the Hub, and of the way to it
+        unknown = isinstance(error, RepositoryNotFoundError)
+        reason = (
+            "no repository that you may read; check its name" if unknown else "the Hub does not answer; try again later"
+        )
+        raise InputError(f"{repo_id} is no folder here and {reason}.") from error
 
 
 def _load_model(folder: Path) -> GPT2LMHeadModel:

@@ -11,7 +11,6 @@ Decisions:
 """
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,8 +21,8 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from weightgpt.files import InputError, whole
+from weightgpt.shapes import Sdf
 
-Sdf = Callable[[Tensor], Tensor]
 """(n, 3) float32 points in [-1, 1]^3 -> (n,) signed distances: positive outside, negative inside."""
 
 Outcome = Literal["surface", "empty", "full", "nonfinite"]

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from weightgpt.files import InputError, whole
+from weightgpt.shapes import Sdf
 from weightgpt.tracing import BACKGROUND, BatchSdf, Rays, march, shaded
 
-Sdf = Callable[[Tensor], Tensor]
 """(n, 3) float32 points in [-1, 1]^3 -> (n,) signed distances: positive outside, negative inside."""
 
 Colour = tuple[float, float, float]

@@ -104,6 +104,8 @@ def load_fields(path: Path | str) -> tuple[Fields, Catalogue]:
         names, labels = json.loads(metadata["names"]), json.loads(metadata["labels"])
         catalogue = _catalogue(names, labels, tensors["centre"], tensors["scale"])
         _check_count(len(fields), catalogue)
+        if len(fields) == 0 or catalogue.centre.shape[1] != fields.config.in_features:
+            raise InputError("there are no fields, or centres of another dimension; make the file again.")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -149,6 +151,8 @@ def load_tokens(path: Path | str) -> Tokens:
         catalogue = _catalogue(found["names"], found["labels"], centre, scale)
         tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(found["codebook"]), catalogue)
         _check_count(len(tokens.ids), catalogue)
+        if tokens.ids.ndim != 2:
+            raise ValueError("there are no sequences")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not a whole file of tokens ({error}); make it again.") from error
     return tokens

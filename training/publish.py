@@ -1,0 +1,86 @@
+"""Write the figures of a run into a page: `python -m training.publish --run runs/demo --page README.md`.
+
+The table between `<!-- figures:NAME -->` and `<!-- /figures:NAME -->` is replaced by the run's measured figures and the
+command that made them, so no figure in a page is typed by hand. With `--picture` the contact sheet is copied as well.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from weightgpt.files import InputError, read_json, whole
+
+ROWS = (
+    ("shapes to learn from / held out for test", lambda f: f"{f['shapes']['train']} / {f['shapes']['test']}"),
+    ("tokens per field (weights per field)", lambda f: f"{f['tokens_per_field']} ({f['parameters_per_field']})"),
+    ("IoU of the plain fit, held out", lambda f: f"{f['fit_iou_heldout']:.3f}"),
+    ("… gained in the last quarter of its steps", lambda f: f"{f['fit_iou_heldout_gain_last_quarter']:.4f}"),
+    ("IoU after the round trip through tokens, held out", lambda f: f"{f['roundtrip_iou_heldout']:.3f}"),
+    ("round trip ÷ plain fit", lambda f: f"{f['roundtrip_over_fit']:.3f}"),
+    (
+        "GPT, bits a token on held-out shapes (uniform)",
+        lambda f: f"{f['gpt_val_bits_per_token']:.2f} ({f['uniform_bits_per_token']:.0f})",
+    ),
+    ("GPT parameters", lambda f: f"{f['gpt_parameters']:,}"),
+    ("samples that decode", lambda f: f"{f['decode_rate']:.3f} of {f['samples']}"),
+    ("empty samples", lambda f: f"{f['empty_rate']:.3f}"),
+    (
+        "samples in one piece (training shapes)",
+        lambda f: f"{f['one_piece_rate']:.3f} ({f['one_piece_rate_train']:.3f})",
+    ),
+    (
+        "distance to the nearest training shape, samples ÷ held-out shapes",
+        lambda f: "–" if f["nearest_train_chamfer_ratio"] is None else f"{f['nearest_train_chamfer_ratio']:.2f}",
+    ),
+    ("samples equal to a training sequence", lambda f: str(f["samples_equal_to_training"])),
+    ("minutes in all, on the machine of the run", lambda f: f"{sum(f['seconds'].values()) / 60:.1f}"),
+    ("peak memory, MB", lambda f: str(f["peak_memory_mb"])),
+)
+
+
+def table(figures: dict[str, Any], command: str) -> str:
+    """The figures as a Markdown table, below the command that made them."""
+    rows = [f"| {name} | {show(figures)} |" for name, show in ROWS]
+    return "\n".join([f"`{command}` measured:", "", "| figure | value |", "|---|---|", *rows])
+
+
+def publish(page: Path, name: str, text: str) -> None:
+    """Replace what stands between the markers called `name`.
+
+    Raises:
+        InputError: the page has no such markers.
+    """
+    before = page.read_text(encoding="utf-8")
+    pattern = rf"(<!-- figures:{re.escape(name)} -->\n).*?(<!-- /figures:{re.escape(name)} -->)"
+    after, count = re.subn(pattern, lambda m: f"{m[1]}{text}\n{m[2]}", before, flags=re.DOTALL)
+    if count != 1:
+        raise InputError(f"{page} has {count} places called figures:{name}; it needs one pair of markers.")
+    with whole(page) as draft:
+        draft.write_text(after, encoding="utf-8")
+
+
+def main() -> int:
+    """Parse arguments and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--page", type=Path, required=True)
+    parser.add_argument("--name", default="demo", help="name of the markers")
+    parser.add_argument("--command", default="make demo", help="the command that made the run")
+    parser.add_argument("--picture", type=Path, help="where to copy samples.png")
+    given = parser.parse_args()
+    try:
+        publish(given.page, given.name, table(read_json(given.run / "metrics.json"), given.command))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if given.picture:
+        given.picture.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(given.run / "samples.png", given.picture)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

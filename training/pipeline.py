@@ -53,8 +53,10 @@ class PipelineConfig:
     """Folder of meshes, its sub-folders the classes; None for the built-in families."""
     count: int = 4096
     """Built-in shapes to learn from; the held-out ones come on top."""
+    held: int = 192
+    """Built-in shapes held out, half for validation and half for test."""
     held_out: float = 0.2
-    """Share of the files held out, half for validation and half for test; built-in runs hold out 96 and 96."""
+    """Share of the files held out, half for validation and half for test."""
     copies: int = 8
     """Stretched or mirrored copies of each training file; built-in shapes need none."""
     schedule: int = 12288
@@ -163,9 +165,8 @@ def made(path: Path, make: Callable[[], None]) -> Path:
 def gather(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     """Draw or load the shapes, say which files were refused, and split."""
     if config.shapes is None:
-        held = 192
-        split = split_shapes(draw_shapes(config.count + held, config.seed), held / (config.count + held), config.seed)
-        return split, []
+        total = config.count + config.held
+        return split_shapes(draw_shapes(total, config.seed), config.held / total, config.seed), []
     shapes, refusals = load_folder(config.shapes)
     for refusal in refusals:
         print(f"refused: {refusal.reason}", file=sys.stderr)
@@ -216,15 +217,9 @@ def write_corpus(
     """Encode all shapes and write the corpus."""
     codebook, codes = tokenizer.codebook, []
     probes = len(tokenizer.encoder.probes)
-    for samples, steps in (
-        (sampled.train, 0),
-        (sampled.validation, config.encode.steps),
-        (sampled.test, config.encode.steps),
-    ):
-        options = EncodeConfig(**{**asdict(config.encode), "steps": steps})
-        codes.append(
-            encode_samples(codebook, tokenizer.encoder, samples, samples.sdf[:, :probes], options, progress=True)
-        )
+    for samples in (sampled.train, sampled.validation, sampled.test):
+        probed = samples.sdf[:, :probes]
+        codes.append(encode_samples(codebook, tokenizer.encoder, samples, probed, config.encode, progress=True))
     train, validation, test = (codebook.decode(part) for part in codes)
     judged = len(sampled.judged_train.sdf)
     first = train.select(slice(0, judged))
@@ -267,7 +262,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--latent-width", type=int, help="numbers of a chunk before quantisation")
     parser.add_argument("--levels", type=int, help="codes of a chunk")
     parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset, help="size of the GPT")
-    parser.add_argument("--epochs", type=float, default=PretrainConfig.epochs, help="of the GPT, at most")
+    parser.add_argument("--epochs", type=float, default=3.5, help="of the GPT, at most")
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)

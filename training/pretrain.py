@@ -17,6 +17,7 @@ from transformers import (
     EarlyStoppingCallback,
     GPT2Config,
     GPT2LMHeadModel,
+    ProgressCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -24,6 +25,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from training.corpus import part
 from weightgpt.files import InputError, write_json
 from weightgpt.generation import generation_config
 from weightgpt.tokenizer import WeightTokenizer
@@ -60,6 +62,17 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise InputError(f"preset is {self.preset!r}; choose one of {', '.join(PRESETS)}.")
+
+
+class Progress(ProgressCallback):
+    """The Trainer's progress bar, with the losses beside the bar instead of on lines of their own."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Show the newest training and validation loss."""
+        if state.is_world_process_zero and self.training_bar is not None:
+            shown = {name: f"{float(logs[name]):.3f}" for name in ("loss", "eval_loss") if name in (logs or {})}
+            self.training_bar.set_postfix({**getattr(self, "shown", {}), **shown})
+            self.shown = {**getattr(self, "shown", {}), **shown}
 
 
 def new_model(tokenizer: WeightTokenizer, config: PretrainConfig) -> GPT2LMHeadModel:
@@ -139,6 +152,8 @@ def pretrain(
         data_collator=collate,
         callbacks=[EarlyStoppingCallback(config.patience), *(callbacks or [])],
     )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(Progress)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
     if trainer.is_world_process_zero():
         best = trainer.model
@@ -196,12 +211,9 @@ def main() -> None:
     given = vars(parser.parse_args())
     corpus_folder, tokenizer_folder, output = given.pop("corpus"), given.pop("tokenizer"), given.pop("output")
     corpus = load_from_disk(str(corpus_folder))
-    parts = {
-        name: corpus.filter(lambda split, name=name: split == name, input_columns="split") for name in ("train", "test")
-    }
     pretrain(
-        parts["train"],
-        parts["test"],
+        part(corpus, "train"),
+        part(corpus, "validation"),
         WeightTokenizer.from_pretrained(tokenizer_folder),
         output,
         PretrainConfig(**given),

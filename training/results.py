@@ -130,7 +130,7 @@ def measure(
         "fit_iou_heldout": float(fit.mean()),
         "fit_iou_heldout_gain_last_quarter": parts.fit_gain,
         "roundtrip_iou_heldout": float(trip.mean()),
-        "roundtrip_over_fit": float(trip.mean() / fit.mean()),
+        "roundtrip_over_fit": float(trip.mean() / max(fit.mean(), 1e-9)),
         "roundtrip_iou_train": float(learned.mean()),
         "by_class": by_class(test),
         "codebook": usage(tokenizer.codebook.usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0])),
@@ -198,7 +198,7 @@ def write_page(
     report = Report(
         title="weightgpt: new shapes",
         summary=(
-            f"{figures['shapes']['train']} shapes became fields of {figures['parameters_per_field']} weights, the fields"
+            f"{figures['shapes']['train']} shapes became fields of {figures['parameters_per_field']} weights,"
             f" {figures['tokens_per_field']} tokens each, and a GPT-2 of {figures['gpt_parameters']:,} parameters wrote"
             f" the {figures['samples']} shapes below. Each stands beside its nearest training shape; drag to turn both."
         ),

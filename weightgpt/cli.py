@@ -45,7 +45,9 @@ def fit(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit a neural field to each mesh, and write them to one .safetensors file.
+    """Fit a neural field to each mesh.
+
+    They go to one .safetensors file, with the way back to the units of the meshes.
 
     Example: weightgpt fit chairs/ -o chairs.safetensors --model runs/demo/model
     """
@@ -76,7 +78,9 @@ def encode(
     steps: Annotated[int, typer.Option(min=0, help="steps of refinement; 0 is fastest")] = 100,
     as_json: Json = False,
 ) -> None:
-    """Write shapes or fields as tokens, to a .json file; `iou` says how much of them the tokens keep.
+    """Write shapes or fields as tokens.
+
+    They go to a .json file; "iou" tells how much of the volume the tokens keep, 1 for all.
 
     Example: weightgpt encode chair.glb -m runs/demo/model -o chair.json
     """
@@ -115,7 +119,9 @@ def decode(
     levels: Annotated[int | None, typer.Option(min=1, help="take the first levels only: coarser shapes")] = None,
     as_json: Json = False,
 ) -> None:
-    """Turn tokens back into fields, in a .safetensors file.
+    """Turn tokens back into fields.
+
+    They go to one .safetensors file.
 
     Example: weightgpt decode chair.json -m runs/demo/model -o chair.safetensors
     """
@@ -148,7 +154,9 @@ def sample(
     resolution: Resolution = 96,
     as_json: Json = False,
 ) -> None:
-    """Draw new shapes: a folder with .glb meshes, fields.safetensors, ids.json and samples.png.
+    """Draw new shapes from a model.
+
+    They go to a new folder: .glb meshes, fields.safetensors, ids.json and the picture samples.png.
 
     Example: weightgpt sample runs/demo/model -n 16 --label chair -o new-chairs
     """
@@ -178,7 +186,9 @@ def mesh(
     kind: Annotated[str, typer.Option("--format", help="glb, ply, obj or stl")] = "glb",
     as_json: Json = False,
 ) -> None:
-    """Mesh every field of a file into a new folder, in the units of the mesh it was fitted to.
+    """Mesh every field of a file.
+
+    The meshes go to a new folder, each in the units of the mesh that its field was fitted to.
 
     Example: weightgpt mesh chairs.safetensors -o chairs-again --resolution 128
     """
@@ -205,7 +215,7 @@ def render(
     size: Annotated[int, typer.Option(min=16, max=1024, help="pixels along each side of a picture")] = 160,
     as_json: Json = False,
 ) -> None:
-    """Draw every field of a file on one contact sheet, a .png file.
+    """Draw every field of a file on one sheet.
 
     Example: weightgpt render chairs.safetensors -o chairs.png
     """
@@ -222,7 +232,7 @@ def info(
     path: Annotated[str, typer.Argument(help="a bundle, a file of fields or of tokens, or a mesh")],
     as_json: Json = False,
 ) -> None:
-    """Say what something is: its kind, sizes, classes, codebook.
+    """Say what a bundle, a file or a mesh is.
 
     Example: weightgpt info runs/demo/model
     """

@@ -56,8 +56,8 @@ class Codebook:
 
     def __post_init__(self) -> None:
         chunks, width = self.layout.chunks, self.layout.width
-        fits = self.base.shape == (chunks, width) and self.basis.shape == (chunks, self.latent_width, width)
-        if not fits or self.codes.ndim != 3:
+        fits = self.base.shape == (chunks, width) and self.codes.ndim == 3
+        if not fits or self.basis.shape != (chunks, self.latent_width, width):
             raise InputError(
                 f"codebook tensors base {tuple(self.base.shape)}, basis {tuple(self.basis.shape)}, codes"
                 f" {tuple(self.codes.shape)} do not fit its layout of {chunks} chunks of {width}; learn it again."
@@ -124,7 +124,7 @@ class Codebook:
         """Latents (B, C, r) of codes (B, C, Q); with `levels`, of the first levels only: a coarser shape.
 
         Raises:
-            InputError: the codes have another shape, or one is outside 0 … K-1.
+            InputError: the codes have another shape, one is outside 0 … K-1, or `levels` is outside 1 … Q.
         """
         if codes.ndim != 3 or codes.shape[1:] != (self.layout.chunks, self.levels):
             raise InputError(
@@ -136,6 +136,8 @@ class Codebook:
                 f"codes run from {int(codes.min())} to {int(codes.max())}; this codebook has 0 to {self.size - 1}: use"
                 " codes that it wrote."
             )
+        if levels is not None and not 1 <= levels <= self.levels:
+            raise InputError(f"levels is {levels}; this codebook has 1 to {self.levels}.")
         total = self.codes.new_zeros(*codes.shape[:2], self.latent_width)
         for level in range(self.levels if levels is None else levels):
             total = total + self.codes[level][codes[..., level]]
@@ -197,8 +199,14 @@ class Codebook:
         tensors = read_tensors(folder / "model.safetensors")
         if set(tensors) != {"base", "basis", "codes"}:
             raise InputError(f"{folder / 'model.safetensors'} holds {sorted(tensors)}, not base, basis and codes.")
-        layout = ChunkLayout(FieldConfig.from_dict(config["field"]), config["neurons_per_chunk"])
-        return cls(layout, tensors["base"], tensors["basis"], tensors["codes"])
+        try:
+            layout = ChunkLayout(FieldConfig.from_dict(config["field"]), config["neurons_per_chunk"])
+            codebook = cls(layout, tensors["base"], tensors["basis"], tensors["codes"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{folder / 'config.json'} lacks a value or has one of another type: {error}.") from error
+        if codebook._config() != config:
+            raise InputError(f"the two files in {folder} are of different codebooks; take both from one folder.")
+        return codebook
 
 
 def nearest_code(vectors: Tensor, table: Tensor) -> Tensor:

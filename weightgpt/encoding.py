@@ -27,7 +27,7 @@ from weightgpt.shapes import Shape
 class EncodeConfig:
     """How latents are refined."""
 
-    steps: int = 100
+    steps: int = 25
     """Adam steps on the latents; 0 takes the encoder's codes as they are."""
     points: int = 1024
     """Points of a step."""
@@ -35,12 +35,16 @@ class EncodeConfig:
     """Points at which shapes are sampled."""
     learning_rate: float = 1e-2
     """Peak rate."""
-    keep: int = 6
+    keep: int = 8
     """Levels that stay as the encoder chose them; refining changes only the finer ones."""
     group: int = 32
     """Shapes refined at once."""
     seed: int = 0
     """Seed of the points."""
+
+    def __post_init__(self) -> None:
+        if min(self.points, self.schedule, self.group) < 1 or min(self.steps, self.keep) < 0 or self.learning_rate <= 0:
+            raise InputError(f"{self} cannot refine anything; points, schedule, group and rate must be positive.")
 
 
 def encode_shapes(
@@ -141,7 +145,7 @@ def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, opt
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()
-        if (step + 1) % 25 == 0 or step + 1 == options.steps:
+        if (step + 1) % 50 == 0 or step + 1 == options.steps:
             candidate = codebook.quantise(latents.detach(), kept)
             now = _judge(codebook, candidate, encoded, sdf)
             codes = torch.where((now < best)[:, None, None], candidate, codes)

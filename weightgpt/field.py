@@ -44,7 +44,10 @@ class FieldConfig:
     """Squashing of the output: none, tanh, or sigmoid."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", tuple(self.hidden) if isinstance(self.hidden, list | tuple) else ())
+        numbers = (self.in_features, self.out_features, self.octaves, *self.hidden)
+        if not all(type(number) is int for number in numbers):
+            raise InputError(f"{self} has a width that is not a whole number; give whole numbers.")
         if self.in_features not in (2, 3):
             raise InputError(f"in_features is {self.in_features}; a field takes 2 or 3 coordinates.")
         if self.out_features < 1 or not self.hidden or min(self.hidden) < 1 or self.octaves < 0:

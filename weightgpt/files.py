@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +29,8 @@ def whole(path: Path | str) -> Iterator[Path]:
         InputError: the folder cannot be written to.
     """
     path = Path(path)
+    if not path.name:
+        raise InputError(f"cannot write {str(path)!r}: it has no name of its own; give the path of a new file or folder.")
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,14 +44,15 @@ def whole(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(draft, path)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         reason = error.strerror or "no access"
         raise InputError(f"cannot write {path}: {reason}; choose an output folder that you may write to.") from error
     finally:
-        if draft.is_dir():
-            shutil.rmtree(draft)
-        else:
-            draft.unlink(missing_ok=True)
+        with suppress(NotADirectoryError, PermissionError):  # nothing was written there
+            if draft.is_dir():
+                shutil.rmtree(draft)
+            else:
+                draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -62,12 +65,14 @@ def read_json(path: Path | str) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing, cannot be read, or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the path of a file that does.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; give the path of a file.") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); it may be cut short: make it again.") from error
 

@@ -81,10 +81,13 @@ def slices(total: int, size: int, steps: int, seed: int) -> list[slice]:
 
 
 def random_start(config: FieldConfig, fields: int, seed: int) -> Tensor:
-    """(B, P) independent random initial weights, PyTorch's default for linear layers."""
+    """(B, P) independent random initial weights, PyTorch's default for linear layers; row i follows `seed` + i."""
+    rows = []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return torch.stack([Field(config).flat().detach() for _ in range(fields)])
+        for i in range(fields):
+            torch.manual_seed(seed + i)
+            rows.append(Field(config).flat().detach())
+    return torch.stack(rows)
 
 
 def mean_field(config: FieldConfig, samples: Samples, options: FitConfig) -> Tensor:

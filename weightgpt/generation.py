@@ -7,6 +7,7 @@ Decisions:
 - A seed names a sample only together with the batch size: `generate` draws from one generator for the whole batch.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -30,8 +31,10 @@ class Grammar(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
         """Scores (B, V) for the token after `input_ids` (B, n), the illegal ones at minus infinity."""
         row = self.mask[min(input_ids.shape[1], len(self.mask) - 1)].to(scores.device)
-        # A model may give NaN or infinite scores to tokens that are illegal here; they must not reach the softmax.
-        return torch.where(row == 0, torch.nan_to_num(scores), row)
+        # A model may give NaN or infinite scores; they must not reach the softmax. With the best score at 0, a small
+        # temperature cannot make the others overflow either.
+        legal = torch.where(row == 0, torch.nan_to_num(scores), row)
+        return legal - legal.amax(-1, keepdim=True)
 
 
 def generation_config(vocabulary: Vocabulary) -> GenerationConfig:
@@ -68,7 +71,7 @@ def sample_ids(
     Raises:
         InputError: a class is unknown, the temperature is not positive, or the model has another vocabulary.
     """
-    if not temperature > 0:
+    if not 0 < temperature < math.inf:
         raise InputError(f"temperature is {temperature}; give a number above 0 (small for the most likely sequence).")
     if model.config.vocab_size != vocabulary.size or model.config.n_positions < vocabulary.length:
         raise InputError(
@@ -76,6 +79,8 @@ def sample_ids(
             f" needs {vocabulary.size} at {vocabulary.length}; use the tokenizer that the model was trained with."
         )
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
+    settings = generation_config(vocabulary)
+    settings.update(temperature=float(temperature), top_p=float(top_p), top_k=top_k)
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -83,11 +88,8 @@ def sample_ids(
             model.generate(
                 part.to(model.device),
                 attention_mask=torch.ones_like(part).to(model.device),
-                generation_config=generation_config(vocabulary),
+                generation_config=settings,
                 logits_processor=LogitsProcessorList([Grammar(vocabulary)]),
-                temperature=temperature,
-                top_p=top_p,
-                top_k=top_k,
             ).cpu()
             for part in _batches(prompts, batch, progress)
         ]

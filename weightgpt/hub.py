@@ -85,11 +85,10 @@ class Bundle:
                 " top_p lies in (0, 1], top_k is 0 or more."
             )
         vocabulary = self.tokenizer.vocabulary
-        labels = class_labels(vocabulary, n, label)
         ids = sample_ids(
             self.model,
             vocabulary,
-            labels,
+            class_labels(vocabulary, n, label),
             seed=seed,
             temperature=temperature,
             top_p=top_p,
@@ -287,6 +286,8 @@ def _load_model(folder: Path) -> GPT2LMHeadModel:
 @contextmanager
 def _filled(folder: Path) -> Iterator[Path]:
     """A temporary folder whose files move into `folder`, each at once, when the block ends well."""
+    if folder.is_file():
+        raise InputError(f"cannot write a bundle to {folder}, which is a file; give the name of a folder.")
     with whole(folder / ".bundle") as draft:  # refuses a folder that cannot be written to
         draft.mkdir()
         yield draft

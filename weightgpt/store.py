@@ -1,8 +1,9 @@
 """Files of fields and files of tokens, each with the names of its shapes and the way back to their own units.
 
 Decisions:
-- Fields are one safetensors file: `flat` (B, P) float32, `centre` (B, D) and `scale` (B,) float64; the header holds the
-  format, its version, the architecture, the names and the labels as JSON. The file alone is enough to evaluate a field.
+- Fields are one safetensors file: `flat` (B, P) float32, `centre` (B, D) and `scale` (B,) float64; its header,
+  one JSON text, holds the format, its version, the architecture, the names and the labels. The file alone is enough to
+  evaluate a field, and equal fields give equal bytes.
 - Tokens are one JSON file, readable by anything, that names the codebook without which the ids mean nothing.
 
 Dimensions: B shapes, D dimension, P parameters, L tokens of a sequence.
@@ -79,14 +80,15 @@ def save_fields(path: Path | str, fields: Fields, catalogue: Catalogue) -> None:
         InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
     """
     _check_count(len(fields), catalogue)
-    metadata = {
+    header = {
         "format": FIELDS,
-        "version": str(VERSION),
-        "field": json.dumps(fields.config.to_dict()),
-        "names": json.dumps(catalogue.names),
-        "labels": json.dumps(catalogue.labels),
+        "version": VERSION,
+        "field": fields.config.to_dict(),
+        "names": catalogue.names,
+        "labels": catalogue.labels,
     }
-    write_tensors(path, {"flat": fields.flat, "centre": catalogue.centre, "scale": catalogue.scale}, metadata)
+    tensors = {"flat": fields.flat, "centre": catalogue.centre, "scale": catalogue.scale}
+    write_tensors(path, tensors, {"weightgpt": json.dumps(header)})
 
 
 def load_fields(path: Path | str) -> tuple[Fields, Catalogue]:
@@ -97,12 +99,11 @@ def load_fields(path: Path | str) -> tuple[Fields, Catalogue]:
     """
     tensors = read_tensors(path)
     with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-    _check_format(path, metadata.get("format"), metadata.get("version"), FIELDS, "fields")
+        header = _header((file.metadata() or {}).get("weightgpt", ""))
+    _check_format(path, header, FIELDS, "fields")
     try:
-        fields = Fields(FieldConfig.from_dict(json.loads(metadata["field"])), tensors["flat"].float())
-        names, labels = json.loads(metadata["names"]), json.loads(metadata["labels"])
-        catalogue = _catalogue(names, labels, tensors["centre"], tensors["scale"])
+        fields = Fields(FieldConfig.from_dict(header["field"]), tensors["flat"].float())
+        catalogue = _catalogue(header["names"], header["labels"], tensors["centre"], tensors["scale"])
         _check_count(len(fields), catalogue)
         if len(fields) == 0 or catalogue.centre.shape[1] != fields.config.in_features:
             raise InputError("there are no fields, or centres of another dimension; make the file again.")
@@ -140,9 +141,8 @@ def load_tokens(path: Path | str) -> Tokens:
     Raises:
         InputError: the file is missing, not JSON, of another format or version, or its ids are not whole numbers.
     """
-    value = read_json(path)
-    found = value if isinstance(value, dict) else {}
-    _check_format(path, found.get("format"), found.get("version"), TOKENS, "tokens")
+    found = read_json(path)
+    _check_format(path, found, TOKENS, "tokens")
     try:
         rows = found["ids"]
         if not all(type(token) is int for row in rows for token in row):
@@ -165,10 +165,20 @@ def _catalogue(names: Any, labels: Any, centre: Tensor, scale: Tensor) -> Catalo
     return Catalogue(tuple(names), tuple(labels), centre.double(), scale.double())
 
 
-def _check_format(path: Path | str, found: object, version: object, expected: str, what: str) -> None:
-    if found != expected:
-        raise InputError(f"{path} is {found or 'of an unknown format'}, not a file of {what}; give one that is.")
-    if str(version) != str(VERSION):
+def _header(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+def _check_format(path: Path | str, header: Any, expected: str, what: str) -> None:
+    found = header if isinstance(header, dict) else {}
+    if found.get("format") != expected:
+        actual = found.get("format", "of an unknown format")
+        raise InputError(f"{path} is {actual}, not a file of {what}; give one that is.")
+    if found.get("version") != VERSION:
+        version = found.get("version")
         raise InputError(f"{path} is of version {version}, this library reads version {VERSION}; make the file again.")
 
 

@@ -18,7 +18,7 @@ from weightgpt.encoding import EncodeConfig, encode_fields, encode_shapes
 from weightgpt.field import Fields
 from weightgpt.files import InputError, read_json, write_json
 from weightgpt.shapes import Shape
-from weightgpt.vocabulary import NONE, Vocabulary
+from weightgpt.vocabulary import NONE, Vocabulary, class_name
 
 
 class WeightTokenizer:
@@ -30,6 +30,12 @@ class WeightTokenizer:
             raise InputError(
                 f"the vocabulary is for {vocabulary.chunks} chunks, {vocabulary.levels} levels and {vocabulary.codes}"
                 f" codes, the codebook has {expected}; take both from one bundle."
+            )
+        sizes = (encoder.chunks, encoder.latent_width, encoder.probes.shape[-1])
+        if sizes != (codebook.layout.chunks, codebook.latent_width, codebook.layout.config.in_features):
+            raise InputError(
+                f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for others; take both from"
+                " one bundle."
             )
         self.codebook, self.encoder, self.vocabulary = codebook, encoder, vocabulary
         self.backend = vocabulary.tokenizer()
@@ -51,7 +57,7 @@ class WeightTokenizer:
         """Token ids of shapes, with their labels as classes (unknown ones become "none")."""
         codes = encode_shapes(self.codebook, self.encoder, shapes, options or EncodeConfig(), progress)
         known = self.vocabulary.classes
-        return self.batch(codes, [shape.label if shape.label in known else NONE for shape in shapes])
+        return self.batch(codes, [shape.label if class_name(shape.label) in known else NONE for shape in shapes])
 
     def batch(self, codes: Tensor, labels: list[str]) -> BatchEncoding:
         """Sequences of codes (B, C, Q)."""

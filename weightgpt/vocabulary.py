@@ -155,11 +155,18 @@ class Vocabulary:
 
     @classmethod
     def of_tokenizer(cls, tokenizer: PreTrainedTokenizerFast, chunks: int, levels: int) -> "Vocabulary":
-        """Read the vocabulary back from its WordLevel tokenizer."""
+        """Read the vocabulary back from its WordLevel tokenizer.
+
+        Raises:
+            InputError: the tokenizer has other words, or the same in another order.
+        """
         words = tokenizer.get_vocab()
         classes = sorted((i, word) for word, i in words.items() if word.startswith("<class:"))
         codes = sum(re.fullmatch(r"w\d+", word) is not None for word in words)
-        return cls(chunks, levels, codes, tuple(word[len("<class:") : -1] for _, word in classes))
+        vocabulary = cls(chunks, levels, codes, tuple(word[len("<class:") : -1] for _, word in classes))
+        if vocabulary.tokenizer().get_vocab() != words:
+            raise InputError("the tokenizer's words are not <pad>, <bos>, <eos>, <unk>, classes and codes in this order.")
+        return vocabulary
 
 
 def class_name(label: str) -> str:

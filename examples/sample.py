@@ -1,0 +1,20 @@
+"""Draw new shapes from a bundle, as meshes: `python examples/sample.py MODEL FOLDER`.
+
+MODEL is the folder of a bundle, or owner/name on the Hub.
+"""
+
+import sys
+from pathlib import Path
+
+from weightgpt import mesh_sdf
+from weightgpt.hub import load_bundle
+from weightgpt.meshing import save_mesh
+
+model, folder = sys.argv[1:]
+generated = load_bundle(model).sample(n=8, seed=0, temperature=0.9)
+for index, label in enumerate(generated.labels):
+    field = generated.fields[index]
+    made = mesh_sdf(lambda points, field=field: field(points)[:, 0], resolution=64)
+    if made.mesh is not None:
+        save_mesh(made.mesh, Path(folder) / f"{index}-{label}.glb")
+    print(index, label, made.outcome)

@@ -1,0 +1,194 @@
+"""Files are whole or absent, and what cannot be read is told in one sentence."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def names(folder: Path) -> list[str]:
+    """Everything in `folder`, hidden files too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_old_file_stays_until_the_block_ends(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with whole(target) as draft:
+        draft.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
+def test_a_fault_inside_leaves_the_old_file_and_no_draft(tmp_path, fault):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(fault), whole(target) as draft:
+        draft.write_text("half")
+        raise fault
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_fault_inside_leaves_no_new_file(tmp_path):
+    with pytest.raises(RuntimeError), whole(tmp_path / "a.txt") as draft:
+        draft.write_text("half")
+        raise RuntimeError
+    assert names(tmp_path) == []
+
+
+def test_a_folder_replaces_the_old_folder_as_a_whole(tmp_path):
+    target = tmp_path / "box"
+    target.mkdir()
+    (target / "gone").write_text("old")
+    with whole(target) as draft:
+        draft.mkdir()
+        (draft / "here").write_text("new")
+    assert names(tmp_path) == ["box"]
+    assert names(target) == ["here"]
+
+
+def test_a_fault_inside_leaves_the_old_folder_and_no_draft(tmp_path):
+    target = tmp_path / "box"
+    target.mkdir()
+    (target / "kept").write_text("old")
+    with pytest.raises(RuntimeError), whole(target) as draft:
+        draft.mkdir()
+        (draft / "half").write_text("new")
+        raise RuntimeError
+    assert names(tmp_path) == ["box"]
+    assert names(target) == ["kept"]
+
+
+def test_missing_parents_are_made(tmp_path):
+    write_json(tmp_path / "a" / "b" / "c.json", [1])
+    assert read_json(tmp_path / "a" / "b" / "c.json") == [1]
+
+
+@pytest.mark.parametrize("within", ["a.json", "deeper/a.json"])
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path, within):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot write"):
+        write_json(tmp_path / "file" / within, 1)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InputError, match="Permission denied"):
+        write_json(tmp_path / "a.json", 1)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_in_the_place_of_the_file_is_told_and_kept(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "a.json" / "kept").write_text("old")
+    with pytest.raises(InputError, match="cannot write"):
+        write_json(tmp_path / "a.json", 1)
+    assert names(tmp_path) == ["a.json"]
+    assert names(tmp_path / "a.json") == ["kept"]
+
+
+def test_a_file_in_the_place_of_a_new_folder_is_told_and_kept(tmp_path):
+    (tmp_path / "box").write_text("old")
+    with pytest.raises(InputError, match="cannot write"), whole(tmp_path / "box") as draft:
+        draft.mkdir()
+    assert names(tmp_path) == ["box"]
+    assert (tmp_path / "box").read_text() == "old"
+
+
+def test_a_path_without_a_name_is_told():
+    with pytest.raises(InputError, match="no name"), whole("."):
+        pass
+
+
+@given(value=JSON)
+def test_json_comes_back(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "value.json"
+    write_json(path, value)
+    assert read_json(path) == value
+    assert json.loads(path.read_text(encoding="utf-8")) == value
+
+
+def test_nan_is_not_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert names(tmp_path) == []
+
+
+def test_a_cut_json_file_is_told_at_every_length(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"names": ["a", "ü"], "numbers": [1, 2.5]})
+    content = path.read_bytes()
+    for size in range(len(content.rstrip())):
+        path.write_bytes(content[:size])
+        with pytest.raises(InputError, match="not valid JSON"):
+            read_json(path)
+
+
+def test_what_is_no_readable_json_file_is_told(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_json(tmp_path / "absent.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path)
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_json(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.bool])
+def test_tensors_come_back_bit_for_bit(tmp_path, dtype):
+    tensors = {"a": (torch.randn(3, 4) * 9).to(dtype).T, "empty": torch.zeros(0, 2, dtype=dtype)}
+    write_tensors(tmp_path / "a.safetensors", tensors)
+    again = read_tensors(tmp_path / "a.safetensors")
+    assert set(again) == set(tensors)
+    for name, tensor in tensors.items():
+        assert again[name].dtype == dtype
+        assert torch.equal(again[name], tensor)
+
+
+def test_cut_tensors_are_told_at_many_lengths(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"a": torch.arange(64.0)})
+    content = path.read_bytes()
+    for size in (0, 1, 7, 8, 9, 40, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(InputError, match="not a whole safetensors file"):
+            read_tensors(path)
+
+
+def test_missing_tensors_are_told(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_tensors(tmp_path / "absent.safetensors")
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("dump", [lambda value, path: path.write_bytes(pickle.dumps(value)), torch.save])
+def test_a_pickle_is_refused_and_never_run(tmp_path, dump):
+    dump(Bomb(tmp_path / "mark"), tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        read_tensors(tmp_path / "a.safetensors")
+    assert not (tmp_path / "mark").exists()

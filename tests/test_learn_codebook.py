@@ -1,0 +1,80 @@
+"""Learning a codebook: the loop lowers the loss, and what is frozen is what the library learnt."""
+
+import pytest
+import torch
+
+from tests.fakes import sphere_shape, tiny_config
+from tokenization.learn_codebook import CodebookConfig, Quantiser, learn, start
+from weightgpt.chunking import ChunkLayout
+from weightgpt.codebook import Codebook
+from weightgpt.files import InputError
+from weightgpt.fitting import FitConfig, fit
+from weightgpt.sampling import Samples, sample, uniform_points
+
+SMALL = CodebookConfig(
+    neurons=6, latent_width=4, levels=3, codes=8, probes=64, encoder_width=16, steps=120, shapes=8, points=128
+)
+
+
+@pytest.fixture(scope="module")
+def spheres() -> Samples:
+    return sample([sphere_shape(0.3 + 0.02 * i) for i in range(16)], uniform_points(1024, 3, seed=0))
+
+
+@pytest.fixture(scope="module")
+def fits(spheres):
+    return fit(tiny_config(), spheres, FitConfig(steps=60, points=256)).fields
+
+
+def test_learning_lowers_the_loss_and_decodes_to_finite_fields(spheres, fits):
+    layout = ChunkLayout(tiny_config(), 6)
+    learnt = learn(layout, fits, spheres, SMALL)
+    assert learnt.history[-1][1] < 0.7 * learnt.history[0][1]
+    codes = learnt.codebook.quantise(learnt.encoder(spheres.sdf[:, :64]))
+    assert torch.isfinite(learnt.codebook.decode(codes).flat).all()
+
+
+def test_equal_seeds_learn_equal_codebooks(spheres, fits):
+    layout = ChunkLayout(tiny_config(), 6)
+    first, second = (learn(layout, fits, spheres, SMALL).codebook for _ in range(2))
+    assert first.fingerprint == second.fingerprint
+
+
+def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantiser(fits):
+    quantiser, latents = Quantiser(SMALL), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    for _ in range(5):
+        quantiser.learn(latents)
+    layout = ChunkLayout(tiny_config(), 6)
+    base, basis = start(layout, fits, 4, seed=0)
+    codebook = Codebook(layout, base, basis, quantiser.tables)
+    rows = latents.flatten(0, 1)[: 60 * layout.chunks // layout.chunks * layout.chunks]
+    rows = rows[: len(rows) // layout.chunks * layout.chunks].unflatten(0, (-1, layout.chunks))
+    quantiser.vq.eval()
+    values, codes, _ = quantiser.vq(rows.flatten(0, 1)[None])
+    assert torch.equal(codebook.quantise(rows).flatten(0, 1), codes[0])
+    assert torch.equal(codebook.latents(codebook.quantise(rows)).flatten(0, 1), values[0])
+
+
+def test_base_and_bases_start_from_the_mean_and_the_principal_directions(fits):
+    layout = ChunkLayout(tiny_config(), 6)
+    base, basis = start(layout, fits, 15, seed=0)
+    chunks = layout.split(fits.flat)
+    assert torch.allclose(base, chunks.mean(0))
+    centred = chunks - base
+    for row in range(layout.chunks):
+        latents = torch.linalg.lstsq(basis[row].T.double(), centred[:, row].T.double(), driver="gelsd").solution
+        assert torch.allclose(basis[row].T.double() @ latents, centred[:, row].T.double(), atol=1e-4)
+
+
+def test_too_few_shapes_for_the_codes_are_refused(spheres, fits):
+    layout = ChunkLayout(tiny_config(), 6)
+    with pytest.raises(InputError, match="learn from more shapes or ask for fewer codes"):
+        learn(layout, fits, spheres.select(slice(0, 1)), SMALL)
+
+
+def test_a_shape_with_a_nan_distance_is_named(spheres, fits):
+    sdf = spheres.sdf.clone()
+    sdf[3, 5] = float("nan")
+    with pytest.raises(InputError, match=r"shapes \[3\] have NaN"):
+        learn(ChunkLayout(tiny_config(), 6), fits, Samples(spheres.points, sdf), SMALL)

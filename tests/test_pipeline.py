@@ -1,0 +1,136 @@
+"""The whole road on a very small scale: every stage, resumed, interrupted, refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trimesh
+from datasets import load_from_disk
+
+import training.pipeline as pipeline
+from tokenization.learn_codebook import CodebookConfig
+from training.pretrain import PretrainConfig
+from weightgpt.encoding import EncodeConfig
+from weightgpt.field import FieldConfig
+from weightgpt.files import InputError
+from weightgpt.fitting import FitConfig
+from weightgpt.hub import load_bundle
+
+TINY = pipeline.PipelineConfig(
+    count=48,
+    held=12,
+    copies=1,
+    schedule=1024,
+    judged=512,
+    started=16,
+    samples=4,
+    resolution=24,
+    field=FieldConfig(hidden=(16, 16), octaves=1),
+    fit=FitConfig(steps=150, points=256),
+    codebook=CodebookConfig(
+        neurons=16, latent_width=6, levels=3, codes=8, probes=256, encoder_width=32, steps=200, shapes=8, points=128
+    ),
+    encode=EncodeConfig(steps=4, points=128, keep=2),
+    gpt=PretrainConfig(preset="nano", epochs=1, batch=16, evaluations=1),
+)
+KEYS = {
+    *("tokens_per_field", "fit_iou_heldout", "roundtrip_iou_heldout", "decode_rate", "empty_rate", "gpt_val_loss"),
+    *("gpt_val_bits_per_token", "uniform_bits_per_token", "one_piece_rate", "one_piece_rate_train"),
+    *("nearest_train_chamfer_ratio", "seconds", "peak_memory_mb"),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("runs") / "tiny"
+    pipeline.run(TINY, output)
+    return output
+
+
+def test_a_run_leaves_all_that_it_promises(finished):
+    figures = json.loads((finished / "metrics.json").read_text())
+    assert set(figures) >= KEYS
+    assert set(figures["seconds"]) == set(pipeline.STAGES)
+    assert figures["decode_rate"] == 1.0
+    assert (finished / "samples.png").is_file()
+    assert (finished / "report.html").is_file()
+    assert len(load_bundle(finished / "model").sample(2).fields) == 2
+    assert not list(finished.rglob("*.tmp"))
+
+
+def test_the_corpus_says_what_each_shape_is(finished):
+    corpus = load_from_disk(str(finished / "corpus"))
+    counts = {name: corpus["split"].count(name) for name in ("train", "validation", "test")}
+    assert counts == {"train": 48, "validation": 6, "test": 6}
+    tested = corpus.filter(lambda split: split == "test", input_columns="split")
+    assert all(0 <= value <= 1 for value in [*tested["fit_iou"], *tested["roundtrip_iou"]])
+    assert len(corpus[0]["weights"]) == TINY.field.parameters
+
+
+def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch):
+    def unexpected(*_, **__):
+        raise AssertionError("a finished stage was done again")
+
+    monkeypatch.setattr(pipeline, "learn", unexpected)
+    monkeypatch.setattr(pipeline, "pretrain", unexpected)
+    monkeypatch.setattr(pipeline, "encode_samples", unexpected)
+    before = (finished / "samples" / "ids.json").read_text()
+    pipeline.run(TINY, finished)
+    assert (finished / "samples" / "ids.json").read_text() == before
+
+
+def test_other_settings_are_refused(finished):
+    with pytest.raises(InputError, match=r"begun with other settings \(samples\)"):
+        pipeline.run(replace(TINY, samples=5), finished)
+
+
+@pytest.mark.parametrize("stage", ["sample_split", "fit", "learn", "encode_samples", "pretrain", "show"])
+def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, monkeypatch, stage):
+    """Ctrl-C inside each stage in turn; what was finished before is copied, so that each case is quick."""
+    output = tmp_path / "run"
+    shutil.copytree(finished, output)
+    order = ["sample_split", "fit", "learn", "encode_samples", "pretrain", "show"]
+    made = [["samples.safetensors"], ["fits"], ["codebook"], ["corpus"], ["gpt", "model"], ["samples", "metrics.json"]]
+    for names in made[order.index(stage) :]:
+        for name in names:
+            path = output / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, stage, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(TINY, output)
+    assert not list(output.rglob("*.tmp"))
+    assert pipeline.run(TINY, output)["decode_rate"] == 1.0
+
+
+def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):
+    for label, make in (("ball", trimesh.creation.icosphere), ("brick", trimesh.creation.box)):
+        (tmp_path / "shapes" / label).mkdir(parents=True)
+        for i in range(8):
+            mesh = make().apply_scale([1, 1 + 0.1 * i, 1])
+            mesh.export(tmp_path / "shapes" / label / f"{i}.ply")
+    (tmp_path / "shapes" / "ball" / "broken.ply").write_bytes(b"ply\nformat")
+    split, refusals = pipeline.gather(replace(TINY, shapes=str(tmp_path / "shapes")))
+    assert [refusal.path.name for refusal in refusals] == ["broken.ply"]
+    assert "broken.ply" in capsys.readouterr().err
+    assert {shape.label for shape in split.train} == {"ball", "brick"}
+    assert len(split.train) == 2 * (16 - len(split.validation) - len(split.test))
+
+
+def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("in the way")
+    for arguments in (
+        ["--shapes", str(tmp_path / "empty"), "--output", str(tmp_path / "run")],
+        ["--output", str(tmp_path / "file" / "run")],
+    ):
+        monkeypatch.setattr("sys.argv", ["pipeline", *arguments])
+        assert pipeline.main() == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+        assert len(lines) == 1

@@ -58,7 +58,7 @@ def fitted_sphere() -> torch.Tensor:
 
 @cache
 def tiny_codebook(seed: int = 0) -> Codebook:
-    """3 chunks, latent width 3, 2 levels of 8 codes, about a rough sphere: every decoded field has a surface."""
+    """3 chunks, latent width 3, 2 levels of 8 codes, about a rough sphere: most decoded fields have a surface."""
     layout = ChunkLayout(tiny_config(), 6)
     directions = torch.randn(3, layout.config.parameters, generator=generator(seed))
     basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1)

@@ -29,14 +29,14 @@ def counted(layout: ChunkLayout, fields: int = 2) -> torch.Tensor:
 
 
 @given(layouts())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_join_undoes_split(layout):
     flat = counted(layout)
     assert torch.equal(layout.join(layout.split(flat)), flat)
 
 
 @given(layouts())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_split_undoes_join_but_for_the_padding(layout):
     chunks = torch.rand(2, layout.chunks, layout.width) + 1
     kept = torch.arange(layout.width) < torch.tensor(layout.sizes)[:, None]
@@ -44,7 +44,7 @@ def test_split_undoes_join_but_for_the_padding(layout):
 
 
 @given(layouts())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_sizes_sum_to_the_parameters_and_the_rest_is_zero(layout):
     chunks = layout.split(counted(layout))
     assert chunks.shape == (2, layout.chunks, layout.width)

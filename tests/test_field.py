@@ -41,19 +41,19 @@ def points(config: FieldConfig, *shape: int, seed: int = 1) -> torch.Tensor:
 
 
 @given(configs())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_parameters_counts_the_parameters_of_the_module(config):
     assert config.parameters == sum(parameter.numel() for parameter in Field(config).parameters())
 
 
 @given(configs())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_configuration_comes_back_from_its_dict(config):
     assert FieldConfig.from_dict(config.to_dict()) == config
 
 
 @given(configs())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_flat_and_load_flat_undo_each_other(config):
     flat = torch.arange(float(config.parameters))
     assert torch.equal(Field(config).load_flat(flat).flat(), flat)
@@ -64,7 +64,7 @@ def test_flat_and_load_flat_undo_each_other(config):
 
 
 @given(configs())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_batch_gives_what_each_field_gives(config):
     fields = random_fields(config, 3)
     shared, own = points(config, 7), points(config, 3, 7)
@@ -113,7 +113,7 @@ def test_a_field_survives_pickle_deepcopy_and_torch_save():
 
 
 @given(configs().filter(lambda config: config.activation != "relu"))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 def test_the_gradient_is_the_slope(config):
     """Against central differences, in double precision, for points and for weights."""
     field, x = Field(config).double(), points(config, 4).double().requires_grad_()
@@ -122,8 +122,8 @@ def test_the_gradient_is_the_slope(config):
     assert torch.autograd.gradcheck(lambda weights: Fields(config, weights)(x.detach()), (flat,))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_an_exported_field_gives_the_same_values_in_another_runtime(activation, tmp_path, capsys):
+@pytest.mark.parametrize("activation", ["relu", "sine"])
+def test_an_exported_field_gives_the_same_values_in_another_runtime(activation, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     field, path = Field(replace(SMALL, activation=activation, output="tanh")).eval(), tmp_path / "field.onnx"

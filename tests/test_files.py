@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
@@ -117,6 +117,7 @@ def test_a_path_without_a_name_is_told():
 
 
 @given(value=JSON)
+@settings(max_examples=40, deadline=None)
 def test_json_comes_back(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"
     write_json(path, value)

@@ -105,7 +105,8 @@ class Codebook:
 
     @cached_property
     def _inverse(self) -> Tensor:
-        return torch.linalg.pinv(self.basis)
+        inverse: Tensor = torch.linalg.pinv(self.basis)
+        return inverse
 
     def quantise(self, latents: Tensor, prefix: Tensor | None = None) -> Tensor:
         """Codes (B, C, Q) int64 of latents (B, C, r): at each level the code nearest to what is left.
@@ -118,7 +119,7 @@ class Codebook:
             index = prefix[..., level].flatten() if prefix is not None and given else nearest_code(rest, table)
             chosen.append(index)
             rest = rest - table[index]
-        return torch.stack(chosen, -1).unflatten(0, latents.shape[:2])
+        return torch.stack(chosen, -1).reshape(*latents.shape[:2], self.levels)
 
     def latents(self, codes: Tensor, levels: int | None = None) -> Tensor:
         """Latents (B, C, r) of codes (B, C, Q); with `levels`, of the first levels only: a coarser shape.

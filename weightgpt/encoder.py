@@ -38,7 +38,7 @@ class ShapeEncoder(nn.Module):
     def forward(self, sdf: Tensor) -> Tensor:
         """Latents (B, C, r) of signed distances (B, m) at the probes."""
         latents: Tensor = self.layers(torch.tanh(self.truncation * sdf))
-        return latents.unflatten(1, (self.chunks, self.latent_width))
+        return latents.reshape(len(latents), self.chunks, self.latent_width)
 
     def save(self, folder: Path | str) -> None:
         """Write `encoder.safetensors`, beside the codebook's files."""

@@ -30,7 +30,7 @@ def whole(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     if not path.name:
-        raise InputError(f"cannot write {str(path)!r}: it has no name of its own; give the path of a new file or folder.")
+        raise InputError(f"cannot write {str(path)!r}: it has no name; give the path of a new file or folder.")
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -166,4 +166,5 @@ def _eikonal(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
     points = points.expand(len(flat), -1, -1).clone().requires_grad_()
     values = evaluate(config, flat, points).sum()
     (gradient,) = torch.autograd.grad(values, points, create_graph=True)
-    return ((gradient.norm(dim=-1) - 1) ** 2).mean(-1)
+    steepness: Tensor = gradient.norm(dim=-1)
+    return (steepness - 1).square().mean(-1)

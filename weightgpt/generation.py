@@ -8,7 +8,8 @@ Decisions:
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class Grammar(LogitsProcessor):
             mask[position, legal.start : legal.stop] = 0
         self.mask = mask
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (B, V) for the token after `input_ids` (B, n), the illegal ones at minus infinity."""
         row = self.mask[min(input_ids.shape[1], len(self.mask) - 1)].to(scores.device)
         # A model may give NaN or infinite scores; they must not reach the softmax. With the best score at 0, a small
@@ -81,11 +82,15 @@ def sample_ids(
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
     settings = generation_config(vocabulary)
     settings.update(temperature=float(temperature), top_p=float(top_p), top_k=top_k)
+    settings = generation_config(vocabulary)
+    settings.temperature, settings.top_p, settings.top_k = temperature, top_p, top_k
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
+        # The stubs of `generate` know neither this class of model nor that it returns ids here.
+        generate = cast(Callable[..., Tensor], model.generate)  # type: ignore[misc]
         parts = [
-            model.generate(
+            generate(
                 part.to(model.device),
                 attention_mask=torch.ones_like(part).to(model.device),
                 generation_config=settings,

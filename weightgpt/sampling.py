@@ -61,7 +61,7 @@ def _gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-
     n, dimension = points.shape
     shifts = torch.eye(dimension) * step
     shifted = torch.cat([points[None] + shifts[:, None], points[None] - shifts[:, None]]).flatten(0, 1)
-    values = sdf(shifted).unflatten(0, (2, dimension, n))
+    values = sdf(shifted).reshape(2, dimension, n)
     return ((values[0] - values[1]) / (2 * step)).T
 
 

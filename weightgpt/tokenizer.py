@@ -94,7 +94,7 @@ class WeightTokenizer:
         codebook = Codebook.from_pretrained(folder / "codebook")
         encoder = ShapeEncoder.load(folder / "codebook", codebook.layout.chunks, codebook.latent_width)
         try:
-            backend = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder))
+            backend = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
         except (OSError, ValueError) as error:
             raise InputError(f"{folder} has no readable tokenizer.json; give the folder of a whole bundle.") from error
         vocabulary = Vocabulary.of_tokenizer(backend, codebook.layout.chunks, codebook.levels)

@@ -165,7 +165,7 @@ class Vocabulary:
         codes = sum(re.fullmatch(r"w\d+", word) is not None for word in words)
         vocabulary = cls(chunks, levels, codes, tuple(word[len("<class:") : -1] for _, word in classes))
         if vocabulary.tokenizer().get_vocab() != words:
-            raise InputError("the tokenizer's words are not <pad>, <bos>, <eos>, <unk>, classes and codes in this order.")
+            raise InputError("the tokenizer's words are not <pad>, <bos>, <eos>, <unk>, classes, codes in this order.")
         return vocabulary
 
 

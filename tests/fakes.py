@@ -61,7 +61,7 @@ def tiny_codebook(seed: int = 0) -> Codebook:
     """3 chunks, latent width 3, 2 levels of 8 codes, about a rough sphere: most decoded fields have a surface."""
     layout = ChunkLayout(tiny_config(), 6)
     directions = torch.randn(3, layout.config.parameters, generator=generator(seed))
-    basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1)
+    basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1).contiguous()
     level = torch.tensor([0.25, 0.08])[:, None, None]
     codes = torch.randn(2, 8, 3, generator=generator(seed + 1)) * level
     return Codebook(layout, layout.split(fitted_sphere()[None])[0], basis, codes)

@@ -16,14 +16,10 @@ from weightgpt.primitives import (
     box,
     cone,
     cylinder,
-    difference,
     extruded,
-    intersection,
     revolved,
     round_cone,
     sphere,
-    spokes,
-    torus,
     tube,
     union,
 )
@@ -123,23 +119,18 @@ def test_round_solids_have_the_distance_of_their_balls() -> None:
     torch.testing.assert_close(tube([start, end], 0.2)(points), round_cone(start, end, 0.2, 0.2)(points))
 
 
-def test_torus_sphere_and_cylinder_agree_with_closed_forms() -> None:
+def test_sphere_and_cylinder_agree_with_closed_forms() -> None:
     points = uniform(4000)
-    ring = points * torch.tensor([1.0, 0.0, 1.0])
-    ring = 0.6 * ring / ring.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(torus(0.6, 0.2)(points), (points - ring).norm(dim=1) - 0.2, atol=1e-6, rtol=0)
     torch.testing.assert_close(sphere(0.5)(points), points.norm(dim=1) - 0.5, atol=1e-6, rtol=0)
     torch.testing.assert_close(
         cylinder(0.4, 0.7)(points), cone(0.4, 0.4, 0.7).moved(y=-0.35)(points), atol=1e-6, rtol=0
     )
 
 
-def test_joins_have_the_sign_of_set_operations() -> None:
+def test_a_union_has_the_sign_of_the_set_operation() -> None:
     points, a, b = uniform(5000), box(1.0, 0.8, 0.6), sphere(0.5).moved(0.2)
     inside_a, inside_b = a(points) < 0, b(points) < 0
     assert torch.equal(union(a, b)(points) < 0, inside_a | inside_b)
-    assert torch.equal(intersection(a, b)(points) < 0, inside_a & inside_b)
-    assert torch.equal(difference(a, b)(points) < 0, inside_a & (b(points) > 0))
 
 
 def test_copies_keep_distances() -> None:
@@ -149,14 +140,16 @@ def test_copies_keep_distances() -> None:
     )
     torch.testing.assert_close(part.mirrored("xz")(points), images(points), atol=1e-6, rtol=0)
     torch.testing.assert_close(box(2.0, 1.0, 0.5).moved(5, 6, 7).fitted(1.0)(points), box(1.0, 0.5, 0.25)(points))
-    torch.testing.assert_close(
-        spokes(4, 0.5, 0.1).turned("y", 90)(points), spokes(4, 0.5, 0.1)(points), atol=1e-6, rtol=0
-    )
 
 
 def test_hulls_bound_their_solids() -> None:
     points = uniform(20000)
-    for solid in [torus(0.6, 0.2), cone(0.5, 0.2, 0.7), revolved(CUP, 0.05), tube([(-0.5, 0, 0), (0.5, 0.5, 0)], 0.1)]:
+    for solid in [
+        sphere(0.4).moved(0.1),
+        cone(0.5, 0.2, 0.7),
+        revolved(CUP, 0.05),
+        tube([(-0.5, 0, 0), (0.5, 0.5, 0)], 0.1),
+    ]:
         for turned in (solid, solid.turned("x", 35), solid.mirrored("x")):
             inside = points[turned(points) < 0].double().numpy()
             assert (inside >= turned.hull.min(axis=0) - 1e-6).all()

@@ -23,6 +23,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def write_half(target: Path, fault: type[BaseException], folder: bool = False) -> None:
+    """Begin to write a file, or a folder with a file, and fail."""
+    with whole(target) as draft:
+        if folder:
+            draft.mkdir()
+        (draft / "half" if folder else draft).write_text("half")
+        raise fault
+
+
 def test_the_old_file_stays_until_the_block_ends(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
@@ -37,17 +46,15 @@ def test_the_old_file_stays_until_the_block_ends(tmp_path):
 def test_a_fault_inside_leaves_the_old_file_and_no_draft(tmp_path, fault):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(fault), whole(target) as draft:
-        draft.write_text("half")
-        raise fault
+    with pytest.raises(fault):
+        write_half(target, fault)
     assert target.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
 
 def test_a_fault_inside_leaves_no_new_file(tmp_path):
-    with pytest.raises(RuntimeError), whole(tmp_path / "a.txt") as draft:
-        draft.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        write_half(tmp_path / "a.txt", RuntimeError)
     assert names(tmp_path) == []
 
 
@@ -66,10 +73,8 @@ def test_a_fault_inside_leaves_the_old_folder_and_no_draft(tmp_path):
     target = tmp_path / "box"
     target.mkdir()
     (target / "kept").write_text("old")
-    with pytest.raises(RuntimeError), whole(target) as draft:
-        draft.mkdir()
-        (draft / "half").write_text("new")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        write_half(target, RuntimeError, folder=True)
     assert names(tmp_path) == ["box"]
     assert names(target) == ["kept"]
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from weightgpt.field import Fields
 from weightgpt.meshing import Meshed, mesh_grid, sdf_grid
-from weightgpt.metrics import chamfer, iou, solid_pieces
+from weightgpt.metrics import chamfer, generation_metrics, iou, solid_pieces
 from weightgpt.sampling import Samples, near_surface
 from weightgpt.shapes import Shape
 
@@ -104,3 +104,14 @@ class TrainingShapes:
 def surface_cloud(sdf: Callable[[Tensor], Tensor], dimension: int) -> Tensor:
     """(CLOUD, D) points on the zero level."""
     return near_surface(sdf, CLOUD, dimension, 0.0, seed=0)
+
+
+def set_metrics(
+    samples: Sequence[Callable[[Tensor], Tensor]], references: Sequence[Callable[[Tensor], Tensor]], dimension: int
+) -> dict[str, float] | None:
+    """MMD, COV and 1-NNA of the first shapes of two lists, equally many (64 at most); None for fewer than two."""
+    count = min(64, len(samples), len(references))
+    if count < 2:
+        return None
+    clouds = [[surface_cloud(sdf, dimension).numpy()[::2] for sdf in part[:count]] for part in (samples, references)]
+    return generation_metrics(*clouds)

@@ -88,20 +88,21 @@ class Run:
 
     def __init__(self, config: PipelineConfig, output: Path) -> None:
         self.config, self.output = config, output
-        kept = output / "config.json"
-        if kept.is_file():
-            self._compare(read_json(kept))
-        else:
-            write_json(kept, config.to_dict())
+        self.kept = output / "config.json"
 
-    def _compare(self, before: dict[str, Any]) -> None:
+    def keep(self) -> None:
+        """Write the settings, or compare them with those the run was begun with."""
         now = self.config.to_dict()
+        if not self.kept.is_file():
+            return write_json(self.kept, now)
+        before = read_json(self.kept)
         changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
         if changed:
             raise InputError(
                 f"{self.output} was begun with other settings ({', '.join(changed)}); repeat that command to go on, or"
                 " choose another --output."
             )
+        return None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -127,6 +128,7 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
     job = Run(config, output)
     with job.stage("shapes"):
         split, refusals = gather(config)
+        job.keep()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         sampled = sample_split(split, config.schedule, config.judged, config.seed, output / "samples.safetensors")
     with job.stage("fits"):

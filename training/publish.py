@@ -13,6 +13,11 @@ from typing import Any
 
 from weightgpt.files import InputError, read_json, whole
 
+
+def _sets(values: dict[str, float] | None) -> str:
+    return f"{100 * values['mmd']:.2f}, {values['cov']:.2f}, {values['1-nna']:.2f}" if values else "–"
+
+
 ROWS = (
     ("shapes to learn from / held out for test", lambda f: f"{f['shapes']['train']} / {f['shapes']['test']}"),
     ("tokens per field (weights per field)", lambda f: f"{f['tokens_per_field']} ({f['parameters_per_field']})"),
@@ -35,6 +40,8 @@ ROWS = (
         "distance to the nearest training shape, samples ÷ held-out shapes",
         lambda f: "–" if f["nearest_train_chamfer_ratio"] is None else f"{f['nearest_train_chamfer_ratio']:.2f}",
     ),
+    ("MMD ×100, COV, 1-NNA of samples against held-out shapes", lambda f: _sets(f["set_metrics"])),
+    ("… of as many training shapes (what can be hoped for)", lambda f: _sets(f["set_metrics_of_training_shapes"])),
     ("samples equal to a training sequence", lambda f: str(f["samples_equal_to_training"])),
     ("minutes in all, on the machine of the run", lambda f: f"{sum(f['seconds'].values()) / 60:.1f}"),
     ("peak memory, MB", lambda f: str(f["peak_memory_mb"])),

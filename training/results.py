@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training.corpus import column, part
 from training.data import Sampled, Split
-from training.evaluate import Judged, Neighbours, TrainingShapes, field_sdf, mesh_fields
+from training.evaluate import Judged, Neighbours, TrainingShapes, field_sdf, mesh_fields, set_metrics
 from training.pretrain import code_loss
 from training.report import Curve, Pair, Report, write_report
 from weightgpt.codebook import Usage
@@ -29,7 +29,7 @@ from weightgpt.hub import Bundle, Generated, write_card
 from weightgpt.meshing import mesh_sdf, save_mesh, sdf_grid
 from weightgpt.metrics import solid_pieces
 from weightgpt.rendering import contact_sheet, render, save_png
-from weightgpt.shapes import Refusal
+from weightgpt.shapes import Refusal, Sdf
 from weightgpt.store import Catalogue, save_fields
 
 PALETTE = ((0.36, 0.55, 0.83), (0.93, 0.58, 0.30), (0.40, 0.68, 0.45), (0.80, 0.42, 0.47), (0.58, 0.48, 0.76))
@@ -65,7 +65,7 @@ def show(parts: Parts, stage: Stage) -> dict[str, Any]:
         posters = write_samples(parts, generated, judged)
     with stage("figures"):
         near = neighbours(parts, generated, judged)
-        figures = measure(parts, generated, judged, *near)
+        figures = measure(parts, generated, judged, *near) | sets(parts, generated, judged)
     with stage("report"):
         write_page(parts, figures, generated, judged, near[0], posters)
     figures |= read_json(parts.output / "seconds.json")
@@ -104,11 +104,30 @@ def neighbours(parts: Parts, generated: Generated, judged: Judged) -> tuple[Neig
     """The nearest training shapes of the samples that have a surface, and of the test shapes."""
     encoder = parts.bundle.tokenizer.encoder
     training = TrainingShapes(parts.split.train, encoder.probes, parts.sampled.train.sdf[:, : len(encoder.probes)])
-    solid = [field_sdf(generated.fields, i) for i, part in enumerate(judged.meshed) if part.mesh is not None]
     return (
-        training.nearest(solid, "nearest to samples"),
+        training.nearest(solids(generated, judged), "nearest to samples"),
         training.nearest([shape.sdf for shape in parts.split.test], "nearest to held-out shapes"),
     )
+
+
+def solids(generated: Generated, judged: Judged) -> list[Sdf]:
+    """The samples that have a surface."""
+    return [field_sdf(generated.fields, i) for i, part in enumerate(judged.meshed) if part.mesh is not None]
+
+
+def sets(parts: Parts, generated: Generated, judged: Judged) -> dict[str, Any]:
+    """MMD, COV and 1-NNA against held-out shapes: of the samples, and of training shapes as what can be hoped for.
+
+    All sets take the classes in equal parts where there are equally many; empty samples are left out and counted in
+    `empty_rate`.
+    """
+    order = np.random.default_rng(0).permutation(len(parts.split.test))
+    held_out = [parts.split.test[i].sdf for i in order]
+    dimension = parts.split.test[0].dimension
+    return {
+        "set_metrics": set_metrics(solids(generated, judged), held_out, dimension),
+        "set_metrics_of_training_shapes": set_metrics([s.sdf for s in parts.split.train[:64]], held_out, dimension),
+    }
 
 
 def measure(
@@ -211,6 +230,7 @@ def write_page(
             },
             "GPT (held-out shapes)": {k: v for k, v in plain.items() if "gpt" in k or "bits" in k},
             "Generation": {k: v for k, v in plain.items() if "rate" in k or "nearest" in k or "samples" in k},
+            "Against held-out shapes: samples / training shapes": compared(figures),
             "Seconds of each stage": read_json(parts.output / "seconds.json")["seconds"],
         },
         pairs=pairs(parts, generated, judged, near, posters),
@@ -220,6 +240,12 @@ def write_page(
         contact_sheet=(parts.output / "samples.png").read_bytes(),
     )
     write_report(parts.output, report)
+
+
+def compared(figures: dict[str, Any]) -> dict[str, str]:
+    """The set metrics side by side."""
+    ours, limit = figures["set_metrics"] or {}, figures["set_metrics_of_training_shapes"] or {}
+    return {name: f"{ours[name]:.3f} / {limit[name]:.3f}" for name in ours.keys() & limit.keys()}
 
 
 def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, posters: np.ndarray) -> list[Pair]:

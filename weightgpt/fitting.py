@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -157,7 +158,7 @@ def _fit_group(
         losses[step] = loss.detach()
         if step < 0.75 * options.steps:
             earlier = flat.detach().clone()
-    history = torch.stack([part.mean(0) for part in losses.tensor_split(20)], 1)
+    history = F.adaptive_avg_pool1d(losses.T, 20)
     loss = losses[-max(1, options.steps // 10) :].mean(0)
     return {"flat": flat.detach(), "earlier": earlier, "loss": loss, "history": history}
 

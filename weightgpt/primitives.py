@@ -91,19 +91,6 @@ def union(*solids: Solid) -> Solid:
     return Solid(lambda x, y, z: reduce(torch.minimum, (solid.distance(x, y, z) for solid in solids)), hull)
 
 
-def intersection(*solids: Solid) -> Solid:
-    """The points common to all solids: exact sign; outside, the distance is at least the one given."""
-    low = np.max([solid.hull.min(axis=0) for solid in solids], axis=0)
-    high = np.min([solid.hull.max(axis=0) for solid in solids], axis=0)
-    corners = _corners(low, high)
-    return Solid(lambda x, y, z: reduce(torch.maximum, (solid.distance(x, y, z) for solid in solids)), corners)
-
-
-def difference(solid: Solid, hole: Solid) -> Solid:
-    """The points of `solid` outside `hole`: exact sign; outside, the distance is at least the one given."""
-    return Solid(lambda x, y, z: torch.maximum(solid.distance(x, y, z), -hole.distance(x, y, z)), solid.hull)
-
-
 def box(width: float, height: float, depth: float, radius: float = 0.0) -> Solid:
     """A box of full sides (x, y, z) about the origin, its edges rounded by `radius`."""
     half = np.array([width, height, depth]) / 2
@@ -125,12 +112,6 @@ def cylinder(radius: float, height: float) -> Solid:
 def cone(bottom: float, top: float, height: float) -> Solid:
     """A capped cone about the y axis: radius `bottom` at y = 0 and `top` at y = `height`."""
     return revolved([(0.0, 0.0), (bottom, 0.0), (top, height), (0.0, height)])
-
-
-def torus(ring: float, radius: float) -> Solid:
-    """A torus about the y axis: all points within `radius` of a circle of radius `ring`."""
-    hull = _rings([(ring + radius, -radius), (ring + radius, radius)])
-    return Solid(lambda x, y, z: _length(_length(x, z) - ring, y) - radius, hull)
 
 
 def round_cone(start: Vector, end: Vector, first: float, last: float) -> Solid:
@@ -178,12 +159,6 @@ def extruded(outline: Outline, thickness: float) -> Solid:
 def arc(first: float, last: float, count: int, radius: float = 1.0) -> list[tuple[float, float]]:
     """`count` points on a circle about the origin, at angles from `first` to `last`, in radians."""
     return [(radius * float(np.cos(a)), radius * float(np.sin(a))) for a in np.linspace(first, last, count)]
-
-
-def spokes(count: int, reach: float, radius: float) -> Solid:
-    """`count` round bars in the plane y = 0, from the origin outwards."""
-    ends = arc(0.25 * np.pi, 2.25 * np.pi, count + 1, reach)[:-1]
-    return union(*[tube([(0.0, 0.0, 0.0), (x, 0.0, z)], radius) for x, z in ends])
 
 
 def _length(*columns: Tensor) -> Tensor:

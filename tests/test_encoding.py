@@ -47,12 +47,12 @@ def test_without_steps_the_codes_are_those_of_the_encoder():
     assert torch.equal(codes, CODEBOOK.quantise(ENCODER(sample(SHAPES, ENCODER.probes).sdf)))
 
 
-def test_refining_never_makes_a_code_worse_and_makes_most_better(samples):
+def test_refining_never_makes_a_code_worse_and_makes_them_better_together(samples):
     before, after = (
         loss(encode_shapes(CODEBOOK, ENCODER, SHAPES, options), samples) for options in (AS_IT_IS, REFINED)
     )
     assert (after <= before).all()
-    assert (after < 0.9 * before).sum() >= 2
+    assert after.mean() < 0.8 * before.mean()
 
 
 @pytest.mark.parametrize("rate", [1e-4, 1.0, 100.0])
@@ -82,10 +82,11 @@ def test_equal_seeds_give_equal_codes():
 
 
 def test_half_precision_distances_are_read(samples):
-    probed = sample(SHAPES, ENCODER.probes).sdf
+    probed = sample(SHAPES, ENCODER.probes).sdf.half()
     half = Samples(samples.points, samples.sdf.half())
-    whole, halved = (encode_samples(CODEBOOK, ENCODER, s, probed, AS_IT_IS) for s in (samples, half))
-    assert torch.equal(whole, halved)
+    rounded = Samples(half.points, half.sdf.float())
+    expected = encode_samples(CODEBOOK, ENCODER, rounded, probed.float(), REFINED)
+    assert torch.equal(encode_samples(CODEBOOK, ENCODER, half, probed, REFINED), expected)
 
 
 def test_a_field_of_the_codebook_comes_back_as_itself():

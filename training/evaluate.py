@@ -1,6 +1,6 @@
 """The figures of a run: losses of each stage, and samples judged against training and held-out shapes.
 
-Decisions: every figure says which shapes it was measured on. Nearest training shapes are found in two steps: the 16
+Decisions: every figure says which shapes it was measured on. Nearest training shapes are found in two steps: the 4
 nearest by truncated distances at the encoder's probes, and among these the nearest by Chamfer distance. Surfaces are
 sampled in one way for all, from their signed distances.
 """
@@ -20,7 +20,7 @@ from weightgpt.sampling import Samples, near_surface
 from weightgpt.shapes import Shape
 
 CLOUD = 1024
-CANDIDATES = 16
+CANDIDATES = 4
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,179 @@
+"""What may import what, what may never be called, and how long a file may be: read from the source, nothing is run."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import weightgpt
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("weightgpt", "tokenization", "training")
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")}
+
+LAYERS = [
+    {"files", "primitives", "tracing"},
+    {"encoder", "field", "metrics", "rendering", "shapes", "vocabulary"},
+    {"chunking", "furniture", "generation", "meshing", "sampling", "store"},
+    {"codebook", "families", "fitting"},
+    {"encoding"},
+    {"tokenizer"},
+    {"hub"},
+    {"console"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+"""The modules of the library; each imports only from the sets before its own, so that there is no cycle either."""
+
+ONLY_IN = {
+    "trimesh": {"weightgpt.shapes", "weightgpt.meshing", "weightgpt.metrics", "training.report"},
+    "igl": {"weightgpt.shapes"},
+    "skimage": {"weightgpt.meshing"},
+    "huggingface_hub": {"weightgpt.hub"},
+    "vector_quantize_pytorch": {"tokenization.learn_codebook"},
+    "typer": {"weightgpt.cli"},
+}
+"""Libraries that only some modules may know."""
+
+CODE_RUNNERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+"""Libraries whose files run code when they are opened."""
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Modules that a module imports, anywhere in it; `from a import b` counts as a.b where that is a module of ours."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in TREES else f"{node.module}" for name in full}
+    return found
+
+
+def packages(module: str) -> set[str]:
+    """The top-level packages that a module imports."""
+    return {name.split(".")[0] for name in imported(TREES[module])}
+
+
+def faults(source: str) -> list[str]:
+    """Calls and imports that could run the code of a stranger."""
+    tree, found = ast.parse(source), []
+    wanted = {"allow_pickle": True, "trust_remote_code": True, "weights_only": False}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in wanted:
+            harmless = isinstance(node.value, ast.Constant) and node.value.value is not wanted[node.arg]
+            found += [] if harmless else [f"{node.arg}={ast.unparse(node.value)}"]
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "eval", "exec"}:
+            found.append(ast.unparse(node.func))
+        if isinstance(node, ast.ImportFrom) and node.module == "torch":
+            found += ["torch.load" for alias in node.names if alias.name == "load"]
+    return found + sorted({name.split(".")[0] for name in imported(tree)} & CODE_RUNNERS)
+
+
+def public(tree: ast.Module) -> list[ast.AST]:
+    """The module, its public classes and functions, and their public methods."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found: list[ast.AST] = [tree]
+    for node in tree.body:
+        if isinstance(node, kinds) and not node.name.startswith("_"):
+            members = node.body if isinstance(node, ast.ClassDef) else []
+            found += [node, *(m for m in members if isinstance(m, kinds) and not m.name.startswith("_"))]
+    return found
+
+
+def test_the_layers_name_every_module_once():
+    named = [module for layer in LAYERS for module in layer]
+    assert sorted(named) == sorted(LIBRARY)
+
+
+def test_every_module_imports_only_from_earlier_layers():
+    wrong = []
+    for number, layer in enumerate(LAYERS):
+        earlier = {f"weightgpt.{module}" for below in LAYERS[:number] for module in below}
+        for module in sorted(layer):
+            ours = {name for name in imported(TREES[f"weightgpt.{module}"]) if name.split(".")[0] == "weightgpt"}
+            wrong += [f"{module} imports {name}" for name in sorted(ours - earlier)]
+    assert wrong == []
+
+
+def test_the_library_needs_neither_how_codebooks_nor_how_models_are_learnt():
+    for module in TREES:
+        if module.startswith("weightgpt."):
+            assert not packages(module) & {"tokenization", "training"}, module
+
+
+def test_learning_a_codebook_needs_no_training_and_only_the_pipeline_joins_both():
+    for module in TREES:
+        if module.startswith("tokenization."):
+            assert "training" not in packages(module), module
+    assert {module for module in TREES if "tokenization" in packages(module)} <= {"training.pipeline"}
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_known_only_where_it_is_needed(library):
+    users = {module for module in TREES if library in packages(module)}
+    assert users == ONLY_IN[library]
+
+
+def test_no_source_can_run_the_code_of_a_file():
+    assert {module: found for module, source in SOURCES.items() if (found := faults(source))} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from joblib import load",
+        "torch.load(path)",
+        "from torch import load",
+        "np.load(path, allow_pickle=True)",
+        "f(trust_remote_code=flag)",
+        "f(weights_only=False)",
+        "eval(text)",
+    ],
+)
+def test_such_code_would_be_found(source):
+    assert len(faults(source)) == 1
+
+
+def test_careful_code_is_not_suspected():
+    assert (
+        faults("model.eval()\nf(weights_only=True, trust_remote_code=False)\nnp.load(path, allow_pickle=False)") == []
+    )
+
+
+def test_everything_public_is_documented():
+    bare = [
+        f"{module}: {getattr(node, 'name', 'module')}"
+        for module, tree in TREES.items()
+        if SOURCES[module].strip()
+        for node in public(tree)
+        if not ast.get_docstring(node)
+    ]
+    assert bare == []
+
+
+def test_files_and_functions_are_short():
+    long = [module for module, source in SOURCES.items() if len(source.splitlines()) > 300]
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
+                long.append(f"{module}.{node.name}")
+    assert long == []
+
+
+def test_the_public_names_are_the_ones_that_type_checkers_see():
+    branch = next(node for node in TREES["weightgpt.__init__"].body if isinstance(node, ast.If))
+    seen = {alias.asname: node.module for node in branch.body for alias in node.names}
+    assert seen == {name: f"weightgpt.{module}" for name, module in weightgpt._HOMES.items()}
+    for name, module in seen.items():
+        assert getattr(weightgpt, name).__module__ == module
+        assert name in dir(weightgpt)

@@ -19,8 +19,8 @@ LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")
 
 LAYERS = [
     {"files", "primitives", "tracing"},
-    {"encoder", "field", "metrics", "rendering", "shapes", "vocabulary"},
-    {"chunking", "furniture", "generation", "meshing", "sampling", "store"},
+    {"encoder", "field", "metrics", "shapes", "vocabulary"},
+    {"chunking", "furniture", "generation", "meshing", "rendering", "sampling", "store"},
     {"codebook", "families", "fitting"},
     {"encoding"},
     {"tokenizer"},

@@ -76,10 +76,10 @@ def test_a_batch_gives_what_each_field_gives(config):
 def test_the_encoding_is_the_coordinates_and_their_octaves():
     x = torch.tensor([[0.25, -0.5]])
     expected = [0.25, -0.5]
-    for k in range(2):
+    for k in range(3):
         expected += [math.sin(2**k * math.pi * v) for v in (0.25, -0.5)]
         expected += [math.cos(2**k * math.pi * v) for v in (0.25, -0.5)]
-    torch.testing.assert_close(encode(x, 2), torch.tensor([expected]))
+    torch.testing.assert_close(encode(x, 3), torch.tensor([expected]))
 
 
 def modules(config: FieldConfig) -> nn.Sequential:

@@ -77,6 +77,8 @@ def test_the_mean_field_of_spheres_is_a_sphere_between_them(spheres):
     field, points = mean_field(tiny_config(), spheres, options), uniform_points(10_000, 3, 2)
     values = Fields(tiny_config(), field[None])(points)[..., 0]
     assert iou(values, sphere_shape(0.6).sdf(points)).item() > 0.85
+    mean = torch.tanh(5 * torch.stack([sphere_shape(radius).sdf(points) for radius in RADII])).mean(0)
+    assert (torch.tanh(5 * values) - mean).abs().mean() < 0.1
 
 
 @pytest.mark.parametrize("conditioned", [True, False])

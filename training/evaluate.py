@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from weightgpt.field import Fields
 from weightgpt.meshing import Meshed, mesh_grid, sdf_grid
-from weightgpt.metrics import chamfer, generation_metrics, iou, solid_pieces
-from weightgpt.sampling import Samples, near_surface
+from weightgpt.metrics import chamfer, generation_metrics, solid_pieces
+from weightgpt.sampling import near_surface
 from weightgpt.shapes import Shape
 
 CLOUD = 1024
@@ -56,13 +56,6 @@ def mesh_fields(fields: Fields, resolution: int, title: str = "meshing") -> Judg
         meshed.append(mesh_grid(grid))
         one_piece.append(meshed[-1].mesh is not None and solid_pieces(grid) == 1)
     return Judged(meshed, one_piece)
-
-
-@torch.no_grad()
-def field_iou(fields: Fields, samples: Samples) -> Tensor:
-    """(B,) volume IoU of fields with the shapes they stand for, at uniform points."""
-    values = torch.cat([fields.select(slice(i, i + 16))(samples.points)[..., 0] for i in range(0, len(fields), 16)])
-    return iou(values, samples.sdf)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,8 @@ group or checkpoint. A run keeps its settings in `config.json` and refuses to go
 import argparse
 import dataclasses
 import json
-import resource
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,23 +22,22 @@ from transformers.utils import logging
 from tokenization.learn_codebook import CodebookConfig, learn
 from training.corpus import build, part, save
 from training.data import Sampled, Split, augment, sample_split, split_shapes
-from training.evaluate import field_iou
 from training.pretrain import PRESETS, PretrainConfig, pretrain
 from training.results import Parts, show
+from training.run import Run
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook
 from weightgpt.encoder import ShapeEncoder
 from weightgpt.encoding import EncodeConfig, encode_samples
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
-from weightgpt.fitting import FitConfig, Fits, fit, mean_field
+from weightgpt.files import InputError, read_tensors, whole, write_json, write_tensors
+from weightgpt.fitting import FitConfig, Fits, field_iou, fit, mean_field
 from weightgpt.hub import Bundle
 from weightgpt.shapes import Refusal, load_folder
 from weightgpt.tokenizer import WeightTokenizer
 from weightgpt.vocabulary import Vocabulary
 
-STAGES = ("shapes", "fits", "codebook", "corpus", "gpt", "samples", "figures", "report")
 Result = TypeVar("Result")
 
 
@@ -83,49 +79,13 @@ class PipelineConfig:
         return json.loads(json.dumps(values))
 
 
-class Run:
-    """A folder that a pipeline fills, stage by stage."""
-
-    def __init__(self, config: PipelineConfig, output: Path) -> None:
-        self.config, self.output = config, output
-        self.kept = output / "config.json"
-
-    def keep(self) -> None:
-        """Write the settings, or compare them with those the run was begun with."""
-        now = self.config.to_dict()
-        if not self.kept.is_file():
-            return write_json(self.kept, now)
-        before = read_json(self.kept)
-        changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
-        if changed:
-            raise InputError(
-                f"{self.output} was begun with other settings ({', '.join(changed)}); repeat that command to go on, or"
-                " choose another --output."
-            )
-        return None
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Announce a stage and note its seconds and the memory so far."""
-        print(f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}", file=sys.stderr, flush=True)
-        begun = time.perf_counter()
-        yield
-        path = self.output / "seconds.json"
-        spent = read_json(path) if path.is_file() else {"seconds": {}, "peak_memory_mb": 0}
-        # A finished stage that is only read again keeps the time that making it took.
-        spent["seconds"][name] = round(max(spent["seconds"].get(name, 0.0), time.perf_counter() - begun), 1)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        spent["peak_memory_mb"] = round(max(spent["peak_memory_mb"], peak))
-        write_json(path, spent)
-
-
 def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
     """Do, or finish, everything; returns the figures of `metrics.json`.
 
     Raises:
         InputError: the folder of shapes or the output folder cannot be used.
     """
-    job = Run(config, output)
+    job = Run(config.to_dict(), output)
     with job.stage("shapes"):
         split, refusals = gather(config)
         job.keep()
@@ -137,7 +97,7 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         codebook_folder = made(output / "codebook", lambda: learn_codebook(config, started, sampled, output))
         tokenizer = open_tokenizer(codebook_folder, split)
     with job.stage("corpus"):
-        folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain.fields, output))
+        folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))
     with job.stage("gpt"):
         model = train_gpt(config, corpus, tokenizer, output)
@@ -148,9 +108,7 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         refusals=refusals,
         sampled=sampled,
         fit_history=plain.history,
-        fit_gain=float(
-            field_iou(plain.fields, sampled.judged_test).mean() - field_iou(plain.earlier, sampled.judged_test).mean()
-        ),
+        fit_gain=float((judged_iou(plain) - field_iou(plain.earlier, sampled.judged_test)).mean()),
         corpus=corpus,
         bundle=Bundle(model, tokenizer),
     )
@@ -185,8 +143,22 @@ def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple
     initial = read_tensors(folder / "initial.safetensors")["flat"]
     some = sampled.train.select(slice(0, config.started))
     started = fit(config.field, some, config.fit, initial=initial, folder=folder / "train", progress="plain fits")
-    plain = fit(config.field, sampled.test, config.fit, initial=initial, folder=folder / "test", progress="test fits")
+    plain = fit(
+        config.field,
+        sampled.test,
+        config.fit,
+        initial=initial,
+        judged=sampled.judged_test,
+        folder=folder / "test",
+        progress="test fits",
+    )
     return started.fields, plain
+
+
+def judged_iou(fits: Fits) -> torch.Tensor:
+    """(B,) IoU of fits that were given points to judge at."""
+    assert fits.iou is not None
+    return fits.iou
 
 
 def learn_codebook(config: PipelineConfig, started: Fields, sampled: Sampled, output: Path) -> None:
@@ -213,7 +185,7 @@ def write_corpus(
     tokenizer: WeightTokenizer,
     split: Split,
     sampled: Sampled,
-    plain: Fields,
+    plain: Fits,
     output: Path,
 ) -> None:
     """Encode all shapes and write the corpus."""
@@ -236,7 +208,7 @@ def write_corpus(
         splits=names,
         weights=torch.cat([part.flat for part in (train, validation, test)]),
         ids=tokenizer.vocabulary.ids(torch.cat(codes), [shape.label for shape in split.all]),
-        fit_iou=[*[None] * (len(train) + len(validation)), *field_iou(plain, sampled.judged_test).tolist()],
+        fit_iou=[*[None] * (len(train) + len(validation)), *judged_iou(plain).tolist()],
         roundtrip_iou=[*known, *unknown, *field_iou(test, sampled.judged_test).tolist()],
     )
     save(corpus, output / "corpus")

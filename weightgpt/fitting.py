@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from weightgpt.field import Field, FieldConfig, Fields, evaluate, evaluate_encoded, features
 from weightgpt.files import InputError, read_tensors, write_tensors
+from weightgpt.metrics import iou
 from weightgpt.sampling import Samples
 
 
@@ -59,6 +60,8 @@ class Fits:
     """The fields after three quarters of the steps: what they still gain tells whether the fit was long enough."""
     history: Tensor
     """(B, 20) mean loss in each twentieth of the steps, for a curve."""
+    iou: Tensor | None = None
+    """(B,) volume IoU with the shapes, where points to judge at were given."""
 
 
 def truncated_loss(values: Tensor, sdf: Tensor, truncation: float) -> Tensor:
@@ -104,6 +107,7 @@ def fit(
     options: FitConfig,
     *,
     initial: Tensor | None = None,
+    judged: Samples | None = None,
     folder: Path | None = None,
     progress: str | None = None,
 ) -> Fits:
@@ -112,6 +116,7 @@ def fit(
     Args:
         samples: N shapes at shared points.
         initial: (P,) the shared initial field (conditioned), or None for random starts (unconditioned).
+        judged: the same shapes at uniform points, to report IoU at.
         folder: where finished groups are kept; an interrupted fit with the same arguments goes on from there.
         progress: title of a progress bar.
 
@@ -136,7 +141,14 @@ def fit(
             bar.update(len(part.sdf))
     joined = {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
     flat, earlier = Fields(config, joined["flat"]), Fields(config, joined["earlier"])
-    return Fits(flat, joined["loss"], earlier, joined["history"])
+    return Fits(flat, joined["loss"], earlier, joined["history"], field_iou(flat, judged) if judged else None)
+
+
+@torch.no_grad()
+def field_iou(fields: Fields, samples: Samples) -> Tensor:
+    """(B,) volume IoU of fields with the shapes they stand for, at the uniform points of `samples`."""
+    values = torch.cat([fields.select(slice(i, i + 16))(samples.points)[..., 0] for i in range(0, len(fields), 16)])
+    return iou(values, samples.sdf)
 
 
 def _fit_group(

@@ -33,7 +33,7 @@ TINY = pipeline.PipelineConfig(
     codebook=CodebookConfig(
         neurons=16, latent_width=6, levels=3, codes=8, probes=256, encoder_width=32, steps=200, shapes=8, points=128
     ),
-    encode=EncodeConfig(steps=4, points=128, keep=2),
+    encode=EncodeConfig(steps=4, points=128),
     gpt=PretrainConfig(preset="nano", epochs=1, batch=16, evaluations=1),
 )
 KEYS = {

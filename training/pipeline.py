@@ -236,13 +236,15 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--latent-width", type=int, help="numbers of a chunk before quantisation")
     parser.add_argument("--levels", type=int, help="codes of a chunk")
     parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset, help="size of the GPT")
-    parser.add_argument("--epochs", type=float, default=3.5, help="of the GPT, at most")
+    parser.add_argument("--epochs", type=float, default=3.0, help="of the GPT, at most")
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width", "levels")}
-    # Few files generalise better with smaller chunks and narrower latents than thousands of drawn shapes do.
+    # Few files generalise better with smaller chunks and narrower latents than thousands of drawn shapes do, and their
+    # encoder needs more refining, of all levels.
     default = {"neurons": 8, "latent_width": 16, "levels": 7} if given.shapes else {}
+    encode = EncodeConfig(steps=150, learning_rate=3e-2, keep=0.0) if given.shapes else EncodeConfig()
     chunk = {**default, **{name: value for name, value in chunk.items() if value is not None}}
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,
@@ -250,6 +252,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         copies=given.copies,
         samples=given.samples,
         seed=given.seed,
+        encode=encode,
         codebook=CodebookConfig(steps=given.steps, seed=given.seed, **chunk),
         gpt=PretrainConfig(preset=given.preset, epochs=given.epochs, seed=given.seed),
     )

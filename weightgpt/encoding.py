@@ -35,16 +35,18 @@ class EncodeConfig:
     """Points at which shapes are sampled."""
     learning_rate: float = 1e-2
     """Peak rate."""
-    keep: int = 8
-    """Levels that stay as the encoder chose them; refining changes only the finer ones."""
+    keep: float = 0.6
+    """Share of the levels, the coarse ones, that stay as the encoder chose them; only the finer ones are refined."""
     group: int = 32
     """Shapes refined at once."""
     seed: int = 0
     """Seed of the points."""
 
     def __post_init__(self) -> None:
-        if min(self.points, self.schedule, self.group) < 1 or min(self.steps, self.keep) < 0 or self.learning_rate <= 0:
+        if min(self.points, self.schedule, self.group) < 1 or self.steps < 0 or self.learning_rate <= 0:
             raise InputError(f"{self} cannot refine anything; points, schedule, group and rate must be positive.")
+        if not 0 <= self.keep <= 1:
+            raise InputError(f"keep is {self.keep}; give the share of levels to keep, from 0 to 1.")
 
 
 def encode_shapes(
@@ -136,7 +138,7 @@ def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, opt
     latents = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
     codes = codebook.quantise(start)
-    kept, best = codes[..., : options.keep], _judge(codebook, codes, encoded, sdf)
+    kept, best = codes[..., : round(options.keep * codebook.levels)], _judge(codebook, codes, encoded, sdf)
     for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
         optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
         with torch.no_grad():

@@ -177,3 +177,9 @@ def test_the_public_names_are_the_ones_that_type_checkers_see():
     for name, module in seen.items():
         assert getattr(weightgpt, name).__module__ == module
         assert name in dir(weightgpt)
+
+
+def test_the_readme_has_a_line_for_every_module():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = {name.rsplit(".", 1)[-1] for name in TREES} - {"__init__"}
+    assert not {name for name in names if f"{name}.py`" not in page}

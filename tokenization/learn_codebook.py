@@ -44,7 +44,7 @@ class CodebookConfig:
     """Points at which the encoder sees a shape, the first of the schedule."""
     encoder_width: int = 512
     """Width of the encoder's hidden layers."""
-    steps: int = 11000
+    steps: int = 10000
     """Steps of Adam."""
     shapes: int = 32
     """B, shapes of a step."""

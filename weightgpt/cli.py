@@ -7,7 +7,6 @@ Decisions:
 - Heavy imports happen in the commands, so that help is quick.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -242,8 +241,6 @@ def info(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line on `arguments`, those of the process when None, and leave with its exit code."""
-    # Threads that spin while they wait make small tensors slow as soon as another process wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:

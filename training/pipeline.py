@@ -63,6 +63,8 @@ class PipelineConfig:
     """Training shapes whose plain fits give base and bases their start."""
     samples: int = 96
     """Shapes to generate."""
+    temperature: float = 0.6
+    """Of sampling; 1 is the model's own distribution, lower keeps to its likelier codes."""
     resolution: int = 64
     """Grid points along each side when meshing samples."""
     seed: int = 0
@@ -236,7 +238,8 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--latent-width", type=int, help="numbers of a chunk before quantisation")
     parser.add_argument("--levels", type=int, help="codes of a chunk")
     parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset, help="size of the GPT")
-    parser.add_argument("--epochs", type=float, default=3.0, help="of the GPT, at most")
+    parser.add_argument("--epochs", type=float, default=4.0, help="of the GPT, at most")
+    parser.add_argument("--temperature", type=float, default=PipelineConfig.temperature, help="of sampling")
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
@@ -251,6 +254,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         count=given.count,
         copies=given.copies,
         samples=given.samples,
+        temperature=given.temperature,
         seed=given.seed,
         encode=encode,
         codebook=CodebookConfig(steps=given.steps, seed=given.seed, **chunk),

@@ -30,7 +30,7 @@ ROWS = (
         lambda f: f"{f['gpt_val_bits_per_token']:.2f} ({f['uniform_bits_per_token']:.0f})",
     ),
     ("GPT parameters", lambda f: f"{f['gpt_parameters']:,}"),
-    ("samples that decode", lambda f: f"{f['decode_rate']:.3f} of {f['samples']}"),
+    ("samples that decode, at temperature", lambda f: f"{f['decode_rate']:.3f} of {f['samples']}, {f['temperature']}"),
     ("empty samples", lambda f: f"{f['empty_rate']:.3f}"),
     (
         "samples in one piece (training shapes)",

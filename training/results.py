@@ -60,7 +60,12 @@ class Parts:
 def show(parts: Parts, stage: Stage) -> dict[str, Any]:
     """Sample, measure and report; returns the figures."""
     with stage("samples"):
-        generated = parts.bundle.sample(parts.config["samples"], seed=parts.config["seed"], progress=True)
+        generated = parts.bundle.sample(
+            parts.config["samples"],
+            seed=parts.config["seed"],
+            temperature=parts.config["temperature"],
+            progress=True,
+        )
         judged = mesh_fields(generated.fields, parts.config["resolution"], "meshing samples")
         posters = write_samples(parts, generated, judged)
     with stage("figures"):
@@ -159,6 +164,7 @@ def measure(
         "uniform_bits_per_token": math.log2(tokenizer.codebook.size),
         "gpt_bits_over_uniform": loss / math.log(tokenizer.codebook.size),
         "samples": len(generated.labels),
+        "temperature": parts.config["temperature"],
         "decode_rate": decode_rate(parts.bundle, generated.ids),
         "empty_rate": judged.empty_rate,
         "one_piece_rate": judged.one_piece_rate,

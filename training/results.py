@@ -123,8 +123,7 @@ def solids(generated: Generated, judged: Judged) -> list[Sdf]:
 def sets(parts: Parts, generated: Generated, judged: Judged) -> dict[str, Any]:
     """MMD, COV and 1-NNA against held-out shapes: of the samples, and of training shapes as what can be hoped for.
 
-    All sets take the classes in equal parts where there are equally many; empty samples are left out and counted in
-    `empty_rate`.
+    Empty samples are left out here and counted in `empty_rate`.
     """
     order = np.random.default_rng(0).permutation(len(parts.split.test))
     held_out = [parts.split.test[i].sdf for i in order]

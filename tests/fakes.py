@@ -12,6 +12,7 @@ from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import FieldConfig
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.generation import generation_config
+from weightgpt.mixer import Mixer
 from weightgpt.sampling import sample, shared_schedule, uniform_points
 from weightgpt.shapes import Shape
 from weightgpt.tokenizer import WeightTokenizer
@@ -64,7 +65,17 @@ def tiny_codebook(seed: int = 0) -> Codebook:
     basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1).contiguous()
     level = torch.tensor([0.25, 0.08])[:, None, None]
     codes = torch.randn(2, 8, 3, generator=generator(seed + 1)) * level
-    return Codebook(layout, layout.split(fitted_sphere()[None])[0], basis, codes)
+    return Codebook(layout, layout.split(fitted_sphere()[None])[0], basis, tiny_mixer(3, 3, seed), codes)
+
+
+def tiny_mixer(chunks: int, width: int, seed: int = 0) -> Mixer:
+    """A perceptron near the identity: coefficients are the latents and a bend that grows with their square."""
+    mixer = Mixer(chunks, width, 2 * chunks * width, width).requires_grad_(False)
+    mixer.inner.weight.copy_(0.3 * torch.randn(mixer.inner.weight.shape, generator=generator(seed + 2)))
+    mixer.outer.weight.copy_(2 * torch.linalg.pinv(mixer.inner.weight))
+    mixer.inner.bias.zero_()
+    mixer.outer.bias.zero_()
+    return mixer
 
 
 def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:

@@ -19,7 +19,7 @@ LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")
 
 LAYERS = [
     {"files", "primitives", "tracing"},
-    {"encoder", "field", "metrics", "shapes", "vocabulary"},
+    {"encoder", "field", "metrics", "mixer", "shapes", "vocabulary"},
     {"chunking", "furniture", "generation", "meshing", "rendering", "sampling", "store"},
     {"codebook", "families", "fitting"},
     {"encoding"},

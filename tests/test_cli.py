@@ -34,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     box.export(folder / "meshes" / "chair" / "one.glb")
     trimesh.creation.icosphere(subdivisions=2).export(folder / "meshes" / "ball.stl")
     (folder / "meshes" / "broken.stl").write_text("not a mesh")
-    codes = torch.tensor([[[0, 1], [2, 3], [4, 5]], [[7, 6], [5, 4], [3, 2]]])
+    codes = torch.tensor([[[2, 1], [3, 4], [2, 5]], [[7, 6], [5, 4], [3, 2]]])
     ids = tokenizer.vocabulary.ids(codes, ["chair", "none"])
     catalogue = Catalogue(
         ("a", "../../b"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from vector_quantize_pytorch import ResidualVQ
 
-from tests.fakes import generator, tiny_codebook
+from tests.fakes import generator, tiny_codebook, tiny_mixer
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook, nearest_code
 from weightgpt.field import FieldConfig, Fields
@@ -20,7 +20,8 @@ def with_tables(tables: torch.Tensor, chunks: int) -> Codebook:
     """A codebook of these code vectors (Q, K, r), for tests of the quantiser alone."""
     layout = ChunkLayout(FieldConfig(hidden=(1,) * (chunks - 1), octaves=0), 1)
     empty = torch.zeros(chunks, layout.width)
-    return Codebook(layout, empty, empty[:, None].expand(-1, tables.shape[2], -1), tables)
+    basis = empty[:, None].expand(-1, tables.shape[2], -1)
+    return Codebook(layout, empty, basis, tiny_mixer(chunks, tables.shape[2]), tables)
 
 
 def oracle(tables: torch.Tensor) -> ResidualVQ:
@@ -92,29 +93,30 @@ def test_a_prefix_stays_and_the_rest_is_chosen_as_without_it():
     assert torch.equal(kept[..., 1:], with_tables(tables[1:], 2).quantise(latents - tables[0, 7]))
 
 
-def test_decoding_is_base_plus_latents_times_basis():
+def test_decoding_is_base_plus_mixed_latents_times_basis():
     codes = random_codes(CODEBOOK, 3)
     for field, expected in zip(CODEBOOK.decode(codes).flat, codes, strict=True):
-        chunks = [
-            base + sum(table[k] for table, k in zip(CODEBOOK.codes, row, strict=True)) @ basis
-            for base, basis, row in zip(CODEBOOK.base, CODEBOOK.basis, expected.tolist(), strict=True)
-        ]
+        latents = [sum(table[k] for table, k in zip(CODEBOOK.codes, row, strict=True)) for row in expected.tolist()]
+        mixed = CODEBOOK.mixer(torch.stack(latents)[None])[0]
+        chunks = [b + z @ basis for b, z, basis in zip(CODEBOOK.base, mixed, CODEBOOK.basis, strict=True)]
         torch.testing.assert_close(field[None], CODEBOOK.layout.join(torch.stack(chunks)[None]))
 
 
 def test_project_undoes_join():
-    latents = torch.randn(20, CODEBOOK.layout.chunks, CODEBOOK.latent_width, generator=generator(0))
+    latents = 0.1 * torch.randn(20, CODEBOOK.layout.chunks, CODEBOOK.latent_width, generator=generator(0))
     fields = Fields(CODEBOOK.layout.config, CODEBOOK.join(latents))
     torch.testing.assert_close(CODEBOOK.project(fields), latents, atol=1e-5, rtol=1e-5)
 
 
-def test_project_finds_the_nearest_point_of_the_subspace():
-    """What is left over is at right angles to every direction of the basis."""
-    flat = torch.randn(5, CODEBOOK.layout.config.parameters, generator=generator(0))
-    near = CODEBOOK.join(CODEBOOK.project(Fields(CODEBOOK.layout.config, flat)))
-    rest = CODEBOOK.layout.split(flat - near)
-    assert rest.norm() > 1
-    assert torch.einsum("bcd,crd->bcr", rest, CODEBOOK.basis).abs().max() < 1e-4
+def test_project_finds_the_nearest_weights_that_the_codebook_can_write():
+    """What is left over is at right angles to every direction in which the latents can move the weights."""
+    flat = CODEBOOK.join(torch.zeros(5, CODEBOOK.layout.chunks, CODEBOOK.latent_width))
+    flat = flat + 0.1 * torch.randn(flat.shape, generator=generator(0))
+    latents = CODEBOOK.project(Fields(CODEBOOK.layout.config, flat)).requires_grad_()
+    distance = (CODEBOOK.join(latents) - flat).square().sum()
+    (slope,) = torch.autograd.grad(distance, latents)
+    assert distance > 1
+    assert slope.abs().max() < 1e-4
 
 
 def test_the_first_levels_alone_are_a_codebook_of_fewer_levels():
@@ -174,6 +176,7 @@ def test_tensors_that_are_not_finite_are_refused(name, value):
         ("basis", (3, 3, 59)),
         ("codes", (8, 3)),
         ("codes", (3,)),
+        ("codes", (2, 8, 4)),
     ],
 )
 def test_tensors_of_another_shape_are_refused(name, shape):
@@ -223,12 +226,14 @@ def test_a_cut_or_missing_file_is_told(tmp_path, name):
 @pytest.mark.parametrize(
     ("changes", "fragment"),
     [
-        ({"version": 2}, "not a codebook of version 1"),
+        ({"version": 1}, "not a codebook of version 2"),
         ({"format": "other"}, "not a codebook"),
         ({"field": None}, "another type"),
         ({"field": {"width": 3}}, "unknown keys"),
         ({"neurons_per_chunk": "6"}, "another type"),
-        ({"neurons_per_chunk": 3}, "do not fit its layout"),
+        ({"neurons_per_chunk": 3}, "not of this codebook"),
+        ({"latent_width": 4}, "not of this codebook"),
+        ({"mixer_width": "wide"}, "another type"),
         ({"levels": 3}, "different codebooks"),
     ],
 )

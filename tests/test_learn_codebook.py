@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.fakes import sphere_shape, tiny_config
+from tests.fakes import sphere_shape, tiny_config, tiny_mixer
 from tokenization.learn_codebook import CodebookConfig, Quantiser, learn, start
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook
@@ -12,7 +12,17 @@ from weightgpt.fitting import FitConfig, fit
 from weightgpt.sampling import Samples, sample, uniform_points
 
 SMALL = CodebookConfig(
-    neurons=6, latent_width=4, levels=3, codes=8, probes=64, encoder_width=16, steps=120, shapes=8, points=128
+    neurons=6,
+    latent_width=4,
+    coefficients=4,
+    mixer_width=16,
+    levels=3,
+    codes=8,
+    probes=64,
+    encoder_width=16,
+    steps=120,
+    shapes=8,
+    points=128,
 )
 
 
@@ -41,13 +51,13 @@ def test_equal_seeds_learn_equal_codebooks(spheres, fits):
 
 
 def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantiser(fits):
-    quantiser, latents = Quantiser(SMALL), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
+    quantiser, latents = Quantiser(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)
     for _ in range(5):
         quantiser.learn(latents)
     layout = ChunkLayout(tiny_config(), 6)
     base, basis = start(layout, fits, 4, seed=0)
-    codebook = Codebook(layout, base, basis, quantiser.tables)
+    codebook = Codebook(layout, base, basis, tiny_mixer(layout.chunks, 4), quantiser.tables)
     rows = latents.flatten(0, 1)[: 60 * layout.chunks // layout.chunks * layout.chunks]
     rows = rows[: len(rows) // layout.chunks * layout.chunks].unflatten(0, (-1, layout.chunks))
     quantiser.vq.eval()

@@ -31,7 +31,17 @@ TINY = pipeline.PipelineConfig(
     field=FieldConfig(hidden=(16, 16), octaves=1),
     fit=FitConfig(steps=150, points=256),
     codebook=CodebookConfig(
-        neurons=16, latent_width=6, levels=3, codes=8, probes=256, encoder_width=32, steps=200, shapes=8, points=128
+        neurons=16,
+        latent_width=6,
+        coefficients=6,
+        mixer_width=32,
+        levels=3,
+        codes=8,
+        probes=256,
+        encoder_width=32,
+        steps=200,
+        shapes=8,
+        points=128,
     ),
     encode=EncodeConfig(steps=4, points=128),
     gpt=PretrainConfig(preset="nano", epochs=1, batch=16, evaluations=1),

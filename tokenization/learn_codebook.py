@@ -1,13 +1,17 @@
-"""Learn base, bases, codebook and encoder together, the quantiser in the loop.
+"""Learn base, bases, mixer, codebook and encoder together, the quantiser in the loop.
 
 The loss looks at signed distances, never at weights. Encoder latents are quantised (straight-through) on their way to
-the weights, after a share of the steps without quantiser in which base and bases find their place. The residual
-quantiser is vector-quantize-pytorch's: it starts from k-means, learns by moving averages and revives dead codes. Its
-training pass is the slowest part of a step, so it runs every few steps; in between its tables are applied as they are.
+the weights, after a share of the steps without quantiser in which the rest finds its place. The residual quantiser is
+vector-quantize-pytorch's: it starts from k-means, learns by moving averages and revives dead codes. Its training pass
+is the slowest part of a step, so it runs every few steps; in between its tables are applied as they are.
+
+Half of a step's points are drawn for each shape near its own surface, from the schedule that all shapes share: thin
+parts are a small share of the volume, and uniform points alone let them fade.
 
 Base and bases start from plain conditioned fits: their mean, and for each chunk their principal directions.
 
-Dimensions: N shapes, M points, B shapes of a step, C chunks, d chunk width, r latent width, Q levels, K codes.
+Dimensions: N shapes, M points, n points of a step, B shapes of a step, C chunks, d chunk width, k coefficients, r
+latent width, Q levels, K codes.
 """
 
 import math
@@ -24,7 +28,8 @@ from weightgpt.codebook import Codebook, nearest_code
 from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import Fields, evaluate_encoded, features
 from weightgpt.files import InputError
-from weightgpt.fitting import rate
+from weightgpt.fitting import rate, truncated_loss
+from weightgpt.mixer import Mixer
 from weightgpt.sampling import Samples
 
 
@@ -32,11 +37,15 @@ from weightgpt.sampling import Samples
 class CodebookConfig:
     """What is learnt, and how."""
 
-    neurons: int = 16
-    """Neurons in a chunk."""
-    latent_width: int = 48
+    neurons: int = 32
+    """Neurons in a chunk; as many as the widest layer has make every layer one chunk."""
+    latent_width: int = 64
     """r, numbers of a chunk before quantisation."""
-    levels: int = 13
+    coefficients: int = 64
+    """k, directions in which a chunk of weights varies."""
+    mixer_width: int = 512
+    """Width of the mixer's hidden layer."""
+    levels: int = 10
     """Q, residual levels; a field has C · Q tokens."""
     codes: int = 256
     """K, codes of a level."""
@@ -44,12 +53,16 @@ class CodebookConfig:
     """Points at which the encoder sees a shape, the first of the schedule."""
     encoder_width: int = 512
     """Width of the encoder's hidden layers."""
-    steps: int = 10000
+    steps: int = 12000
     """Steps of Adam."""
     shapes: int = 32
     """B, shapes of a step."""
     points: int = 384
-    """Points of a step."""
+    """n, points of a step."""
+    surface: float = 0.5
+    """Share of them drawn near the surface of the shape itself; the rest is uniform over the schedule."""
+    width: float = 0.03
+    """How near: chances fall with the distance as exp(-|sdf| / width)."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
     truncation: float = 5.0
@@ -58,12 +71,18 @@ class CodebookConfig:
     """Share of the steps without quantiser."""
     every: int = 4
     """Steps between training passes of the quantiser."""
+    decay: float = 0.99
+    """Of its moving averages, for each pass."""
+    dead: float = 0.02
+    """A code used less than this share of the average is revived. (The library's own threshold counts vectors; with
+    fewer vectors than codes in a pass, a threshold of 1 would replace most codes all the time.)"""
     commitment: float = 0.1
     """Weight of the squared distance between a latent and its quantised value."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.latent_width, self.levels, self.codes, self.steps, self.shapes, self.points) < 1:
+        sizes = (self.latent_width, self.coefficients, self.mixer_width, self.levels, self.codes)
+        if min(*sizes, self.steps, self.shapes, self.points) < 1 or not 0 <= self.surface <= 1 or self.width <= 0:
             raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
 
 
@@ -80,15 +99,15 @@ class Learnt:
 class Quantiser:
     """vector-quantize-pytorch's residual quantiser, trained now and then, applied always."""
 
-    def __init__(self, config: CodebookConfig) -> None:
+    def __init__(self, config: CodebookConfig, chunks: int) -> None:
         self.vq = ResidualVQ(
             dim=config.latent_width,
             num_quantizers=config.levels,
             codebook_size=config.codes,
             kmeans_init=True,
             kmeans_iters=10,
-            decay=0.95,
-            threshold_ema_dead_code=1,
+            decay=config.decay,
+            threshold_ema_dead_code=config.dead * config.shapes * chunks / config.codes,
             rotation_trick=False,
         )
         self.tables = torch.zeros(config.levels, config.codes, config.latent_width)
@@ -110,18 +129,18 @@ class Quantiser:
         return total.view_as(latents)
 
 
-def start(layout: ChunkLayout, fits: Fields, latent_width: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Base (C, d) and bases (C, r, d) of plain conditioned fits: mean and principal directions for each chunk.
+def start(layout: ChunkLayout, fits: Fields, coefficients: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Base (C, d) and bases (C, k, d) of plain conditioned fits: mean and principal directions for each chunk.
 
-    Directions are scaled by their standard deviation, so that latents are of order one. Where there are fewer fits than
-    directions the rest is small noise.
+    Directions are scaled by their standard deviation, so that coefficients are of order one. Where there are fewer
+    fits than directions the rest is small noise.
     """
     chunks = layout.split(fits.flat)
     base = chunks.mean(0)
     _, values, rows = torch.linalg.svd((chunks - base).transpose(0, 1), full_matrices=False)
-    count = min(latent_width, rows.shape[1])
+    count = min(coefficients, rows.shape[1])
     directions = rows[:, :count] * (values[:, :count, None] / math.sqrt(len(chunks)))
-    noise = torch.randn(layout.chunks, latent_width, layout.width, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(layout.chunks, coefficients, layout.width, generator=torch.Generator().manual_seed(seed))
     padding = layout.split(torch.ones(1, layout.config.parameters))[0, :, None]
     basis = noise * padding * (directions.std() * 0.1 + 1e-4)
     basis[:, :count] = directions
@@ -156,52 +175,70 @@ def learn(
         rows = (~torch.isfinite(samples.sdf)).any(1).nonzero().flatten().tolist()
         raise InputError(f"shapes {rows[:5]} have NaN or infinite distances; leave them out.")
     torch.manual_seed(config.seed)
-    base, basis = (nn.Parameter(part) for part in start(layout, fits, config.latent_width, config.seed))
+    base, basis = start(layout, fits, config.coefficients, config.seed)
+    mixer = Mixer(layout.chunks, config.latent_width, config.mixer_width, config.coefficients)
     encoder = ShapeEncoder(
         samples.points[: config.probes], config.encoder_width, layout.chunks, config.latent_width, config.truncation
     )
     with torch.no_grad():
         encoder.layers[-1].weight.mul_(0.3)
-    quantiser = Quantiser(config)
-    history = _train(layout, base, basis, encoder, quantiser, samples, config, progress, callback)
+        mixer.outer.weight.mul_(0.1)
+    parts = Parts(layout, nn.Parameter(base), nn.Parameter(basis), mixer, encoder, Quantiser(config, layout.chunks))
+    history = _train(parts, samples, config, progress, callback)
     padding = layout.split(torch.ones(1, layout.config.parameters))[0]
-    codebook = Codebook(layout, base.detach() * padding, basis.detach() * padding[:, None], quantiser.tables.clone())
+    codebook = Codebook(
+        layout, parts.base.detach() * padding, parts.basis.detach() * padding[:, None], mixer, parts.quantiser.tables
+    )
     return Learnt(codebook, encoder.eval(), history)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What is learnt together."""
+
+    layout: ChunkLayout
+    base: nn.Parameter
+    basis: nn.Parameter
+    mixer: Mixer
+    encoder: ShapeEncoder
+    quantiser: Quantiser
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All that Adam changes; the quantiser learns by moving averages."""
+        return [self.base, self.basis, *self.mixer.parameters(), *self.encoder.parameters()]
+
+    def weights(self, latents: Tensor) -> Tensor:
+        """(B, C, r) latents -> (B, P) weights."""
+        chunks = self.base + torch.bmm(self.mixer(latents).transpose(0, 1), self.basis).transpose(0, 1)
+        return self.layout.join(chunks)
+
+
 def _train(
-    layout: ChunkLayout,
-    base: nn.Parameter,
-    basis: nn.Parameter,
-    encoder: ShapeEncoder,
-    quantiser: Quantiser,
+    parts: Parts,
     samples: Samples,
     config: CodebookConfig,
     progress: bool,
     callback: Callable[[int, float], None] | None,
 ) -> list[tuple[int, float]]:
-    optimiser = torch.optim.Adam([base, basis, *encoder.parameters()], lr=config.learning_rate, fused=True)
-    encoded, total = features(samples.points, layout.config.octaves), len(samples.sdf)
+    optimiser = torch.optim.Adam(parts.parameters(), lr=config.learning_rate, fused=True)
+    encoded, total = features(samples.points, parts.layout.config.octaves), len(samples.sdf)
     generator = torch.Generator().manual_seed(config.seed)
-    size, warm = min(config.points, len(samples.points)), int(config.start * config.steps)
+    quantiser, warm = parts.quantiser, int(config.start * config.steps)
     history: list[tuple[int, float]] = []
     recent: list[float] = []
     for step in tqdm(range(config.steps), "learning the codebook", unit="step", disable=not progress):
         optimiser.param_groups[0]["lr"] = config.learning_rate * rate(step, config.steps)
-        rows = torch.randint(0, total, (config.shapes,), generator=generator)
-        first = int(torch.randint(0, len(samples.points) - size + 1, (1,), generator=generator))
-        part = slice(first, first + size)
-        latents = encoder(samples.sdf[rows, : config.probes].float())
+        sdf = samples.sdf[torch.randint(0, total, (config.shapes,), generator=generator)].float()
+        latents = parts.encoder(sdf[:, : config.probes])
         if step == warm:
-            quantiser.learn(_some_latents(encoder, samples, config))
+            quantiser.learn(_some_latents(parts.encoder, samples, config))
         elif step > warm and step % config.every == 0:
             quantiser.learn(latents.detach())
         quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
-        through = latents + (quantised - latents).detach()
-        flat = layout.join(base + torch.bmm(through.transpose(0, 1), basis).transpose(0, 1))
-        values = evaluate_encoded(layout.config, flat, encoded[:, part])[..., 0]
-        target = torch.tanh(config.truncation * samples.sdf[rows, part].float())
-        loss = (torch.tanh(config.truncation * values) - target).abs().mean()
+        where = _points(sdf, config, generator)
+        flat = parts.weights(latents + (quantised - latents).detach())
+        values = evaluate_encoded(parts.layout.config, flat, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
+        loss = truncated_loss(values, sdf.gather(1, where), config.truncation).mean()
         penalty = 1e-3 * latents.square().mean() + config.commitment * (latents - quantised).square().mean()
         optimiser.zero_grad()
         (loss + penalty).backward()
@@ -213,6 +250,15 @@ def _train(
             if callback:
                 callback(*history[-1])
     return history
+
+
+def _points(sdf: Tensor, config: CodebookConfig, generator: torch.Generator) -> Tensor:
+    """(B, n) indices into the schedule: some near the surface of each shape (B, M), the rest uniform."""
+    close = round(config.surface * config.points)
+    chances = torch.exp(-sdf.abs() / config.width) + 1e-4  # a shape may have no point near it
+    near = torch.multinomial(chances, max(close, 1), replacement=True, generator=generator)[:, :close]
+    size = (len(sdf), config.points - close)
+    return torch.cat([near, torch.randint(0, sdf.shape[1], size, generator=generator)], 1)
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ class PipelineConfig:
 
     shapes: str | None = None
     """Folder of meshes, its sub-folders the classes; None for the built-in families."""
-    count: int = 4096
+    count: int = 16384
     """Built-in shapes to learn from; the held-out ones come on top."""
     held: int = 192
     """Built-in shapes held out, half for validation and half for test."""
@@ -55,7 +55,7 @@ class PipelineConfig:
     """Share of the files held out, half for validation and half for test."""
     copies: int = 8
     """Stretched or mirrored copies of each training file; built-in shapes need none."""
-    schedule: int = 12288
+    schedule: int = 8192
     """Shared points at which shapes are sampled for learning."""
     judged: int = 16384
     """Uniform points at which IoU is measured."""

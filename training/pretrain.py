@@ -6,6 +6,7 @@ unless asked, our token ids, exactly as many positions as a sequence has, the gr
 """
 
 import argparse
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,13 @@ from weightgpt.vocabulary import BOS, EOS, PAD
 PRESETS = {"nano": (2, 2, 64), "tiny": (4, 4, 128), "small": (4, 6, 192), "medium": (6, 8, 256), "large": (8, 12, 384)}
 
 
+def has_bf16() -> bool:
+    """Whether this machine's GPU, or else its processor, has instructions for bfloat16."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """How a GPT is trained."""
@@ -54,8 +62,8 @@ class PretrainConfig:
     """Evaluations without a better validation loss before training stops."""
     evaluations: int = 12
     """Evaluations (and checkpoints) spread over the run."""
-    bf16: bool = False
-    """Mixed precision; about 1.5 times faster on processors and GPUs that have it."""
+    bf16: bool = dataclasses.field(default_factory=has_bf16)
+    """Mixed precision, by default where the device computes in bfloat16 itself: about 1.5 times faster there."""
     seed: int = 0
     """Of the initial weights and of the order of the data."""
 
@@ -147,8 +155,8 @@ def pretrain(
     trainer = Trainer(
         model=model,
         args=_arguments(output, config, steps),
-        train_dataset=train,
-        eval_dataset=validation,
+        train_dataset=train.select_columns("ids"),  # reading the weights of every row would cost more than the model
+        eval_dataset=validation.select_columns("ids"),
         data_collator=collate,
         callbacks=[EarlyStoppingCallback(config.patience), *(callbacks or [])],
     )
@@ -206,7 +214,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=PretrainConfig.batch)
     parser.add_argument("--learning-rate", type=float, default=PretrainConfig.learning_rate)
     parser.add_argument("--dropout", type=float, default=PretrainConfig.dropout)
-    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=has_bf16())
     parser.add_argument("--seed", type=int, default=PretrainConfig.seed)
     given = vars(parser.parse_args())
     corpus_folder, tokenizer_folder, output = given.pop("corpus"), given.pop("tokenizer"), given.pop("output")

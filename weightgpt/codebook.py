@@ -1,16 +1,20 @@
 """The frozen codebook: chunks to codes, codes to chunks.
 
-A chunk of weights is `base + latent · basis`, with one base and one small basis for each chunk position, shared by the
-corpus; only the latent differs between fields. A residual vector quantiser writes each latent as Q codes, coarse first
-(SoundStream, Zeghidour et al. 2021, algorithm 1). Its K code vectors of each level are shared by all positions.
+A chunk of weights is `base + coefficients · basis`, with one base and one small basis for each chunk position, shared
+by the corpus. The coefficients of all chunks of a field come from its latents through one small perceptron
+(`mixer.py`); only the latents differ between fields. A residual vector quantiser writes the latent of each chunk as Q
+codes, coarse first (SoundStream, Zeghidour et al. 2021, algorithm 1). Its K code vectors of each level are shared by
+all positions.
 
 This module only applies a codebook; `tokenization.learn_codebook` learns one. Nearest codes are found with the same
 arithmetic as vector-quantize-pytorch, so that both give the same codes bit for bit.
 
-File: `config.json` {format, version, field, neurons_per_chunk, levels, codes, latent_width} and `model.safetensors`
-{base (C, d), basis (C, r, d), codes (Q, K, r)} float32.
+File: `config.json` {format, version, field, neurons_per_chunk, levels, codes, latent_width, coefficients, mixer_width}
+and `model.safetensors` {base (C, d), basis (C, k, d), codes (Q, K, r), mixer.inner.weight (h, C·r), mixer.inner.bias
+(h), mixer.outer.weight (C·k, h), mixer.outer.bias (C·k)} float32.
 
-Dimensions: B fields, C chunks, d chunk width, r latent width, Q levels, K codes a level, P parameters.
+Dimensions: B fields, C chunks, d chunk width, k coefficients of a chunk, r latent width, h hidden width of the mixer, Q
+levels, K codes a level, P parameters.
 """
 
 import hashlib
@@ -25,9 +29,10 @@ from torch import Tensor
 from weightgpt.chunking import ChunkLayout
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors, write_json, write_tensors
+from weightgpt.mixer import Mixer
 
 FORMAT = "weightgpt.codebook"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -44,26 +49,31 @@ class Usage:
 
 @dataclass(frozen=True)
 class Codebook:
-    """Base, bases and code vectors of one field architecture."""
+    """Base, bases, mixer and code vectors of one field architecture."""
 
     layout: ChunkLayout
     base: Tensor
     """(C, d)."""
     basis: Tensor
-    """(C, r, d)."""
+    """(C, k, d)."""
+    mixer: Mixer
+    """Latents (B, C, r) to coefficients (B, C, k)."""
     codes: Tensor
     """(Q, K, r)."""
 
     def __post_init__(self) -> None:
         chunks, width = self.layout.chunks, self.layout.width
-        fits = self.base.shape == (chunks, width) and self.codes.ndim == 3
-        if not fits or self.basis.shape != (chunks, self.latent_width, width):
+        mixed = (chunks, self.mixer.latent_width, self.mixer.coefficients)
+        fits = self.base.shape == (chunks, width) and self.codes.ndim == 3 and self.mixer.chunks == chunks
+        if not fits or self.basis.shape != (*mixed[::2], width) or self.codes.shape[2] != mixed[1]:
             raise InputError(
                 f"codebook tensors base {tuple(self.base.shape)}, basis {tuple(self.basis.shape)}, codes"
-                f" {tuple(self.codes.shape)} do not fit its layout of {chunks} chunks of {width}; learn it again."
+                f" {tuple(self.codes.shape)}, mixer {mixed} do not fit its layout of {chunks} chunks of {width}; learn"
+                " it again."
             )
-        if not all(torch.isfinite(part).all() for part in (self.base, self.basis, self.codes)):
+        if not all(torch.isfinite(part).all() for part in self._tensors().values()):
             raise InputError("the codebook holds NaN or infinite values; learn it again.")
+        self.mixer.eval().requires_grad_(False)
 
     @property
     def levels(self) -> int:
@@ -87,26 +97,36 @@ class Codebook:
 
     def join(self, latents: Tensor) -> Tensor:
         """(B, C, r) latents -> (B, P) weights."""
-        chunks = self.base + torch.einsum("bcr,crd->bcd", latents, self.basis)
+        chunks = self.base + torch.einsum("bck,ckd->bcd", self.mixer(latents), self.basis)
         return self.layout.join(chunks)
 
-    def project(self, fields: Fields) -> Tensor:
-        """Least-squares latents (B, C, r) of existing conditioned fields.
+    def check(self, fields: Fields) -> None:
+        """Refuse fields of another architecture.
 
         Raises:
-            InputError: the fields are of another architecture.
+            InputError: they are.
         """
         if fields.config != self.layout.config:
             raise InputError(
                 f"the fields are {fields.config}, the codebook is for {self.layout.config}; use the codebook that was"
                 " learnt for this architecture."
             )
-        return torch.einsum("bcd,cdr->bcr", self.layout.split(fields.flat) - self.base, self._inverse)
 
-    @cached_property
-    def _inverse(self) -> Tensor:
-        inverse: Tensor = torch.linalg.pinv(self.basis)
-        return inverse
+    def project(self, fields: Fields, start: Tensor | None = None) -> Tensor:
+        """Latents (B, C, r) whose weights are nearest to those of existing fields, in the least-squares sense.
+
+        Args:
+            start: (B, C, r) where the search begins, the encoder's guess; zero by default.
+
+        Raises:
+            InputError: the fields are of another architecture.
+        """
+        self.check(fields)
+        wanted = torch.einsum("bcd,cdk->bck", self.layout.split(fields.flat) - self.base, torch.linalg.pinv(self.basis))
+        if start is None:
+            start = wanted.new_zeros(len(fields), self.layout.chunks, self.latent_width)
+        # |Δ · basis| = |R Δ| with basis^T = Q R: what is left over outside the span does not depend on the latents.
+        return self.mixer.invert(wanted, torch.linalg.qr(self.basis.mT).R, start)
 
     def quantise(self, latents: Tensor, prefix: Tensor | None = None) -> Tensor:
         """Codes (B, C, Q) int64 of latents (B, C, r): at each level the code nearest to what is left.
@@ -163,7 +183,7 @@ class Codebook:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name this codebook; a GPT carries those of the one it was trained with."""
         digest = hashlib.sha256(repr(sorted(self._config().items())).encode())
-        for part in (self.base, self.basis, self.codes):
+        for _, part in sorted(self._tensors().items()):
             digest.update(part.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
@@ -176,12 +196,18 @@ class Codebook:
             "levels": self.levels,
             "codes": self.size,
             "latent_width": self.latent_width,
+            "coefficients": self.mixer.coefficients,
+            "mixer_width": self.mixer.inner.out_features,
         }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        own = {"base": self.base, "basis": self.basis, "codes": self.codes}
+        return own | {f"mixer.{name}": value for name, value in self.mixer.state_dict().items()}
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` to `folder`."""
         folder = Path(folder)
-        write_tensors(folder / "model.safetensors", {"base": self.base, "basis": self.basis, "codes": self.codes})
+        write_tensors(folder / "model.safetensors", self._tensors())
         write_json(folder / "config.json", self._config())
 
     @classmethod
@@ -198,13 +224,19 @@ class Codebook:
                 f"{folder / 'config.json'} is not a codebook of version {VERSION}; give a codebook folder."
             )
         tensors = read_tensors(folder / "model.safetensors")
-        if set(tensors) != {"base", "basis", "codes"}:
-            raise InputError(f"{folder / 'model.safetensors'} holds {sorted(tensors)}, not base, basis and codes.")
         try:
             layout = ChunkLayout(FieldConfig.from_dict(config["field"]), config["neurons_per_chunk"])
-            codebook = cls(layout, tensors["base"], tensors["basis"], tensors["codes"])
-        except (KeyError, TypeError) as error:
+            mixer = Mixer(layout.chunks, config["latent_width"], config["mixer_width"], config["coefficients"])
+        except (KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"{folder / 'config.json'} lacks a value or has one of another type: {error}.") from error
+        try:
+            own = {name: tensors.pop(name) for name in ("base", "basis", "codes")}
+            mixer.load_state_dict({name.removeprefix("mixer."): value for name, value in tensors.items()})
+        except (KeyError, RuntimeError) as error:
+            raise InputError(
+                f"{folder / 'model.safetensors'} is not of this codebook; take both from one folder."
+            ) from error
+        codebook = cls(layout, mixer=mixer, **own)
         if codebook._config() != config:
             raise InputError(f"the two files in {folder} are of different codebooks; take both from one folder.")
         return codebook

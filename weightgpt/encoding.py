@@ -71,12 +71,13 @@ def encode_fields(codebook: Codebook, encoder: ShapeEncoder, fields: Fields, opt
     Raises:
         InputError: the fields are of another architecture.
     """
-    start = codebook.project(fields)
+    codebook.check(fields)
     with torch.no_grad():
         shapes = [_as_shape(fields.select(slice(i, i + 1)), i) for i in range(len(fields))]
         points = shared_schedule(shapes, options.schedule, options.seed)
         samples = Samples(points, fields(points)[..., 0])
         probed = fields(encoder.probes)[..., 0]
+        start = codebook.project(fields, encoder(probed))
     return encode_samples(codebook, encoder, samples, probed, options, start=start)
 
 

@@ -9,7 +9,7 @@ Decisions:
 
 import math
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -81,14 +81,12 @@ def sample_ids(
         )
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
     settings = generation_config(vocabulary)
-    settings.update(temperature=float(temperature), top_p=float(top_p), top_k=top_k)
-    settings = generation_config(vocabulary)
     settings.temperature, settings.top_p, settings.top_k = temperature, top_p, top_k
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         # The stubs of `generate` know neither this class of model nor that it returns ids here.
-        generate = cast(Callable[..., Tensor], model.generate)  # type: ignore[misc]
+        generate = cast(Callable[..., Tensor], cast(Any, model).generate)
         parts = [
             generate(
                 part.to(model.device),

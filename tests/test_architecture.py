@@ -20,7 +20,7 @@ LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")
 LAYERS = [
     {"files", "primitives", "tracing"},
     {"encoder", "field", "metrics", "mixer", "shapes", "vocabulary"},
-    {"chunking", "furniture", "generation", "meshing", "rendering", "sampling", "store"},
+    {"chunking", "furniture", "generation", "meshing", "rendering", "sampling", "store", "symmetry"},
     {"codebook", "families", "fitting"},
     {"encoding"},
     {"tokenizer"},

@@ -82,17 +82,6 @@ def test_no_vectors_have_no_codes():
     assert CODEBOOK.quantise(latents).shape == (0, CODEBOOK.layout.chunks, CODEBOOK.levels)
 
 
-def test_a_prefix_stays_and_the_rest_is_chosen_as_without_it():
-    tables = torch.randn(3, 16, 4, generator=generator(0))
-    codebook, latents = with_tables(tables, 2), torch.randn(50, 2, 4, generator=generator(1))
-    free = codebook.quantise(latents)
-    assert torch.equal(codebook.quantise(latents, free[..., :2]), free)
-    prefix = torch.full((50, 2, 1), 7)
-    kept = codebook.quantise(latents, prefix)
-    assert torch.equal(kept[..., :1], prefix)
-    assert torch.equal(kept[..., 1:], with_tables(tables[1:], 2).quantise(latents - tables[0, 7]))
-
-
 def test_decoding_is_base_plus_mixed_latents_times_basis():
     codes = random_codes(CODEBOOK, 3)
     for field, expected in zip(CODEBOOK.decode(codes).flat, codes, strict=True):

@@ -53,7 +53,7 @@ def test_shapes_keep_their_known_labels_however_they_are_written():
 
 def test_encoding_twice_gives_the_same_ids():
     shapes = [sphere_shape(0.5), box_shape()]
-    options = EncodeConfig(steps=5, schedule=1024, keep=0)
+    options = EncodeConfig(steps=5, schedule=1024)
     first, second = (TOKENIZER.encode_shapes(shapes, options)["input_ids"] for _ in range(2))
     assert torch.equal(first, second)
 

@@ -247,7 +247,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     # Few files generalise better with smaller chunks and narrower latents than thousands of drawn shapes do, and their
     # encoder needs more refining, of all levels.
     default = {"neurons": 8, "latent_width": 16, "levels": 7} if given.shapes else {}
-    encode = EncodeConfig(steps=150, learning_rate=3e-2, keep=0.0) if given.shapes else EncodeConfig()
+    encode = EncodeConfig(steps=100) if given.shapes else EncodeConfig(steps=0)
     chunk = {**default, **{name: value for name, value in chunk.items() if value is not None}}
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,

@@ -50,7 +50,7 @@ class PretrainConfig:
     """Size of the model: nano, tiny, small, medium or large (layers, heads, width in `PRESETS`)."""
     epochs: float = 8
     """Passes over the training sequences at most; early stopping may end sooner."""
-    batch: int = 16
+    batch: int = 32
     """Sequences of a step, on each process."""
     learning_rate: float = 1e-3
     """Peak rate of AdamW; 3 % warm-up, then a cosine."""

@@ -128,17 +128,12 @@ class Codebook:
         # |Δ · basis| = |R Δ| with basis^T = Q R: what is left over outside the span does not depend on the latents.
         return self.mixer.invert(wanted, torch.linalg.qr(self.basis.mT).R, start)
 
-    def quantise(self, latents: Tensor, prefix: Tensor | None = None) -> Tensor:
-        """Codes (B, C, Q) int64 of latents (B, C, r): at each level the code nearest to what is left.
-
-        With `prefix` (B, C, q) the first q levels are these, and only the others are chosen.
-        """
+    def quantise(self, latents: Tensor) -> Tensor:
+        """Codes (B, C, Q) int64 of latents (B, C, r): at each level the code nearest to what is left."""
         rest, chosen = latents.flatten(0, 1), []
-        for level, table in enumerate(self.codes):
-            given = prefix is not None and level < prefix.shape[-1]
-            index = prefix[..., level].flatten() if prefix is not None and given else nearest_code(rest, table)
-            chosen.append(index)
-            rest = rest - table[index]
+        for table in self.codes:
+            chosen.append(nearest_code(rest, table))
+            rest = rest - table[chosen[-1]]
         return torch.stack(chosen, -1).reshape(*latents.shape[:2], self.levels)
 
     def latents(self, codes: Tensor, levels: int | None = None) -> Tensor:

@@ -35,8 +35,6 @@ class EncodeConfig:
     """Points at which shapes are sampled."""
     learning_rate: float = 1e-2
     """Peak rate."""
-    keep: float = 0.6
-    """Share of the levels, the coarse ones, that stay as the encoder chose them; only the finer ones are refined."""
     group: int = 32
     """Shapes refined at once."""
     seed: int = 0
@@ -45,8 +43,6 @@ class EncodeConfig:
     def __post_init__(self) -> None:
         if min(self.points, self.schedule, self.group) < 1 or self.steps < 0 or self.learning_rate <= 0:
             raise InputError(f"{self} cannot refine anything; points, schedule, group and rate must be positive.")
-        if not 0 <= self.keep <= 1:
-            raise InputError(f"keep is {self.keep}; give the share of levels to keep, from 0 to 1.")
 
 
 def encode_shapes(
@@ -139,17 +135,17 @@ def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, opt
     latents = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
     codes = codebook.quantise(start)
-    kept, best = codes[..., : round(options.keep * codebook.levels)], _judge(codebook, codes, encoded, sdf)
+    best = _judge(codebook, codes, encoded, sdf)
     for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
         optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
         with torch.no_grad():
-            error = codebook.latents(codebook.quantise(latents, kept)) - latents
+            error = codebook.latents(codebook.quantise(latents)) - latents
         loss = _loss(codebook, latents + error, encoded[:, part], sdf[:, part])
         optimiser.zero_grad()
         loss.sum().backward()
         optimiser.step()
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
-            candidate = codebook.quantise(latents.detach(), kept)
+            candidate = codebook.quantise(latents.detach())
             now = _judge(codebook, candidate, encoded, sdf)
             codes = torch.where((now < best)[:, None, None], candidate, codes)
             best = torch.minimum(now, best)

@@ -63,7 +63,7 @@ class PipelineConfig:
     """Training shapes whose plain fits give base and bases their start."""
     samples: int = 96
     """Shapes to generate."""
-    temperature: float = 0.6
+    temperature: float = 0.9
     """Of sampling; 1 is the model's own distribution, lower keeps to its likelier codes."""
     resolution: int = 64
     """Grid points along each side when meshing samples."""
@@ -238,17 +238,18 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--latent-width", type=int, help="numbers of a chunk before quantisation")
     parser.add_argument("--levels", type=int, help="codes of a chunk")
     parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset, help="size of the GPT")
-    parser.add_argument("--epochs", type=float, default=4.0, help="of the GPT, at most")
+    parser.add_argument("--epochs", type=float, help="of the GPT, at most")
     parser.add_argument("--temperature", type=float, default=PipelineConfig.temperature, help="of sampling")
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width", "levels")}
-    # Few files generalise better with smaller chunks and narrower latents than thousands of drawn shapes do, and their
-    # encoder needs more refining, of all levels.
-    default = {"neurons": 8, "latent_width": 16, "levels": 7} if given.shapes else {}
-    encode = EncodeConfig(steps=100) if given.shapes else EncodeConfig(steps=0)
+    # Of thousands of drawn shapes the encoder learns to see all; of a few hundred files it guesses, and new shapes must
+    # be refined, with finer codes. The GPT then passes over its few sequences more often, and drops out.
+    default = {"levels": 16} if given.shapes else {}
+    encode = EncodeConfig(steps=100, learning_rate=3e-2) if given.shapes else EncodeConfig(steps=0)
     chunk = {**default, **{name: value for name, value in chunk.items() if value is not None}}
+    epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 4.0, 0.0)
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,
         count=given.count,
@@ -258,7 +259,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         seed=given.seed,
         encode=encode,
         codebook=CodebookConfig(steps=given.steps, seed=given.seed, **chunk),
-        gpt=PretrainConfig(preset=given.preset, epochs=given.epochs, seed=given.seed),
+        gpt=PretrainConfig(preset=given.preset, epochs=epochs, dropout=dropout, seed=given.seed),
     )
     return config, given.output
 

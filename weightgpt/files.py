@@ -33,7 +33,7 @@ def whole(path: Path | str) -> Iterator[Path]:
         raise InputError(f"cannot write {str(path)!r}: it has no name; give the path of a new file or folder.")
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(13, "Permission denied")
         yield draft
@@ -53,6 +53,14 @@ def whole(path: Path | str) -> Iterator[Path]:
                 shutil.rmtree(draft)
             else:
                 draft.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and those above it; whatever the system says against it is a refusal."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionError(error.errno, error.strerror) from error
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -45,7 +45,7 @@ class CodebookConfig:
     """k, directions in which a chunk of weights varies."""
     mixer_width: int = 512
     """Width of the mixer's hidden layer."""
-    levels: int = 10
+    levels: int = 8
     """Q, residual levels; a field has C · Q tokens."""
     codes: int = 256
     """K, codes of a level."""

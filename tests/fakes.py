@@ -12,6 +12,7 @@ from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import FieldConfig
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.generation import generation_config
+from weightgpt.loop import LoopQuantiser
 from weightgpt.mixer import Mixer
 from weightgpt.sampling import sample, shared_schedule, uniform_points
 from weightgpt.shapes import Shape
@@ -90,8 +91,7 @@ def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:
 def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0) -> WeightTokenizer:
     """The parts above, joined; "none" comes first in its vocabulary as in every one."""
     codebook = tiny_codebook(seed)
-    vocabulary = Vocabulary.create(codebook.layout.chunks, codebook.levels, codebook.size, list(classes))
-    return WeightTokenizer(codebook, tiny_encoder(codebook, seed), vocabulary)
+    return WeightTokenizer.create(LoopQuantiser(codebook, tiny_encoder(codebook, seed)), list(classes))
 
 
 def tiny_gpt(vocabulary: Vocabulary, seed: int = 0) -> GPT2LMHeadModel:

@@ -26,6 +26,11 @@ def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> Learnt:
     return learn(layout, corpus.fits, corpus.samples, config, progress=progress)
 
 
+def _silent(learner: Callable[[Corpus], Learnt]) -> Learner:
+    """A learner that is done in seconds and shows nothing."""
+    return lambda corpus, progress: learner(corpus)
+
+
 def learners(config: CodebookConfig) -> dict[str, Learner]:
     """Every learner with its own best settings; `config` are those of the codebook in the loop."""
     quick = {
@@ -65,8 +70,3 @@ def settings(drawn: bool) -> tuple[CodebookConfig, EncodeConfig]:
     if drawn:
         return CodebookConfig(), EncodeConfig(steps=0)
     return CodebookConfig(neurons=8, latent_width=16, levels=7), EncodeConfig(steps=100)
-
-
-def _silent(learner: Callable[[Corpus], Learnt]) -> Learner:
-    """A learner that is done in seconds and shows nothing."""
-    return lambda corpus, progress: learner(corpus)

@@ -35,9 +35,7 @@ from weightgpt.store import Catalogue, save_fields
 
 PALETTE = ((0.36, 0.55, 0.83), (0.93, 0.58, 0.30), (0.40, 0.68, 0.45), (0.80, 0.42, 0.47), (0.58, 0.48, 0.76))
 PALETTE = (*PALETTE, (0.30, 0.68, 0.70), (0.85, 0.70, 0.32), (0.62, 0.56, 0.50))
-SHEET = 48
-PAIRS = 24
-PROBES = 2048
+SHEET, PAIRS, PROBES = 48, 24, 2048
 
 Stage = Callable[[str], AbstractContextManager[None]]
 

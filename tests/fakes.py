@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from tokenization.corpus import Corpus
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook
 from weightgpt.encoder import ShapeEncoder
@@ -16,6 +17,7 @@ from weightgpt.loop import LoopQuantiser
 from weightgpt.mixer import Mixer
 from weightgpt.sampling import sample, shared_schedule, uniform_points
 from weightgpt.shapes import Shape
+from weightgpt.tables import TableQuantiser, Tables
 from weightgpt.tokenizer import WeightTokenizer
 from weightgpt.vocabulary import BOS, EOS, PAD, Vocabulary
 
@@ -92,6 +94,28 @@ def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0)
     """The parts above, joined; "none" comes first in its vocabulary as in every one."""
     codebook = tiny_codebook(seed)
     return WeightTokenizer.create(LoopQuantiser(codebook, tiny_encoder(codebook, seed)), list(classes))
+
+
+@cache
+def tiny_corpus(shapes: int = 24) -> Corpus:
+    """Balls and boxes with their plain fits, 109 weights each."""
+    drawn = [sphere_shape(0.35 + 0.02 * i) if i % 2 else box_shape((0.6 + 0.03 * i, 1.0, 0.8)) for i in range(shapes)]
+    samples, options = sample(drawn, shared_schedule(drawn, 1024, 0)), FitConfig(steps=60, points=256)
+    fits = fit(tiny_config(), samples, options, initial=fitted_sphere()).fields
+    return Corpus(samples, fits, fitted_sphere(), options)
+
+
+@cache
+def tiny_tables(groups: int = 2, levels: int = 2, codes: int = 8, width: int = 4, seed: int = 0) -> TableQuantiser:
+    """Random tables about a rough sphere, finer from level to level."""
+    scales = 0.3 ** torch.arange(float(levels))[:, None, None]
+    vectors = torch.randn(groups, levels, codes, width, generator=generator(seed)) * scales
+    parameters = tiny_config().parameters
+    scale = 0.02 + 0.02 * torch.rand(parameters, generator=generator(seed + 1))
+    points = uniform_points(256, 3, seed)
+    return TableQuantiser(
+        Tables(tiny_config(), fitted_sphere(), scale, vectors), fitted_sphere(), points, FitConfig(steps=5)
+    )
 
 
 def tiny_gpt(vocabulary: Vocabulary, seed: int = 0) -> GPT2LMHeadModel:

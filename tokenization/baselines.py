@@ -116,9 +116,9 @@ def library(width: int, codes: int, levels: int, groups: int) -> GroupedResidual
 
 @torch.no_grad()
 def trained(
-    module: GroupedResidualVQ, rows: Tensor, first: int, batch: int = 8192, passes: int = 4
+    module: GroupedResidualVQ, rows: Tensor, first: int, batch: int = 4096, passes: int = 2
 ) -> GroupedResidualVQ:
-    """k-means on the `first` rows (n, G·d), then moving averages over all of them, a few times."""
+    """k-means on the `first` rows (n, G·d), then moving averages over all of them, twice or so."""
     module.train()
     module(rows[None, :first])
     for _ in range(passes):

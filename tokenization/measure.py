@@ -32,7 +32,7 @@ from weightgpt.tokenizer import WeightTokenizer
 
 PLAIN = "plain-fit"
 QUICK = {
-    "train": 72,
+    "train": 64,
     "held": 12,
     "fit_steps": 200,
     "most_steps": 200,
@@ -136,7 +136,7 @@ def sdfs(fields: Fields) -> list[Sdf]:
 
 def captions(cost: str, figures: Figures) -> list[str]:
     """Cost and IoU of each shape."""
-    return [f"{cost} · {value:.2f}" for value in figures.iou]
+    return [f"{cost} · IoU {value:.2f}" for value in figures.iou]
 
 
 def of_fits(bench: Bench, plain: Figures) -> dict[str, Any]:

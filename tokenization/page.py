@@ -13,6 +13,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+import torch
 from matplotlib import pyplot
 from PIL import Image
 
@@ -61,12 +62,13 @@ def table(rows: Sequence[Row]) -> str:
     return _table(list(COLUMNS.values()), [[_text(row.get(key)) for key in COLUMNS] for row in rows])
 
 
-def write_strip(folder: Path, corpus_shapes: Sequence[Shape], name: str, sdfs: Sequence[Sdf], notes: list[str]) -> None:
-    """Write `pictures/NAME.png`: the same held-out shapes through one tokenizer, with its name and notes below."""
-    chosen = shown(corpus_shapes)
-    pictures = render([sdfs[i] for i in chosen], SIZE)
-    captions = [f"{name}{' · ' if notes[i] else ''}{notes[i]}" for i in chosen]
-    save_png(contact_sheet(pictures, captions, columns=SHOWN), folder / "pictures" / f"{name}.png")
+def write_strip(folder: Path, shapes: Sequence[Shape], name: str, sdfs: Sequence[Sdf], notes: list[str]) -> None:
+    """Write `pictures/NAME.png`: the name, then the same held-out shapes through one tokenizer with notes below."""
+    chosen = shown(shapes)
+    blank = render([lambda points: torch.ones(len(points))], SIZE)
+    pictures = np.concatenate([blank, render([sdfs[i] for i in chosen], SIZE)])
+    sheet = contact_sheet(pictures, [name, *(notes[i] for i in chosen)], columns=SHOWN + 1)
+    save_png(sheet, folder / "pictures" / f"{name}.png")
 
 
 def shown(shapes: Sequence[Shape]) -> list[int]:

@@ -38,7 +38,7 @@ def learners(config: CodebookConfig) -> dict[str, Learner]:
         "lloyd-max": lambda corpus: lloyd_max(corpus, baselines.raw(corpus), 256),
         "delta-bins": lambda corpus: bins(corpus, baselines.difference(corpus), 256),
         "delta-lloyd-max": lambda corpus: lloyd_max(corpus, baselines.difference(corpus), 256),
-        "scalar-vq": partial(vector_quantisation, width=1, codes=64),
+        "scalar-vq": partial(vector_quantisation, width=1, codes=256),
         "chunk-vq": partial(vector_quantisation, width=4, codes=1024),
         "residual-vq": partial(vector_quantisation, width=8, codes=1024, levels=3),
         "product-vq": partial(vector_quantisation, width=4, codes=1024, groups=8),

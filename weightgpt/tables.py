@@ -11,7 +11,7 @@ Decisions:
 - A shape is encoded by fitting a field to it as those of the corpus were: from the same initial field, at the same
   points, with the same steps. The quantiser carries all three.
 
-File: `config.json` {format, version, field, fit}; `model.safetensors` {tables (G, Q, K, d), centre (P), scale (P)}
+File: `config.json` {format, version, field, groups, levels, codes, width, fit}; `model.safetensors` {tables (G, Q, K, d), centre (P), scale (P)}
 float32; `encoder.safetensors` {initial (P), points (M, D)} float32.
 
 Dimensions: B fields, P parameters, C vectors of a field, d numbers of a vector, G groups, Q levels, K codes of a level,
@@ -142,8 +142,7 @@ class TableQuantiser(Quantiser):
         self.tables, self.initial, self.points, self.fit = tables, initial, points, fit
         self.config, self.chunks = config, tables.chunks
         self.levels, self.size = tables.levels, tables.size
-        named = {"format": self.FORMAT, "version": self.VERSION, "field": config.to_dict()}
-        self.fingerprint = fingerprint(named, self._tensors())
+        self.fingerprint = fingerprint(self._named(), self._tensors())
 
     def encode(self, fields: Fields, options: EncodeConfig) -> Tensor:
         """Codes (B, C, Q) of fields, nearest in weights; there is nothing to search, so no option matters."""
@@ -173,6 +172,10 @@ class TableQuantiser(Quantiser):
         """Fields of codes (B, C, Q)."""
         return Fields(self.config, self.tables.join(self.tables.values(codes, levels)))
 
+    def _named(self) -> dict[str, Any]:
+        sizes = dict(zip(("groups", "levels", "codes", "width"), self.tables.vectors.shape, strict=True))
+        return {"format": self.FORMAT, "version": self.VERSION, "field": self.config.to_dict(), **sizes}
+
     def _tensors(self) -> dict[str, Tensor]:
         return {"tables": self.tables.vectors, "centre": self.tables.centre, "scale": self.tables.scale}
 
@@ -181,8 +184,7 @@ class TableQuantiser(Quantiser):
         folder = Path(folder)
         write_tensors(folder / "model.safetensors", self._tensors())
         write_tensors(folder / "encoder.safetensors", {"initial": self.initial, "points": self.points})
-        named = {"format": self.FORMAT, "version": self.VERSION}
-        write_json(folder / "config.json", {**named, "field": self.config.to_dict(), "fit": asdict(self.fit)})
+        write_json(folder / "config.json", {**self._named(), "fit": asdict(self.fit)})
 
     @classmethod
     def from_pretrained(cls, folder: Path | str) -> Self:
@@ -197,6 +199,9 @@ class TableQuantiser(Quantiser):
         try:
             field, options = FieldConfig.from_dict(config["field"]), FitConfig(**config["fit"])
             tables = Tables(field, model["centre"], model["scale"], model["tables"])
-            return cls(tables, encoder["initial"], encoder["points"], options)
+            quantiser = cls(tables, encoder["initial"], encoder["points"], options)
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder} lacks a part of the tables or has one of another type: {error}.") from error
+        if {**quantiser._named(), "fit": asdict(options)} != config:
+            raise InputError(f"the files in {folder} are of different tables; take all from one folder.")
+        return quantiser

@@ -99,7 +99,8 @@ def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0)
 @cache
 def tiny_corpus(shapes: int = 24) -> Corpus:
     """Balls and boxes with their plain fits, 109 weights each."""
-    drawn = [sphere_shape(0.35 + 0.02 * i) if i % 2 else box_shape((0.6 + 0.03 * i, 1.0, 0.8)) for i in range(shapes)]
+    sizes = [0.4 + 0.4 * i / shapes for i in range(shapes)]
+    drawn = [sphere_shape(size) if i % 2 else box_shape((2 * size, 1.0, 0.8)) for i, size in enumerate(sizes)]
     samples, options = sample(drawn, shared_schedule(drawn, 1024, 0)), FitConfig(steps=60, points=256)
     fits = fit(tiny_config(), samples, options, initial=fitted_sphere()).fields
     return Corpus(samples, fits, fitted_sphere(), options)

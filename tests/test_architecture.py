@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import weightgpt
+from tokenization import registry
+from weightgpt import kinds
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("weightgpt", "tokenization", "training")
@@ -125,6 +127,21 @@ def test_learning_a_codebook_needs_no_training_and_only_the_pipeline_joins_both(
 def test_a_library_is_known_only_where_it_is_needed(library):
     users = {module for module in TREES if library in packages(module)}
     assert users == ONLY_IN[library]
+
+
+def test_only_the_registries_know_the_ways_to_quantise_by_name():
+    """A name of a tokenizer, or the format of a quantiser, in any other place would be the start of a second way."""
+    names, formats = set(registry.NAMES), set(kinds.KINDS)
+    for module, tree in TREES.items():
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        assert module == "tokenization.registry" or not names & texts, module
+        assert module in {kind.__module__ for kind in kinds.KINDS.values()} | {"weightgpt.codebook"} or (
+            not formats & texts
+        ), module
+    classes = {kind.__name__ for kind in kinds.KINDS.values()}
+    for module in set(TREES) - {"weightgpt.kinds", "weightgpt.loop", "weightgpt.tables"}:
+        asked = [ast.unparse(node) for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)]
+        assert not [call for call in asked if call.startswith("isinstance(") and classes & set(call.split())], module
 
 
 def test_no_source_can_run_the_code_of_a_file():

@@ -1,4 +1,4 @@
-"""Every road to tables: what it learns is what its definition or the library says, and too little to learn from is told."""
+"""Every road to tables learns what its definition or the library says, and too little to learn from is told."""
 
 import pytest
 import torch
@@ -92,9 +92,10 @@ def test_fsq_cells_are_those_of_the_library_and_the_nearest_mean_is_never_furthe
     levels = (5, 4, 3)
     learnt = baselines.fsq(CORPUS, levels)
     vectors = cut(baselines.conditioned(CORPUS)(CORPUS.fits), 3).flatten(0, 1)
-    centred = vectors - vectors.mean(0)
-    _, deviation, axes = torch.linalg.svd(centred, full_matrices=False)
-    coordinates = centred @ axes.T / (deviation / len(vectors) ** 0.5)
+    centre, axes = baselines.principal(vectors)
+    torch.testing.assert_close(axes @ axes.T, torch.diag(axes.square().sum(1)), atol=1e-4, rtol=0)
+    coordinates = (vectors - centre) @ axes.T / axes.square().sum(1)
+    assert coordinates.square().mean(0).tolist() == pytest.approx([1] * 3, rel=1e-3)
     codes = FSQ(levels=list(levels))(coordinates[None])[1][0].long()
     table = learnt.quantiser.tables.vectors[0, 0]
     own = learnt.quantiser.tables.quantise(vectors[None])[0, :, 0]

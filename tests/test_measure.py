@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import trimesh
@@ -154,10 +153,8 @@ def test_a_quick_measurement_leaves_all_that_it_promises(tmp_path, monkeypatch, 
     assert tokenizer.quantiser.fingerprint == rows[3]["fingerprint"]
     for part in ("train", "held"):
         assert tokenizer.labels(ids[part].long()) == [shape["label"] for shape in named[part]]
-    before = {row["tokenizer"]: row["iou"] for row in rows}
-    monkeypatch.setattr(measure, "learner", lambda *_: np.testing.assert_(False))  # what was learnt is only read
-    monkeypatch.setattr(measure, "save", None)
+    monkeypatch.setattr(measure, "learner", None)  # what was learnt is only read
     config, _, output = measure.parse(arguments)
-    again = measure.made(bench.prepare(config, output / "six-families" / "shared"), "fsq", output / "six-families/fsq")
+    folder = output / "six-families"
+    again = measure.made(bench.prepare(config, folder / "shared"), "fsq", folder / "fsq")
     assert torch.equal(again.tokenizer.quantiser.tables.vectors, tokenizer.quantiser.tables.vectors)
-    assert before["fsq"] == rows[3]["iou"]

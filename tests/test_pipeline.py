@@ -124,6 +124,23 @@ def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, m
     assert pipeline.run(TINY, output)["decode_rate"] == 1.0
 
 
+def test_another_tokenizer_goes_the_same_way(tmp_path):
+    figures = pipeline.run(replace(TINY, count=32, tokenizer="delta-lloyd-max"), tmp_path / "run")
+    assert figures["tokens_per_field"] == TINY.field.parameters
+    assert figures["roundtrip_over_fit"] > 0.95
+    assert figures["decode_rate"] == 1.0
+    assert len(load_bundle(tmp_path / "run" / "model").sample(2).fields) == 2
+
+
+def test_the_tokenizer_is_one_option(tmp_path):
+    default, _ = pipeline.parse(["--output", str(tmp_path)])
+    chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
+    assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
+    assert replace(chosen, tokenizer="loop") == default
+    files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
+    assert (files.codebook.neurons, files.codebook.levels, files.encode.steps) == (8, 3, 100)
+
+
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):
     for label, make in (("ball", trimesh.creation.icosphere), ("brick", trimesh.creation.box)):
         (tmp_path / "shapes" / label).mkdir(parents=True)

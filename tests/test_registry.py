@@ -30,19 +30,20 @@ TINY = CodebookConfig(
     shapes=8,
     points=64,
 )
+SHAPES = 352
 QUICK = EncodeConfig(steps=2, points=64, schedule=256)
 
 
 @pytest.fixture(scope="module")
 def learnt() -> dict[str, Quantiser]:
-    """Every tokenizer, from 64 shapes: as many vectors of 4 as the largest table has codes, and a little more."""
-    corpus = tiny_corpus(64)
+    """Every tokenizer, from so many shapes that the largest group of tables has more vectors than codes."""
+    corpus = tiny_corpus(SHAPES)
     return {name: learner(name, TINY)(corpus, False).quantiser for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_tokenizer_goes_through_gpt_and_bundle(learnt, name, tmp_path):
-    quantiser, corpus = learnt[name], tiny_corpus(64)
+    quantiser, corpus = learnt[name], tiny_corpus(SHAPES)
     tokenizer = WeightTokenizer.create(quantiser, ["ball", "box"])
     codes = quantiser.encode_samples(corpus.samples.select(slice(0, 4)), QUICK)
     assert codes.shape == (4, quantiser.chunks, quantiser.levels)
@@ -95,7 +96,7 @@ def test_a_quantiser_of_another_format_is_not_loaded_by_mistake(learnt, name, tm
 
 
 def test_scalars_and_residuals_are_the_nearer_the_more_bits_they_have(learnt):
-    fits = tiny_corpus(64).fits
+    fits = tiny_corpus(SHAPES).fits
     error = {
         name: float((quantiser.decode(quantiser.encode(fits, QUICK)).flat - fits.flat).square().mean())
         for name, quantiser in learnt.items()

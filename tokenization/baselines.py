@@ -141,16 +141,22 @@ def fsq(corpus: Corpus, levels: tuple[int, ...], spread: float = 1.0) -> Learnt:
         spread: deviation that each coordinate is scaled to before the tanh.
     """
     normal, codes = conditioned(corpus), math.prod(levels)
+    torch.manual_seed(corpus.seed)
     vectors = _enough(_shuffled(cut(normal(corpus.fits), len(levels)).flatten(0, 1)), codes)
-    centre = vectors.mean(0)
-    _, deviation, axes = torch.linalg.svd(vectors - centre, full_matrices=False)
-    deviation = deviation / math.sqrt(len(vectors))
-    coordinates = (vectors - centre) @ axes.T / deviation * spread
+    centre, axes = principal(vectors)
+    coordinates = (vectors - centre) @ axes.T / axes.square().sum(1) * spread
     module = FSQ(levels=list(levels))
     cells = module(coordinates[None])[1][0].long()
-    return _frozen(
-        corpus, normal, (_read_back(coordinates, cells, levels) / spread * deviation @ axes + centre)[None, None]
-    )
+    means = _read_back(coordinates, cells, levels) / spread
+    return _frozen(corpus, normal, (means @ axes + centre)[None, None])
+
+
+def principal(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and principal axes (d, d) of vectors (n, d), the longest first, each as long as its deviation."""
+    centre = vectors.mean(0)
+    _, deviation, axes = torch.linalg.svd(vectors - centre, full_matrices=False)
+    axes = axes * torch.where(axes.sum(1, keepdim=True) < 0, -1.0, 1.0)  # whose signs are otherwise arbitrary
+    return centre, axes * deviation[:, None] / math.sqrt(len(vectors))
 
 
 def _read_back(coordinates: Tensor, cells: Tensor, levels: tuple[int, ...]) -> Tensor:

@@ -11,8 +11,8 @@ Decisions:
 - A shape is encoded by fitting a field to it as those of the corpus were: from the same initial field, at the same
   points, with the same steps. The quantiser carries all three.
 
-File: `config.json` {format, version, field, groups, levels, codes, width, fit}; `model.safetensors` {tables (G, Q, K, d), centre (P), scale (P)}
-float32; `encoder.safetensors` {initial (P), points (M, D)} float32.
+File: `config.json` {format, version, field, groups, levels, codes, width, fit}; `model.safetensors` {tables (G, Q, K,
+d), centre (P), scale (P)} float32; `encoder.safetensors` {initial (P), points (M, D)} float32.
 
 Dimensions: B fields, P parameters, C vectors of a field, d numbers of a vector, G groups, Q levels, K codes of a level,
 M points, D dimension.

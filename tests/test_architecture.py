@@ -130,18 +130,18 @@ def test_a_library_is_known_only_where_it_is_needed(library):
 
 
 def test_only_the_registries_know_the_ways_to_quantise_by_name():
-    """A name of a tokenizer, or the format of a quantiser, in any other place would be the start of a second way."""
-    names, formats = set(registry.NAMES), set(kinds.KINDS)
-    for module, tree in TREES.items():
-        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-        assert module == "tokenization.registry" or not names & texts, module
-        assert module in {kind.__module__ for kind in kinds.KINDS.values()} | {"weightgpt.codebook"} or (
-            not formats & texts
-        ), module
+    """The name of a tokenizer, the format or the class of a quantiser elsewhere would be the start of a second way."""
+    homes = {kind.__module__ for kind in kinds.KINDS.values()} | {"weightgpt.codebook", "weightgpt.kinds"}
     classes = {kind.__name__ for kind in kinds.KINDS.values()}
-    for module in set(TREES) - {"weightgpt.kinds", "weightgpt.loop", "weightgpt.tables"}:
-        asked = [ast.unparse(node) for node in ast.walk(TREES[module]) if isinstance(node, ast.Call)]
-        assert not [call for call in asked if call.startswith("isinstance(") and classes & set(call.split())], module
+    for module, tree in TREES.items():
+        nodes = list(ast.walk(tree))
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        assert module == "tokenization.registry" or not texts & set(registry.NAMES), module
+        assert module in homes or not texts & set(kinds.KINDS), module
+        asked = [call for call in nodes if isinstance(call, ast.Call) and ast.unparse(call.func) == "isinstance"]
+        assert not {node.id for call in asked for node in ast.walk(call) if isinstance(node, ast.Name)} & classes, (
+            module
+        )
 
 
 def test_no_source_can_run_the_code_of_a_file():

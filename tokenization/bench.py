@@ -9,6 +9,7 @@ Decisions:
 Dimensions: N training shapes, H held-out shapes, M points, P parameters.
 """
 
+import hashlib
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -121,7 +122,7 @@ def prepare(config: BenchConfig, folder: Path) -> Bench:
         InputError: as `gather`.
     """
     train, held = gather(config)
-    path = folder / f"samples-{config.train}-{config.held}-{config.points}-{config.judged}-{config.seed}.safetensors"
+    path = folder / f"samples-{_digest(config, [*train, *held])}.safetensors"
     if not path.is_file():
         points = shared_schedule(train, config.points, config.seed)
         uniform = uniform_points(config.judged, train[0].dimension, config.seed + 1)
@@ -147,6 +148,12 @@ def prepare(config: BenchConfig, folder: Path) -> Bench:
     fits = fit(field, learnt_from, options, initial=initial, folder=here / "train", progress="fits to learn from")
     corpus = Corpus(learnt_from, fits.fields, initial, options, config.seed)
     return Bench(config, train, held, corpus, samples, judged, plain.fields, gain)
+
+
+def _digest(config: BenchConfig, shapes: list[Shape]) -> str:
+    """Names the samples of these shapes at the points of these settings."""
+    told = (config.points, config.judged, config.seed, len(shapes) - config.train, [shape.name for shape in shapes])
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
 
 def _gain(plain: Fits, judged: Samples) -> float:

@@ -88,7 +88,7 @@ def measure(config: BenchConfig, names: list[str], output: Path, command: str) -
 def made(bench: Bench, name: str, folder: Path) -> Measured:
     """The tokenizer of that name, learnt and with the codes of all shapes, or read if that was done before."""
     kept = folder / "settings.json"
-    if not kept.is_file() or read_json(kept)["settings"] != bench.config.to_dict():
+    if not kept.is_file() or {**read_json(kept), **of_bench(bench)} != read_json(kept):
         begun = time.perf_counter()
         loop, encode = settings(bench.config.drawn)
         loop = replace(loop, steps=bench.config.loop_steps, seed=bench.config.seed)
@@ -109,8 +109,14 @@ def save(bench: Bench, folder: Path, quantiser: Quantiser, codes: dict[str, Tens
         tokenizer.save_pretrained(draft)
         ids = {part: tokenizer.vocabulary.ids(codes[part], [s.label for s in shapes[part]]) for part in shapes}
         write_tensors(draft / "ids.safetensors", {part: found.int() for part, found in ids.items()})
-        named = {part: [{"name": s.name, "label": s.label} for s in shapes[part]] for part in shapes}
-        write_json(draft / "settings.json", {"settings": bench.config.to_dict(), "seconds": seconds, "shapes": named})
+        write_json(draft / "settings.json", {**of_bench(bench), "seconds": seconds})
+
+
+def of_bench(bench: Bench) -> dict[str, Any]:
+    """What a tokenizer was learnt with: all settings, and the names and classes of the shapes."""
+    parts = {"train": bench.train, "held": bench.held}
+    named = {name: [{"name": shape.name, "label": shape.label} for shape in part] for name, part in parts.items()}
+    return {"settings": bench.config.to_dict(), "shapes": named}
 
 
 def row(bench: Bench, name: str, command: str, values: dict[str, Any]) -> dict[str, Any]:

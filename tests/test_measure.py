@@ -81,6 +81,7 @@ def test_rows_of_several_measurements_come_together_and_the_same_is_replaced(tmp
         ("bins", 0, 0.75),
         ("bins", 1, 0.5),
     ]
+    assert page.newest(found["rows"]) == found["rows"][2:]
 
 
 def test_six_shapes_of_the_classes_in_turn():

@@ -29,6 +29,8 @@ Row = dict[str, Any]
 COLUMNS = {
     "corpus": "corpus",
     "tokenizer": "tokenizer",
+    "train_shapes": "learnt from",
+    "held_out_shapes": "held out",
     "tokens_per_field": "tokens",
     "bits_per_field": "bits",
     "iou": "IoU",
@@ -87,12 +89,17 @@ def write_page(output: Path) -> None:
     found = read_json(output / ROWS)
     parts = ["# Tokenizers", "", f"Written by `{found['command']}`.", "", DEFINITIONS, "", table(found["rows"])]
     for corpus in dict.fromkeys(row["corpus"] for row in found["rows"]):
-        rows = [row for row in found["rows"] if row["corpus"] == corpus]
+        rows = newest([row for row in found["rows"] if row["corpus"] == corpus])
         _plot(rows, output / f"rate-distortion-{corpus}.png")
         _sheet(rows, output / corpus / "pictures", output / f"tokenizers-{corpus}.png")
         parts += ["", f"## {corpus}", "", *_corpus(corpus, rows)]
     with whole(output / PAGE) as draft:
         draft.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def newest(rows: list[Row]) -> list[Row]:
+    """The rows with the settings of the last one; figures of other settings are not comparable with them."""
+    return [row for row in rows if row["settings"] == rows[-1]["settings"]]
 
 
 DEFINITIONS = """All figures are of held-out shapes, against the true shape. *Plain fit* is the field fitted to the

@@ -95,7 +95,7 @@ def vector_quantisation(corpus: Corpus, width: int, codes: int, levels: int = 1,
     parts = [_enough(_shuffled(vectors[:, i::groups].flatten(0, 1)), codes) for i in range(groups)]
     count = min(len(part) for part in parts)
     rows = torch.cat([part[:count] for part in parts], 1)
-    return _frozen(corpus, normal, tables_of(trained(module, rows, 32 * codes)))
+    return _frozen(corpus, normal, tables_of(trained(module, rows, 16 * codes)))
 
 
 def library(width: int, codes: int, levels: int, groups: int) -> GroupedResidualVQ:

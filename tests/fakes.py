@@ -6,15 +6,18 @@ import torch
 import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from tokenization.corpus import Corpus
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook
 from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import FieldConfig
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.generation import generation_config
+from weightgpt.loop import LoopQuantiser
 from weightgpt.mixer import Mixer
 from weightgpt.sampling import sample, shared_schedule, uniform_points
 from weightgpt.shapes import Shape
+from weightgpt.tables import TableQuantiser, Tables
 from weightgpt.tokenizer import WeightTokenizer
 from weightgpt.vocabulary import BOS, EOS, PAD, Vocabulary
 
@@ -90,8 +93,30 @@ def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:
 def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0) -> WeightTokenizer:
     """The parts above, joined; "none" comes first in its vocabulary as in every one."""
     codebook = tiny_codebook(seed)
-    vocabulary = Vocabulary.create(codebook.layout.chunks, codebook.levels, codebook.size, list(classes))
-    return WeightTokenizer(codebook, tiny_encoder(codebook, seed), vocabulary)
+    return WeightTokenizer.create(LoopQuantiser(codebook, tiny_encoder(codebook, seed)), list(classes))
+
+
+@cache
+def tiny_corpus(shapes: int = 24) -> Corpus:
+    """Balls and boxes with their plain fits, 109 weights each."""
+    sizes = [0.4 + 0.4 * i / shapes for i in range(shapes)]
+    drawn = [sphere_shape(size) if i % 2 else box_shape((2 * size, 1.0, 0.8)) for i, size in enumerate(sizes)]
+    samples, options = sample(drawn, shared_schedule(drawn, 1024, 0)), FitConfig(steps=60, points=256)
+    fits = fit(tiny_config(), samples, options, initial=fitted_sphere()).fields
+    return Corpus(samples, fits, fitted_sphere(), options)
+
+
+@cache
+def tiny_tables(groups: int = 2, levels: int = 2, codes: int = 8, width: int = 4, seed: int = 0) -> TableQuantiser:
+    """Random tables about a rough sphere, finer from level to level."""
+    scales = 0.3 ** torch.arange(float(levels))[:, None, None]
+    vectors = torch.randn(groups, levels, codes, width, generator=generator(seed)) * scales
+    parameters = tiny_config().parameters
+    scale = 0.02 + 0.02 * torch.rand(parameters, generator=generator(seed + 1))
+    points = uniform_points(256, 3, seed)
+    return TableQuantiser(
+        Tables(tiny_config(), fitted_sphere(), scale, vectors), fitted_sphere(), points, FitConfig(steps=5)
+    )
 
 
 def tiny_gpt(vocabulary: Vocabulary, seed: int = 0) -> GPT2LMHeadModel:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import weightgpt
+from tokenization import registry
+from weightgpt import kinds
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("weightgpt", "tokenization", "training")
@@ -20,9 +22,12 @@ LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")
 LAYERS = [
     {"files", "primitives", "tracing"},
     {"encoder", "field", "metrics", "mixer", "shapes", "vocabulary"},
-    {"chunking", "furniture", "generation", "meshing", "rendering", "sampling", "store", "symmetry"},
+    {"chunking", "codes", "furniture", "generation", "meshing", "rendering", "sampling", "splits", "store", "symmetry"},
     {"codebook", "families", "fitting"},
     {"encoding"},
+    {"quantiser"},
+    {"loop", "tables"},
+    {"kinds"},
     {"tokenizer"},
     {"hub"},
     {"console"},
@@ -36,7 +41,7 @@ ONLY_IN = {
     "igl": {"weightgpt.shapes"},
     "skimage": {"weightgpt.meshing"},
     "huggingface_hub": {"weightgpt.hub"},
-    "vector_quantize_pytorch": {"tokenization.learn_codebook"},
+    "vector_quantize_pytorch": {"tokenization.baselines", "tokenization.learn_codebook"},
     "typer": {"weightgpt.cli"},
 }
 """Libraries that only some modules may know."""
@@ -114,13 +119,29 @@ def test_learning_a_codebook_needs_no_training_and_only_the_pipeline_joins_both(
     for module in TREES:
         if module.startswith("tokenization."):
             assert "training" not in packages(module), module
-    assert {module for module in TREES if "tokenization" in packages(module)} <= {"training.pipeline"}
+    users = {module for module in TREES if "tokenization" in packages(module)}
+    assert {module for module in users if not module.startswith("tokenization.")} <= {"training.pipeline"}
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
 def test_a_library_is_known_only_where_it_is_needed(library):
     users = {module for module in TREES if library in packages(module)}
     assert users == ONLY_IN[library]
+
+
+def test_only_the_registries_know_the_ways_to_quantise_by_name():
+    """The name of a tokenizer, the format or the class of a quantiser elsewhere would be the start of a second way."""
+    homes = {kind.__module__ for kind in kinds.KINDS.values()} | {"weightgpt.codebook", "weightgpt.kinds"}
+    classes = {kind.__name__ for kind in kinds.KINDS.values()}
+    for module, tree in TREES.items():
+        nodes = list(ast.walk(tree))
+        texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        assert module == "tokenization.registry" or not texts & set(registry.NAMES), module
+        assert module in homes or not texts & set(kinds.KINDS), module
+        asked = [call for call in nodes if isinstance(call, ast.Call) and ast.unparse(call.func) == "isinstance"]
+        assert not {node.id for call in asked for node in ast.walk(call) if isinstance(node, ast.Name)} & classes, (
+            module
+        )
 
 
 def test_no_source_can_run_the_code_of_a_file():

@@ -43,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.tensor([10.0, 1.0]).double(),
     )
     save_fields(folder / "fields.safetensors", tokenizer.decode(ids), catalogue)
-    save_tokens(folder / "tokens.json", Tokens(ids, tokenizer.codebook.fingerprint, catalogue))
+    save_tokens(folder / "tokens.json", Tokens(ids, tokenizer.quantiser.fingerprint, catalogue))
     return folder
 
 
@@ -139,7 +139,7 @@ def test_info(capsys: pytest.CaptureFixture[str]):
     bundle = told(capsys, "info", "bundle")
     assert bundle["kind"] == "bundle"
     assert bundle["classes"] == ["none", "chair", "table"]
-    assert bundle["codebook"] == tiny_tokenizer().codebook.fingerprint
+    assert bundle["codebook"] == tiny_tokenizer().quantiser.fingerprint
     assert (bundle["tokens"], bundle["vocabulary"], bundle["field"]["parameters"]) == (9, 15, 109)
     assert told(capsys, "info", "fields.safetensors")["labels"] == {"chair": 1, "sofa": 1}
     assert told(capsys, "info", "tokens.json")["sequences"] == 2

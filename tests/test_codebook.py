@@ -9,7 +9,8 @@ from vector_quantize_pytorch import ResidualVQ
 
 from tests.fakes import generator, tiny_codebook, tiny_mixer
 from weightgpt.chunking import ChunkLayout
-from weightgpt.codebook import Codebook, nearest_code
+from weightgpt.codebook import Codebook
+from weightgpt.codes import nearest_code, usage
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError
 
@@ -117,13 +118,12 @@ def test_the_first_levels_alone_are_a_codebook_of_fewer_levels():
 
 
 def test_usage_by_hand():
-    codebook = with_tables(torch.zeros(2, 4, 3), 2)
     first, second = torch.tensor([[0, 1], [2, 3]]), torch.tensor([[1, 1], [1, 0]])
-    usage = codebook.usage(torch.stack([first, second], -1))
-    assert usage.used == (4, 2)
-    assert usage.dead == (0, 2)
+    found = usage(torch.stack([first, second], -1), 4)
+    assert found.used == (4, 2)
+    assert found.dead == (0, 2)
     entropy = torch.tensor([0.75, 0.25]).log() @ torch.tensor([-0.75, -0.25])
-    assert usage.perplexity == pytest.approx((4.0, float(entropy.exp())))
+    assert found.perplexity == pytest.approx((4.0, float(entropy.exp())))
 
 
 def test_a_saved_codebook_comes_back_bit_for_bit(tmp_path):

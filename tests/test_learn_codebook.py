@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.fakes import sphere_shape, tiny_config, tiny_mixer
-from tokenization.learn_codebook import CodebookConfig, Quantiser, learn, start
+from tokenization.learn_codebook import CodebookConfig, Residual, learn, start
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook
 from weightgpt.files import InputError
@@ -40,18 +40,18 @@ def test_learning_lowers_the_loss_and_decodes_to_finite_fields(spheres, fits):
     layout = ChunkLayout(tiny_config(), 6)
     learnt = learn(layout, fits, spheres, SMALL)
     assert learnt.history[-1][1] < 0.7 * learnt.history[0][1]
-    codes = learnt.codebook.quantise(learnt.encoder(spheres.sdf[:, :64]))
-    assert torch.isfinite(learnt.codebook.decode(codes).flat).all()
+    codes = learnt.quantiser.codebook.quantise(learnt.quantiser.encoder(spheres.sdf[:, :64]))
+    assert torch.isfinite(learnt.quantiser.decode(codes).flat).all()
 
 
 def test_equal_seeds_learn_equal_codebooks(spheres, fits):
     layout = ChunkLayout(tiny_config(), 6)
-    first, second = (learn(layout, fits, spheres, SMALL).codebook for _ in range(2))
+    first, second = (learn(layout, fits, spheres, SMALL).quantiser for _ in range(2))
     assert first.fingerprint == second.fingerprint
 
 
 def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantiser(fits):
-    quantiser, latents = Quantiser(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
+    quantiser, latents = Residual(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)
     for _ in range(5):
         quantiser.learn(latents)

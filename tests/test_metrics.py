@@ -17,6 +17,8 @@ from weightgpt.metrics import (
     generation_metrics,
     iou,
     nearest,
+    normal_consistency,
+    oriented_points,
     solid_pieces,
     surface_points,
 )
@@ -157,3 +159,26 @@ def test_sets_from_one_source_are_near_a_half():
 def test_sets_must_have_one_size(samples: int, references: int):
     with pytest.raises(InputError, match="same size"):
         generation_metrics(clouds(0, samples), clouds(1, references))
+
+
+def test_normal_consistency_by_hand():
+    """a finds b's point 0 twice: |cos| 1 and 0.6, mean 0.8; b finds a's points 0 and 1: 1 and 0, mean 0.5."""
+    along, up, slanted = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.8, 0.0]
+    a = np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([along, slanted])
+    b = np.array([[0.0, 0, 0], [9, 0, 0]]), np.array([[-1.0, 0, 0], [-0.8, 0.6, 0.0]])
+    assert normal_consistency(a, b) == pytest.approx((0.8 + 0.5) / 2)
+    assert normal_consistency(b, a) == normal_consistency(a, b)
+    assert normal_consistency(a, a) == pytest.approx(1)
+    assert normal_consistency((a[0], np.array([along, along])), (a[0], np.array([up, up]))) == 0
+
+
+def test_normals_of_a_sphere_point_outward():
+    points, normals = oriented_points(trimesh.creation.icosphere(subdivisions=4), 500, seed=3)
+    assert np.allclose(normals, points, atol=0.06)
+    assert np.array_equal(points, surface_points(trimesh.creation.icosphere(subdivisions=4), 500, seed=3))
+
+
+def test_one_normal_for_each_point():
+    points = np.zeros((2, 3))
+    with pytest.raises(InputError, match="one normal for each point"):
+        normal_consistency((points, points[:1]), (points, points))

@@ -18,6 +18,7 @@ from weightgpt.field import FieldConfig
 from weightgpt.files import InputError
 from weightgpt.fitting import FitConfig
 from weightgpt.hub import load_bundle
+from weightgpt.loop import LoopQuantiser
 
 TINY = pipeline.PipelineConfig(
     count=48,
@@ -51,6 +52,10 @@ KEYS = {
     *("gpt_val_bits_per_token", "uniform_bits_per_token", "one_piece_rate", "one_piece_rate_train"),
     *("nearest_train_chamfer_ratio", "seconds", "peak_memory_mb"),
 }
+STEPS = {name: (pipeline, name) for name in ("sample_split", "fit", "learner")}
+STEPS |= {"encode_samples": (LoopQuantiser, "encode_samples"), "pretrain": (pipeline, "pretrain")}
+STEPS |= {"show": (pipeline, "show")}
+"""Where each stage is done, in order."""
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +89,8 @@ def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch):
     def unexpected(*_, **__):
         raise AssertionError("a finished stage was done again")
 
-    monkeypatch.setattr(pipeline, "learn", unexpected)
-    monkeypatch.setattr(pipeline, "pretrain", unexpected)
-    monkeypatch.setattr(pipeline, "encode_samples", unexpected)
+    for place, name in (STEPS["learner"], STEPS["pretrain"], STEPS["encode_samples"]):
+        monkeypatch.setattr(place, name, unexpected)
     before = (finished / "samples" / "ids.json").read_text()
     pipeline.run(TINY, finished)
     assert (finished / "samples" / "ids.json").read_text() == before
@@ -97,12 +101,12 @@ def test_other_settings_are_refused(finished):
         pipeline.run(replace(TINY, samples=5), finished)
 
 
-@pytest.mark.parametrize("stage", ["sample_split", "fit", "learn", "encode_samples", "pretrain", "show"])
+@pytest.mark.parametrize("stage", STEPS)
 def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, monkeypatch, stage):
     """Ctrl-C inside each stage in turn; what was finished before is copied, so that each case is quick."""
     output = tmp_path / "run"
     shutil.copytree(finished, output)
-    order = ["sample_split", "fit", "learn", "encode_samples", "pretrain", "show"]
+    order = list(STEPS)
     made = [["samples.safetensors"], ["fits"], ["codebook"], ["corpus"], ["gpt", "model"], ["samples", "metrics.json"]]
     for names in made[order.index(stage) :]:
         for name in names:
@@ -113,11 +117,28 @@ def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, stage, interrupted)
+        patched.setattr(*STEPS[stage], interrupted)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(TINY, output)
     assert not list(output.rglob("*.tmp"))
     assert pipeline.run(TINY, output)["decode_rate"] == 1.0
+
+
+def test_another_tokenizer_goes_the_same_way(tmp_path):
+    figures = pipeline.run(replace(TINY, count=32, tokenizer="delta-lloyd-max"), tmp_path / "run")
+    assert figures["tokens_per_field"] == TINY.field.parameters
+    assert figures["roundtrip_over_fit"] > 0.95
+    assert figures["decode_rate"] == 1.0
+    assert len(load_bundle(tmp_path / "run" / "model").sample(2).fields) == 2
+
+
+def test_the_tokenizer_is_one_option(tmp_path):
+    default, _ = pipeline.parse(["--output", str(tmp_path)])
+    chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
+    assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
+    assert replace(chosen, tokenizer="loop") == default
+    files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
+    assert (files.codebook.neurons, files.codebook.levels, files.encode.steps) == (8, 3, 100)
 
 
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):

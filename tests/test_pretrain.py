@@ -23,9 +23,9 @@ NANO = PretrainConfig(preset="nano", epochs=6, batch=8, evaluations=3, learning_
 def patterned_corpus(shapes: int = 64):
     """A corpus whose codes follow from the class: a GPT can learn it, independent draws cannot."""
     tokenizer = tiny_tokenizer()
-    book = tokenizer.codebook
+    book = tokenizer.quantiser
     labels = ["chair" if i // 2 % 2 else "table" for i in range(shapes)]
-    codes = torch.stack([torch.full((book.layout.chunks, book.levels), 1 + 2 * (i // 2 % 2)) for i in range(shapes)])
+    codes = torch.stack([torch.full((book.chunks, book.levels), 1 + 2 * (i // 2 % 2)) for i in range(shapes)])
     splits = ["train" if i < shapes // 2 else SPLITS[1 + i % 2] for i in range(shapes)]
     nothing: list[float | None] = [None] * shapes
     names = [f"shape-{i}" for i in range(shapes)]
@@ -37,9 +37,9 @@ def test_a_gpt_learns_what_the_class_says(tmp_path):
     tokenizer, corpus = patterned_corpus()
     model = pretrain(part(corpus, "train"), part(corpus, "validation"), tokenizer, tmp_path / "gpt", NANO)
     held_out = column(part(corpus, "test"), "ids").long()
-    assert code_loss(model, held_out) < 0.5 * math.log(tokenizer.codebook.size)
+    assert code_loss(model, held_out) < 0.5 * math.log(tokenizer.quantiser.size)
     best = load_bundle(tmp_path / "gpt" / "model")
-    assert best.tokenizer.codebook.fingerprint == tokenizer.codebook.fingerprint
+    assert best.tokenizer.quantiser.fingerprint == tokenizer.quantiser.fingerprint
 
 
 def test_the_loss_is_that_of_the_code_tokens_alone():

@@ -11,6 +11,7 @@ from weightgpt.encoder import ShapeEncoder
 from weightgpt.encoding import EncodeConfig
 from weightgpt.field import Field, Fields
 from weightgpt.files import InputError
+from weightgpt.loop import LoopQuantiser
 from weightgpt.tokenizer import WeightTokenizer
 from weightgpt.vocabulary import Vocabulary
 
@@ -19,16 +20,16 @@ QUICK = EncodeConfig(steps=0, schedule=1024)
 
 
 def random_ids(count: int, seed: int = 0) -> torch.Tensor:
-    codebook, classes = TOKENIZER.codebook, TOKENIZER.vocabulary.classes
-    codes = torch.randint(8, (count, codebook.layout.chunks, codebook.levels), generator=generator(seed))
+    quantiser, classes = TOKENIZER.quantiser, TOKENIZER.vocabulary.classes
+    codes = torch.randint(8, (count, quantiser.chunks, quantiser.levels), generator=generator(seed))
     return TOKENIZER.batch(codes, [classes[i % len(classes)] for i in range(count)])["input_ids"]
 
 
 def test_ids_decode_to_the_fields_of_the_codebook_and_keep_their_labels():
     ids = random_ids(4)
     codes, labels = TOKENIZER.vocabulary.parse(ids)
-    assert torch.equal(TOKENIZER.decode(ids).flat, TOKENIZER.codebook.decode(codes).flat)
-    assert torch.equal(TOKENIZER.decode(ids, levels=1).flat, TOKENIZER.codebook.decode(codes, 1).flat)
+    assert torch.equal(TOKENIZER.decode(ids).flat, TOKENIZER.quantiser.decode(codes).flat)
+    assert torch.equal(TOKENIZER.decode(ids, levels=1).flat, TOKENIZER.quantiser.decode(codes, 1).flat)
     assert TOKENIZER.labels(ids) == labels == ["none", "arm_chair", "table", "none"]
 
 
@@ -62,7 +63,7 @@ def test_a_saved_tokenizer_comes_back_the_same(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     again = WeightTokenizer.from_pretrained(tmp_path)
     assert again.vocabulary == TOKENIZER.vocabulary
-    assert again.codebook.fingerprint == TOKENIZER.codebook.fingerprint
+    assert again.quantiser.fingerprint == TOKENIZER.quantiser.fingerprint
     assert again.backend.get_vocab() == TOKENIZER.backend.get_vocab()
     ids, shapes = random_ids(6), [sphere_shape(0.5), box_shape()]
     assert torch.equal(again.decode(ids).flat, TOKENIZER.decode(ids).flat)
@@ -88,19 +89,19 @@ def test_saving_again_writes_the_same_files(tmp_path):
 @pytest.mark.parametrize("sizes", [(4, 2, 8), (3, 1, 8), (3, 2, 7)])
 def test_a_vocabulary_of_another_codebook_is_refused(sizes):
     with pytest.raises(InputError, match="take both from one bundle"):
-        WeightTokenizer(TOKENIZER.codebook, TOKENIZER.encoder, Vocabulary.create(*sizes, []))
+        WeightTokenizer(TOKENIZER.quantiser, Vocabulary.create(*sizes, []))
 
 
 @pytest.mark.parametrize(("dimension", "chunks", "width"), [(2, 3, 3), (3, 4, 3), (3, 3, 4)])
 def test_an_encoder_of_another_codebook_is_refused(dimension, chunks, width):
     encoder = ShapeEncoder(torch.zeros(8, dimension), 4, chunks, width)
     with pytest.raises(InputError, match="encoder is for"):
-        WeightTokenizer(TOKENIZER.codebook, encoder, TOKENIZER.vocabulary)
+        LoopQuantiser(TOKENIZER.quantiser.codebook, encoder)
 
 
 def test_a_folder_with_parts_of_two_tokenizers_is_refused(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
-    codebook = replace(TOKENIZER.codebook, codes=TOKENIZER.codebook.codes[:, :7])
+    codebook = replace(TOKENIZER.quantiser.codebook, codes=TOKENIZER.quantiser.codebook.codes[:, :7])
     codebook.save_pretrained(tmp_path / "codebook")
     with pytest.raises(InputError, match="take both from one bundle"):
         WeightTokenizer.from_pretrained(tmp_path)
@@ -150,13 +151,13 @@ def test_ids_that_break_the_grammar_are_refused():
 
 
 def test_fields_of_another_architecture_are_refused():
-    config = replace(TOKENIZER.codebook.layout.config, octaves=0)
+    config = replace(TOKENIZER.quantiser.config, octaves=0)
     with pytest.raises(InputError, match="learnt for this architecture"):
         TOKENIZER.encode(Fields.stack([Field(config)]), options=QUICK)
 
 
 def test_fields_with_nan_never_get_as_far_as_the_tokenizer():
-    config = TOKENIZER.codebook.layout.config
+    config = TOKENIZER.quantiser.config
     field = Field(config).load_flat(torch.full((config.parameters,), float("nan")))
     with pytest.raises(InputError, match="NaN or infinite"):
         TOKENIZER.encode(Fields.stack([field]), options=QUICK)

@@ -23,12 +23,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from vector_quantize_pytorch import ResidualVQ
 
+from tokenization.corpus import Learnt
 from weightgpt.chunking import ChunkLayout
-from weightgpt.codebook import Codebook, nearest_code
+from weightgpt.codebook import Codebook
+from weightgpt.codes import nearest_code
 from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import Fields, evaluate_encoded, features
 from weightgpt.files import InputError
 from weightgpt.fitting import rate, truncated_loss
+from weightgpt.loop import LoopQuantiser
 from weightgpt.mixer import Mixer
 from weightgpt.sampling import Samples
 
@@ -86,17 +89,7 @@ class CodebookConfig:
             raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """The result."""
-
-    codebook: Codebook
-    encoder: ShapeEncoder
-    history: list[tuple[int, float]]
-    """(step, mean loss since the last entry)."""
-
-
-class Quantiser:
+class Residual:
     """vector-quantize-pytorch's residual quantiser, trained now and then, applied always."""
 
     def __init__(self, config: CodebookConfig, chunks: int) -> None:
@@ -183,13 +176,13 @@ def learn(
     with torch.no_grad():
         encoder.layers[-1].weight.mul_(0.3)
         mixer.outer.weight.mul_(0.1)
-    parts = Parts(layout, nn.Parameter(base), nn.Parameter(basis), mixer, encoder, Quantiser(config, layout.chunks))
+    parts = Parts(layout, nn.Parameter(base), nn.Parameter(basis), mixer, encoder, Residual(config, layout.chunks))
     history = _train(parts, samples, config, progress, callback)
     padding = layout.split(torch.ones(1, layout.config.parameters))[0]
     codebook = Codebook(
         layout, parts.base.detach() * padding, parts.basis.detach() * padding[:, None], mixer, parts.quantiser.tables
     )
-    return Learnt(codebook, encoder.eval(), history)
+    return Learnt(LoopQuantiser(codebook, encoder.eval()), history)
 
 
 @dataclass(frozen=True)
@@ -201,7 +194,7 @@ class Parts:
     basis: nn.Parameter
     mixer: Mixer
     encoder: ShapeEncoder
-    quantiser: Quantiser
+    quantiser: Residual
 
     def parameters(self) -> list[nn.Parameter]:
         """All that Adam changes; the quantiser learns by moving averages."""

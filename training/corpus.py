@@ -1,7 +1,7 @@
 """The corpus on disk: a `datasets.Dataset` that can be streamed, filtered and pushed.
 
-Features: `name`; `label` (class name); `split` (train, validation or test; only train was seen by base, codebook and
-encoder); `weights` (P float32, the field its tokens decode to, flat as in `weightgpt.field`); `ids` (L tokens);
+Features: `name`; `label` (class name); `split` (train, validation or test; only train was seen by the
+quantiser); `weights` (P float32, the field its tokens decode to, flat as in `weightgpt.field`); `ids` (L tokens);
 `fit_iou` (of the plain conditioned fit, null where none was made); `roundtrip_iou` (of the decoded field). Both are
 volume IoU against the true shape at the same uniform points, null where it was not measured.
 """

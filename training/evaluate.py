@@ -1,8 +1,8 @@
 """The figures of a run: losses of each stage, and samples judged against training and held-out shapes.
 
 Decisions: every figure says which shapes it was measured on. Nearest training shapes are found in two steps: the 4
-nearest by truncated distances at the encoder's probes, and among these the nearest by Chamfer distance. Surfaces are
-sampled in one way for all, from their signed distances.
+nearest by truncated distances at the first points of the schedule, and among these the nearest by Chamfer distance.
+Surfaces are sampled in one way for all, from their signed distances.
 """
 
 from collections.abc import Callable, Sequence

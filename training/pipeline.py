@@ -19,24 +19,24 @@ from datasets import Dataset, load_from_disk
 from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
-from tokenization.learn_codebook import CodebookConfig, learn
+from tokenization.corpus import Corpus
+from tokenization.learn_codebook import CodebookConfig
+from tokenization.registry import DEFAULT, NAMES, learner, settings
 from training.corpus import build, part, save
-from training.data import Sampled, Split, augment, sample_split, split_shapes
+from training.data import Sampled, sample_split
 from training.pretrain import PRESETS, PretrainConfig, pretrain
 from training.results import Parts, show
 from training.run import Run
-from weightgpt.chunking import ChunkLayout
-from weightgpt.codebook import Codebook
-from weightgpt.encoder import ShapeEncoder
-from weightgpt.encoding import EncodeConfig, encode_samples
+from weightgpt.encoding import EncodeConfig
 from weightgpt.families import draw_shapes
-from weightgpt.field import FieldConfig, Fields
+from weightgpt.field import FieldConfig
 from weightgpt.files import InputError, read_tensors, whole, write_json, write_tensors
 from weightgpt.fitting import FitConfig, Fits, field_iou, fit, mean_field
 from weightgpt.hub import Bundle
+from weightgpt.kinds import load_quantiser
 from weightgpt.shapes import Refusal, load_folder
+from weightgpt.splits import Split, augment, split_shapes
 from weightgpt.tokenizer import WeightTokenizer
-from weightgpt.vocabulary import Vocabulary
 
 Result = TypeVar("Result")
 
@@ -47,6 +47,8 @@ class PipelineConfig:
 
     shapes: str | None = None
     """Folder of meshes, its sub-folders the classes; None for the built-in families."""
+    tokenizer: str = DEFAULT
+    """How the quantiser is learnt, a name of `tokenization.registry`."""
     count: int = 16384
     """Built-in shapes to learn from; the held-out ones come on top."""
     held: int = 192
@@ -94,10 +96,10 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         sampled = sample_split(split, config.schedule, config.judged, config.seed, output / "samples.safetensors")
     with job.stage("fits"):
-        started, plain = fit_plainly(config, sampled, output / "fits")
+        learnt_from, plain = fit_plainly(config, sampled, output / "fits")
     with job.stage("codebook"):
-        codebook_folder = made(output / "codebook", lambda: learn_codebook(config, started, sampled, output))
-        tokenizer = open_tokenizer(codebook_folder, split)
+        folder = made(output / "codebook", lambda: learn_quantiser(config, learnt_from, output))
+        tokenizer = WeightTokenizer.create(load_quantiser(folder), [shape.label for shape in split.train])
     with job.stage("corpus"):
         folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))
@@ -137,8 +139,8 @@ def gather(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     return Split(augment(split.train, config.copies, config.seed), split.validation, split.test), refusals
 
 
-def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Fields, Fits]:
-    """Plain conditioned fits: of some training shapes, for the start, and of the test shapes, as the reference."""
+def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Corpus, Fits]:
+    """Plain conditioned fits: of some training shapes, to learn from, and of the test shapes, as the reference."""
     if not (folder / "initial.safetensors").is_file():
         initial = mean_field(config.field, sampled.train.select(slice(0, 512)), config.fit)
         write_tensors(folder / "initial.safetensors", {"flat": initial})
@@ -154,7 +156,7 @@ def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple
         folder=folder / "test",
         progress="test fits",
     )
-    return started.fields, plain
+    return Corpus(sampled.train, started.fields, initial, config.fit, config.seed), plain
 
 
 def judged_iou(fits: Fits) -> torch.Tensor:
@@ -163,23 +165,12 @@ def judged_iou(fits: Fits) -> torch.Tensor:
     return fits.iou
 
 
-def learn_codebook(config: PipelineConfig, started: Fields, sampled: Sampled, output: Path) -> None:
-    """Learn codebook and encoder and write both to `output/codebook`."""
-    layout = ChunkLayout(config.field, config.codebook.neurons)
-    learnt = learn(layout, started, sampled.train, config.codebook, progress=True)
+def learn_quantiser(config: PipelineConfig, corpus: Corpus, output: Path) -> None:
+    """Learn the quantiser and write it to `output/codebook`."""
+    learnt = learner(config.tokenizer, config.codebook)(corpus, True)
     with whole(output / "codebook") as draft:
-        learnt.codebook.save_pretrained(draft)
-        learnt.encoder.save(draft)
+        learnt.quantiser.save_pretrained(draft)
         write_json(draft / "history.json", learnt.history)
-
-
-def open_tokenizer(folder: Path, split: Split) -> WeightTokenizer:
-    """The tokenizer of a learnt codebook and the classes of the shapes."""
-    codebook = Codebook.from_pretrained(folder)
-    encoder = ShapeEncoder.load(folder, codebook.layout.chunks, codebook.latent_width)
-    labels = [shape.label for shape in split.train]
-    vocabulary = Vocabulary.create(codebook.layout.chunks, codebook.levels, codebook.size, labels)
-    return WeightTokenizer(codebook, encoder, vocabulary)
 
 
 def write_corpus(
@@ -191,12 +182,10 @@ def write_corpus(
     output: Path,
 ) -> None:
     """Encode all shapes and write the corpus."""
-    codebook, codes = tokenizer.codebook, []
-    probes = len(tokenizer.encoder.probes)
+    quantiser, codes = tokenizer.quantiser, []
     for samples in (sampled.train, sampled.validation, sampled.test):
-        probed = samples.sdf[:, :probes]
-        codes.append(encode_samples(codebook, tokenizer.encoder, samples, probed, config.encode, progress=True))
-    train, validation, test = (codebook.decode(part) for part in codes)
+        codes.append(quantiser.encode_samples(samples, config.encode, progress=True))
+    train, validation, test = (quantiser.decode(part) for part in codes)
     judged = len(sampled.judged_train.sdf)
     first = train.select(slice(0, judged))
     known: list[float | None] = [*field_iou(first, sampled.judged_train).tolist(), *[None] * (len(train) - judged)]
@@ -231,12 +220,13 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of the run; run again to resume")
     parser.add_argument("--shapes", type=Path, help="folder of meshes, sub-folders are classes (default: built-in)")
+    parser.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
     parser.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
     parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
-    parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook")
-    parser.add_argument("--neurons", type=int, help="neurons in a chunk")
-    parser.add_argument("--latent-width", type=int, help="numbers of a chunk before quantisation")
-    parser.add_argument("--levels", type=int, help="codes of a chunk")
+    parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
+    parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
+    parser.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
+    parser.add_argument("--levels", type=int, help="codes of a chunk of the loop")
     parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset, help="size of the GPT")
     parser.add_argument("--epochs", type=float, help="of the GPT, at most")
     parser.add_argument("--temperature", type=float, default=PipelineConfig.temperature, help="of sampling")
@@ -244,21 +234,20 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width", "levels")}
-    # Of thousands of drawn shapes the encoder learns to see all; of a few hundred files it guesses, and new shapes must
-    # be refined, with finer codes. The GPT then passes over its few sequences more often, and drops out.
-    default = {"levels": 16} if given.shapes else {}
-    encode = EncodeConfig(steps=100, learning_rate=3e-2) if given.shapes else EncodeConfig(steps=0)
-    chunk = {**default, **{name: value for name, value in chunk.items() if value is not None}}
+    codebook, encode = settings(drawn=given.shapes is None)
+    chunk = {name: value for name, value in chunk.items() if value is not None}
+    # The GPT passes over the few sequences of files more often, and drops out.
     epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 4.0, 0.0)
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,
+        tokenizer=given.tokenizer,
         count=given.count,
         copies=given.copies,
         samples=given.samples,
         temperature=given.temperature,
         seed=given.seed,
         encode=encode,
-        codebook=CodebookConfig(steps=given.steps, seed=given.seed, **chunk),
+        codebook=dataclasses.replace(codebook, steps=given.steps, seed=given.seed, **chunk),
         gpt=PretrainConfig(preset=given.preset, epochs=epochs, dropout=dropout, seed=given.seed),
     )
     return config, given.output

@@ -100,7 +100,7 @@ def new_model(tokenizer: WeightTokenizer, config: PretrainConfig) -> GPT2LMHeadM
             bos_token_id=BOS,
             eos_token_id=EOS,
             pad_token_id=PAD,
-            codebook_fingerprint=tokenizer.codebook.fingerprint,
+            codebook_fingerprint=tokenizer.quantiser.fingerprint,
         )
     )
     model.loss_type = "ForCausalLM"

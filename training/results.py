@@ -19,23 +19,23 @@ from PIL import Image
 from torch import Tensor
 
 from training.corpus import column, part
-from training.data import Sampled, Split
+from training.data import Sampled
 from training.evaluate import Judged, Neighbours, TrainingShapes, field_sdf, mesh_fields, set_metrics
 from training.pretrain import code_loss
 from training.report import Curve, Pair, Report, write_report
-from weightgpt.codebook import Usage
+from weightgpt.codes import Usage, usage
 from weightgpt.files import InputError, read_json, whole, write_json
 from weightgpt.hub import Bundle, Generated, write_card
 from weightgpt.meshing import mesh_sdf, save_mesh, sdf_grid
 from weightgpt.metrics import solid_pieces
 from weightgpt.rendering import contact_sheet, render, save_png
 from weightgpt.shapes import Refusal, Sdf
+from weightgpt.splits import Split
 from weightgpt.store import Catalogue, save_fields
 
 PALETTE = ((0.36, 0.55, 0.83), (0.93, 0.58, 0.30), (0.40, 0.68, 0.45), (0.80, 0.42, 0.47), (0.58, 0.48, 0.76))
 PALETTE = (*PALETTE, (0.30, 0.68, 0.70), (0.85, 0.70, 0.32), (0.62, 0.56, 0.50))
-SHEET = 48
-PAIRS = 24
+SHEET, PAIRS, PROBES = 48, 24, 2048
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -107,8 +107,8 @@ def write_samples(parts: Parts, generated: Generated, judged: Judged) -> np.ndar
 
 def neighbours(parts: Parts, generated: Generated, judged: Judged) -> tuple[Neighbours, Neighbours]:
     """The nearest training shapes of the samples that have a surface, and of the test shapes."""
-    encoder = parts.bundle.tokenizer.encoder
-    training = TrainingShapes(parts.split.train, encoder.probes, parts.sampled.train.sdf[:, : len(encoder.probes)])
+    train = parts.sampled.train
+    training = TrainingShapes(parts.split.train, train.points[:PROBES], train.sdf[:, :PROBES])
     return (
         training.nearest(solids(generated, judged), "nearest to samples"),
         training.nearest([shape.sdf for shape in parts.split.test], "nearest to held-out shapes"),
@@ -148,20 +148,20 @@ def measure(
     return {
         "shapes": {"train": len(train), "validation": len(parts.split.validation), "test": len(test)},
         "refused": len(parts.refusals),
-        "tokens_per_field": tokenizer.codebook.tokens_per_field,
-        "parameters_per_field": tokenizer.codebook.layout.config.parameters,
+        "tokens_per_field": tokenizer.quantiser.tokens_per_field,
+        "parameters_per_field": tokenizer.quantiser.config.parameters,
         "fit_iou_heldout": float(fit.mean()),
         "fit_iou_heldout_gain_last_quarter": parts.fit_gain,
         "roundtrip_iou_heldout": float(trip.mean()),
         "roundtrip_over_fit": float(trip.mean() / max(fit.mean(), 1e-9)),
         "roundtrip_iou_train": float(learned.mean()),
         "by_class": by_class(test),
-        "codebook": usage(tokenizer.codebook.usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0])),
+        "codebook": used(usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0], tokenizer.quantiser.size)),
         "gpt_parameters": parts.bundle.model.num_parameters(),
         "gpt_val_loss": loss,
         "gpt_val_bits_per_token": loss / math.log(2),
-        "uniform_bits_per_token": math.log2(tokenizer.codebook.size),
-        "gpt_bits_over_uniform": loss / math.log(tokenizer.codebook.size),
+        "uniform_bits_per_token": math.log2(tokenizer.quantiser.size),
+        "gpt_bits_over_uniform": loss / math.log(tokenizer.quantiser.size),
         "samples": len(generated.labels),
         "temperature": parts.config["temperature"],
         "decode_rate": decode_rate(parts.bundle, generated.ids),
@@ -188,7 +188,7 @@ def by_class(test: Dataset) -> dict[str, dict[str, float]]:
     }
 
 
-def usage(found: Usage) -> dict[str, list[float]]:
+def used(found: Usage) -> dict[str, list[float]]:
     """Usage of the codebook over the training shapes, level by level."""
     return {"dead_codes": list(found.dead), "perplexity": [round(value, 1) for value in found.perplexity]}
 
@@ -279,7 +279,7 @@ def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, 
 
 def curves(parts: Parts) -> list[Curve]:
     """Training curves of the fits, the codebook and the GPT."""
-    steps, size = parts.config["fit"]["steps"], parts.bundle.tokenizer.codebook.size
+    steps, size = parts.config["fit"]["steps"], parts.bundle.tokenizer.quantiser.size
     fits = [((i + 1) * steps / 20, value) for i, value in enumerate(parts.fit_history.mean(0).tolist())]
     book = [(step, value) for step, value in read_json(parts.output / "codebook" / "history.json")]
     log = read_json(parts.output / "gpt" / "history.json")["log"]
@@ -289,7 +289,7 @@ def curves(parts: Parts) -> list[Curve]:
     }
     return [
         Curve(title="Plain fits", x_label="step", y_label="loss", series={"held-out shapes": fits}, log=True),
-        Curve(title="Codebook in the loop", x_label="step", y_label="loss", series={"training": book}, log=True),
+        Curve(title="Quantiser", x_label="step", y_label="loss", series={"training": book}, log=True),
         Curve(title="GPT", x_label="step", y_label="nats a token", series=gpt, line=("uniform codes", math.log(size))),
     ]
 

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weightgpt.codebook import Codebook as Codebook
     from weightgpt.encoding import EncodeConfig as EncodeConfig
     from weightgpt.families import draw_shapes as draw_shapes
     from weightgpt.field import Field as Field
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
     from weightgpt.hub import Bundle as Bundle
     from weightgpt.hub import load_bundle as load_bundle
     from weightgpt.hub import push_bundle as push_bundle
+    from weightgpt.kinds import load_quantiser as load_quantiser
     from weightgpt.meshing import mesh_sdf as mesh_sdf
+    from weightgpt.quantiser import Quantiser as Quantiser
     from weightgpt.rendering import render as render
     from weightgpt.shapes import Shape as Shape
     from weightgpt.shapes import load_folder as load_folder
@@ -34,7 +35,6 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Bundle": "hub",
-    "Codebook": "codebook",
     "EncodeConfig": "encoding",
     "Field": "field",
     "FieldConfig": "field",
@@ -42,6 +42,7 @@ _HOMES = {
     "FitConfig": "fitting",
     "Grammar": "generation",
     "InputError": "files",
+    "Quantiser": "quantiser",
     "Shape": "shapes",
     "Vocabulary": "vocabulary",
     "WeightTokenizer": "tokenizer",
@@ -50,6 +51,7 @@ _HOMES = {
     "generation_config": "generation",
     "load_bundle": "hub",
     "load_folder": "shapes",
+    "load_quantiser": "kinds",
     "mesh_sdf": "meshing",
     "push_bundle": "hub",
     "render": "rendering",

@@ -95,7 +95,7 @@ def encode(
     console.check_target(output, ".json")
     tokenizer = console.bundle(model).tokenizer
     vocabulary, options = tokenizer.vocabulary, EncodeConfig(steps=steps)
-    points = uniform_points(8192, tokenizer.codebook.layout.config.in_features, 0)
+    points = uniform_points(8192, tokenizer.quantiser.config.in_features, 0)
     if len(inputs) == 1 and inputs[0].endswith(".safetensors"):
         fields, catalogue = load_fields(inputs[0])
         labels = [label if class_name(label) in vocabulary.classes else NONE for label in catalogue.labels]
@@ -106,7 +106,7 @@ def encode(
         catalogue = Catalogue.of_shapes(shapes)
         ids = tokenizer.encode_shapes(shapes, options, progress=console.watched())["input_ids"]
         truth = torch.stack([shape.sdf(points) for shape in shapes])
-    save_tokens(output, Tokens(ids, tokenizer.codebook.fingerprint, catalogue))
+    save_tokens(output, Tokens(ids, tokenizer.quantiser.fingerprint, catalogue))
     kept = round(float(iou(tokenizer.decode(ids)(points)[..., 0], truth).mean()), 4)
     console.report({"output": str(output), "shapes": len(ids), "tokens": vocabulary.length, "iou": kept}, as_json)
 
@@ -131,7 +131,7 @@ def decode(
     console.check_target(output, ".safetensors")
     loaded = load_tokens(tokens)
     tokenizer = console.bundle(model).tokenizer
-    held, most = tokenizer.codebook.fingerprint, tokenizer.codebook.levels
+    held, most = tokenizer.quantiser.fingerprint, tokenizer.quantiser.levels
     if loaded.fingerprint != held:
         raise InputError(f"{tokens} was written with codebook {loaded.fingerprint}, {model} holds {held}; use its own.")
     if levels is not None and levels > most:
@@ -171,7 +171,7 @@ def sample(
     catalogue = Catalogue.plain(names, made.labels, made.fields.config.in_features)
     with whole(output) as draft:
         save_fields(draft / "fields.safetensors", made.fields, catalogue)
-        save_tokens(draft / "ids.json", Tokens(made.ids, bundle.tokenizer.codebook.fingerprint, catalogue))
+        save_tokens(draft / "ids.json", Tokens(made.ids, bundle.tokenizer.quantiser.fingerprint, catalogue))
         console.draw(draft / "samples.png", made.fields, names, 160)
         outcomes = console.write_meshes(draft, made.fields, catalogue, resolution, ".glb") if solid else {}
     values = {"samples": n, "decode_rate": len(made.fields) / n, **outcomes}

@@ -6,8 +6,7 @@ by the corpus. The coefficients of all chunks of a field come from its latents t
 codes, coarse first (SoundStream, Zeghidour et al. 2021, algorithm 1). Its K code vectors of each level are shared by
 all positions.
 
-This module only applies a codebook; `tokenization.learn_codebook` learns one. Nearest codes are found with the same
-arithmetic as vector-quantize-pytorch, so that both give the same codes bit for bit.
+This module only applies a codebook; `tokenization.learn_codebook` learns one.
 
 File: `config.json` {format, version, field, neurons_per_chunk, levels, codes, latent_width, coefficients, mixer_width}
 and `model.safetensors` {base (C, d), basis (C, k, d), codes (Q, K, r), mixer.inner.weight (h, C·r), mixer.inner.bias
@@ -17,7 +16,6 @@ Dimensions: B fields, C chunks, d chunk width, k coefficients of a chunk, r late
 levels, K codes a level, P parameters.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,24 +25,13 @@ import torch
 from torch import Tensor
 
 from weightgpt.chunking import ChunkLayout
+from weightgpt.codes import check_codes, check_fields, fingerprint, nearest_code
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors, write_json, write_tensors
 from weightgpt.mixer import Mixer
 
 FORMAT = "weightgpt.codebook"
 VERSION = 2
-
-
-@dataclass(frozen=True)
-class Usage:
-    """How a set of codes uses the K codes of each level."""
-
-    used: tuple[int, ...]
-    """Codes that occur, for each level."""
-    dead: tuple[int, ...]
-    """Codes that never occur, for each level."""
-    perplexity: tuple[float, ...]
-    """exp(entropy) of the code frequencies, for each level: K when all are equally frequent."""
 
 
 @dataclass(frozen=True)
@@ -90,27 +77,10 @@ class Codebook:
         """r."""
         return self.codes.shape[2]
 
-    @property
-    def tokens_per_field(self) -> int:
-        """C · Q."""
-        return self.layout.chunks * self.levels
-
     def join(self, latents: Tensor) -> Tensor:
         """(B, C, r) latents -> (B, P) weights."""
         chunks = self.base + torch.einsum("bck,ckd->bcd", self.mixer(latents), self.basis)
         return self.layout.join(chunks)
-
-    def check(self, fields: Fields) -> None:
-        """Refuse fields of another architecture.
-
-        Raises:
-            InputError: they are.
-        """
-        if fields.config != self.layout.config:
-            raise InputError(
-                f"the fields are {fields.config}, the codebook is for {self.layout.config}; use the codebook that was"
-                " learnt for this architecture."
-            )
 
     def project(self, fields: Fields, start: Tensor | None = None) -> Tensor:
         """Latents (B, C, r) whose weights are nearest to those of existing fields, in the least-squares sense.
@@ -121,7 +91,7 @@ class Codebook:
         Raises:
             InputError: the fields are of another architecture.
         """
-        self.check(fields)
+        check_fields(fields, self.layout.config)
         wanted = torch.einsum("bcd,cdk->bck", self.layout.split(fields.flat) - self.base, torch.linalg.pinv(self.basis))
         if start is None:
             start = wanted.new_zeros(len(fields), self.layout.chunks, self.latent_width)
@@ -142,20 +112,9 @@ class Codebook:
         Raises:
             InputError: the codes have another shape, one is outside 0 … K-1, or `levels` is outside 1 … Q.
         """
-        if codes.ndim != 3 or codes.shape[1:] != (self.layout.chunks, self.levels):
-            raise InputError(
-                f"codes have shape {tuple(codes.shape)}; this codebook takes (fields, {self.layout.chunks},"
-                f" {self.levels}): use codes that it wrote."
-            )
-        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.size):
-            raise InputError(
-                f"codes run from {int(codes.min())} to {int(codes.max())}; this codebook has 0 to {self.size - 1}: use"
-                " codes that it wrote."
-            )
-        if levels is not None and not 1 <= levels <= self.levels:
-            raise InputError(f"levels is {levels}; this codebook has 1 to {self.levels}.")
+        most = check_codes(codes, self.layout.chunks, (self.levels, self.size), levels)
         total = self.codes.new_zeros(*codes.shape[:2], self.latent_width)
-        for level in range(self.levels if levels is None else levels):
+        for level in range(most):
             total = total + self.codes[level][codes[..., level]]
         return total
 
@@ -163,24 +122,10 @@ class Codebook:
         """Fields of codes (B, C, Q)."""
         return Fields(self.layout.config, self.join(self.latents(codes, levels)))
 
-    def usage(self, codes: Tensor) -> Usage:
-        """Usage of the codebook by codes (B, C, Q)."""
-        counts = [torch.bincount(codes[..., level].flatten(), minlength=self.size) for level in range(self.levels)]
-        share = [count / count.sum().clamp(min=1) for count in counts]
-        used = tuple(int((count > 0).sum()) for count in counts)
-        return Usage(
-            used=used,
-            dead=tuple(self.size - n for n in used),
-            perplexity=tuple(float(torch.exp(-torch.special.xlogy(p, p).sum())) for p in share),
-        )
-
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that name this codebook; a GPT carries those of the one it was trained with."""
-        digest = hashlib.sha256(repr(sorted(self._config().items())).encode())
-        for _, part in sorted(self._tensors().items()):
-            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint(self._config(), self._tensors())
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -235,14 +180,3 @@ class Codebook:
         if codebook._config() != config:
             raise InputError(f"the two files in {folder} are of different codebooks; take both from one folder.")
         return codebook
-
-
-def nearest_code(vectors: Tensor, table: Tensor) -> Tensor:
-    """Index (n,) of the row of `table` (K, r) nearest to each of `vectors` (n, r), in slices that stay in the cache."""
-    norms = (table**2).sum(-1)
-    found = []
-    for part in vectors.split(4096):
-        cross = part @ table.T * -2
-        squared = (part**2).sum(-1, keepdim=True) + norms + cross
-        found.append(squared.clamp(min=1e-8).sqrt().argmin(-1))
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)

@@ -125,8 +125,8 @@ def initial_field(hidden: str | None, initial: str | None) -> "tuple[FieldConfig
         fields, _ = load_fields(initial)
         config, start = fields.config, fields.flat[0]
     else:
-        codebook = bundle(initial).tokenizer.codebook
-        config, start = codebook.layout.config, codebook.layout.join(codebook.base[None])[0]
+        quantiser = bundle(initial).tokenizer.quantiser
+        config, start = quantiser.config, quantiser.initial
     if (config.in_features, config.out_features) != (3, 1) or (hidden is not None and widths != config.hidden):
         raise InputError(
             f"{initial} is of {config}; to fit meshes, start from fields of solids and leave out --hidden."
@@ -239,14 +239,14 @@ def _of_mesh(path: str) -> dict[str, Any]:
 
 def _of_bundle(path: str) -> dict[str, Any]:
     found = bundle(path)
-    config, codebook, vocabulary = found.model.config, found.tokenizer.codebook, found.tokenizer.vocabulary
+    config, quantiser, vocabulary = found.model.config, found.tokenizer.quantiser, found.tokenizer.vocabulary
     return {
         "kind": "bundle",
         "classes": vocabulary.classes,
-        "codebook": codebook.fingerprint,
+        "codebook": quantiser.fingerprint,
         "model": {"parameters": found.model.num_parameters(), "layers": config.n_layer, "width": config.n_embd},
         "vocabulary": vocabulary.size,
         "tokens": vocabulary.length,
-        "codes": {"chunks": codebook.layout.chunks, "levels": codebook.levels, "codes": codebook.size},
-        "field": {"parameters": codebook.layout.config.parameters, **codebook.layout.config.to_dict()},
+        "codes": {"chunks": quantiser.chunks, "levels": quantiser.levels, "codes": quantiser.size},
+        "field": {"parameters": quantiser.config.parameters, **quantiser.config.to_dict()},
     }

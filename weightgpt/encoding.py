@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from weightgpt.codebook import Codebook
+from weightgpt.codes import check_fields
 from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import Fields, evaluate_encoded, features
 from weightgpt.files import InputError
@@ -67,7 +68,7 @@ def encode_fields(codebook: Codebook, encoder: ShapeEncoder, fields: Fields, opt
     Raises:
         InputError: the fields are of another architecture.
     """
-    codebook.check(fields)
+    check_fields(fields, codebook.layout.config)
     with torch.no_grad():
         shapes = [_as_shape(fields.select(slice(i, i + 1)), i) for i in range(len(fields))]
         points = shared_schedule(shapes, options.schedule, options.seed)

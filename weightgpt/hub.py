@@ -105,7 +105,7 @@ class Bundle:
             InputError: model and tokenizer do not belong together, or the folder cannot be written to.
         """
         if getattr(self.model.config, "codebook_fingerprint", None) is None:
-            self.model.config.codebook_fingerprint = self.tokenizer.codebook.fingerprint
+            self.model.config.codebook_fingerprint = self.tokenizer.quantiser.fingerprint
         check(self.model, self.tokenizer)
         with _filled(Path(folder)) as draft:
             self.model.save_pretrained(draft)
@@ -119,7 +119,7 @@ def check(model: GPT2LMHeadModel, tokenizer: WeightTokenizer) -> None:
     Raises:
         InputError: the model names another codebook or none, or has another vocabulary.
     """
-    trained, held = getattr(model.config, "codebook_fingerprint", None), tokenizer.codebook.fingerprint
+    trained, held = getattr(model.config, "codebook_fingerprint", None), tokenizer.quantiser.fingerprint
     if trained is None:
         raise InputError(
             "the model's config names no codebook; if it was trained with this tokenizer, set"
@@ -208,17 +208,17 @@ def write_card(folder: Path | str, figures: dict[str, Any], repo_id: str | None 
         InputError: the folder holds no tokenizer.
     """
     tokenizer = WeightTokenizer.from_pretrained(folder)
-    name, codebook = repo_id or "path/to/this/folder", tokenizer.codebook
+    name, quantiser = repo_id or "path/to/this/folder", tokenizer.quantiser
     rows = [f"| {key} | {value:.4g} |" for key, value in _numbers(figures)]
     data = ModelCardData(library_name="transformers", license="apache-2.0", tags=TAGS)
     text = CARD.format(
         name=name,
         title=name.rsplit("/", 1)[-1] if repo_id else "weightgpt",
-        parameters=codebook.layout.config.parameters,
-        tokens=codebook.tokens_per_field,
-        codes=codebook.size,
+        parameters=quantiser.config.parameters,
+        tokens=quantiser.tokens_per_field,
+        codes=quantiser.size,
         classes=", ".join(tokenizer.vocabulary.classes),
-        fingerprint=codebook.fingerprint,
+        fingerprint=quantiser.fingerprint,
         figures="\n".join(["## Figures", "", "| figure | value |", "|---|---|", *rows, ""]) if rows else "",
     )
     with whole(Path(folder) / "README.md") as draft:

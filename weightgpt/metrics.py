@@ -49,10 +49,19 @@ def surface_points(mesh: trimesh.Trimesh, n: int, seed: int) -> Array:
     Raises:
         InputError: the mesh has no area.
     """
+    return oriented_points(mesh, n, seed)[0]
+
+
+def oriented_points(mesh: trimesh.Trimesh, n: int, seed: int) -> tuple[Array, Array]:
+    """The points (n, 3) of `surface_points` and the unit normals (n, 3) of their faces.
+
+    Raises:
+        InputError: the mesh has no area.
+    """
     if len(mesh.faces) == 0 or not mesh.area > 0:
         raise InputError("the mesh has no surface to draw points on; leave empty shapes out.")
-    points, _ = trimesh.sample.sample_surface(mesh, n, seed=seed)
-    return np.asarray(points, dtype=np.float64)
+    points, faces = trimesh.sample.sample_surface(mesh, n, seed=seed)
+    return np.asarray(points, dtype=np.float64), np.asarray(mesh.face_normals[faces], dtype=np.float64)
 
 
 def chamfer(a: Array, b: Array) -> float:
@@ -69,6 +78,29 @@ def chamfer(a: Array, b: Array) -> float:
         InputError: a cloud is empty, misshapen or non-finite.
     """
     return float(chamfer_matrix([a], [b])[0, 0])
+
+
+def normal_consistency(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
+    """How well the surfaces of two shapes point the same way, in [0, 1] (Mescheder et al. 2019, Occupancy Networks).
+
+    1/2 (mean over a in A of |n(a) · n(nearest of a in B)|  +  mean over b in B of |n(b) · n(nearest of b in A)|).
+
+    Args:
+        a: points (n, 3) and their unit normals (n, 3), n >= 1.
+        b: points (m, 3) and their unit normals (m, 3), m >= 1.
+
+    Raises:
+        InputError: there is not one normal for each point, or as `chamfer`.
+    """
+    if a[0].shape != a[1].shape or b[0].shape != b[1].shape:
+        raise InputError(
+            f"points {a[0].shape} and {b[0].shape} were given with normals {a[1].shape} and {b[1].shape}; give one"
+            " normal for each point."
+        )
+    trees = _tree(a[0]), _tree(b[0])
+    there = np.abs((a[1] * b[1][trees[1].query(a[0])[1]]).sum(1)).mean()
+    back = np.abs((b[1] * a[1][trees[0].query(b[0])[1]]).sum(1)).mean()
+    return float((there + back) / 2)
 
 
 def chamfer_matrix(a: Sequence[Array], b: Sequence[Array]) -> Array:

@@ -1,0 +1,161 @@
+"""Measuring: figures by hand, rows that come together, and a small measurement from end to end."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import trimesh
+
+from tests.fakes import box_shape, fitted_sphere, sphere_shape, tiny_config, tiny_corpus, tiny_tables
+from tokenization import bench, judge, measure, page
+from tokenization.bench import Bench, BenchConfig
+from weightgpt.field import Fields
+from weightgpt.files import InputError, read_tensors
+from weightgpt.sampling import sample, uniform_points
+from weightgpt.tokenizer import WeightTokenizer
+
+SMALL = BenchConfig(corpus="chairs", train=6, held=4, judged=512, points=512, resolution=24)
+
+
+@pytest.fixture(scope="module")
+def tiny_bench() -> Bench:
+    """Four held-out balls and boxes, whose plain fits are all the same rough sphere."""
+    held = [sphere_shape(0.6, label="ball"), sphere_shape(0.5, label="ball"), box_shape(label="box"), box_shape()]
+    corpus, points = tiny_corpus(), uniform_points(512, 3, 5)
+    plain = Fields(tiny_config(), (fitted_sphere() + 0.01).expand(4, -1))
+    return Bench(SMALL, [], held, corpus, sample(held, corpus.samples.points), sample(held, points), plain, 0.001)
+
+
+def test_the_plain_fit_is_its_own_equal(tiny_bench):
+    figures = judge.judge(tiny_bench, judge.true_clouds(tiny_bench), tiny_bench.plain, "plain")
+    found = judge.summary(figures, figures)
+    assert found["iou_ratio"] == found["chamfer_ratio"] == 1
+    assert found["without_surface"] == 0
+    assert found["iou"] == pytest.approx(float(figures.iou.mean()))
+    assert set(judge.by_class(tiny_bench, figures, figures)) == {"ball", "box", "none"}
+    assert 0.5 < found["normal_consistency"] <= 1
+
+
+def test_a_field_without_surface_is_counted_and_left_out(tiny_bench):
+    plain = judge.judge(tiny_bench, judge.true_clouds(tiny_bench), tiny_bench.plain, "plain")
+    flat = tiny_bench.plain.flat.clone()
+    flat[1] = 0
+    flat[1, -1] = 1  # the bias of the output: outside everywhere
+    figures = judge.judge(tiny_bench, judge.true_clouds(tiny_bench), Fields(tiny_config(), flat), "empty")
+    found = judge.summary(figures, plain)
+    assert found["without_surface"] == 1
+    assert found["chamfer_ratio"] == 1
+    assert found["iou_ratio"] < 1
+    assert judge.by_class(tiny_bench, figures, plain)["ball"]["iou"] == pytest.approx(figures.iou[0] / 2)
+
+
+def test_weight_error_by_hand(tiny_bench):
+    """The fits are 0.01 from the initial field everywhere; half of that is an error of a half in every layer."""
+    halfway = Fields(tiny_config(), tiny_bench.plain.flat - 0.005)
+    found = judge.weight_error(tiny_bench, halfway)
+    assert found["weight_error"] == pytest.approx(0.5, rel=1e-3)
+    assert found["weight_error_by_layer"] == pytest.approx([0.5] * 3, rel=1e-3)
+    assert judge.weight_error(tiny_bench, tiny_bench.plain)["weight_error"] == 0
+
+
+def test_rate_and_levels(tiny_bench):
+    quantiser = tiny_tables()
+    codes = torch.zeros(4, quantiser.chunks, quantiser.levels, dtype=torch.long)
+    found = judge.rate(quantiser, codes)
+    assert (found["tokens_per_field"], found["bits_per_field"]) == (56, 56 * 3)
+    assert found["usage"] == {"used": [1, 1], "dead": [7, 7], "perplexity": [1.0, 1.0]}
+    rows = judge.by_levels(tiny_bench, quantiser, codes)
+    assert [(row["levels"], row["tokens"], row["bits"]) for row in rows] == [(1, 28, 84), (2, 56, 168)]
+
+
+def test_rows_of_several_measurements_come_together_and_the_same_is_replaced(tmp_path):
+    row = {"corpus": "chairs", "tokenizer": "bins", "settings": SMALL.to_dict(), "iou": 0.5}
+    other = {**row, "settings": replace(SMALL, seed=1).to_dict()}
+    page.add_rows(tmp_path, "first", [row, {**row, "tokenizer": "loop"}])
+    page.add_rows(tmp_path, "second", [{**row, "iou": 0.75}, other])
+    found = json.loads((tmp_path / "tokenizers.json").read_text())
+    assert found["command"] == "second"
+    assert [(r["tokenizer"], r["settings"]["seed"], r["iou"]) for r in found["rows"]] == [
+        ("loop", 0, 0.5),
+        ("bins", 0, 0.75),
+        ("bins", 1, 0.5),
+    ]
+    assert page.newest(found["rows"]) == found["rows"][2:]
+
+
+def test_six_shapes_of_the_classes_in_turn():
+    shapes = [sphere_shape(0.5, label=label) for label in "aaaaabbbc"]
+    assert page.shown(shapes) == [0, 5, 8, 1, 6, 2]
+
+
+def test_drawn_shapes_are_split_without_overlap_and_files_are_augmented(tmp_path):
+    train, held = bench.gather(replace(SMALL, corpus="six-families", train=18, held=12))
+    assert (len(train), len(held)) == (18, 12)
+    assert not {shape.name for shape in train} & {shape.name for shape in held}
+    (tmp_path / "brick").mkdir()
+    for i in range(6):
+        trimesh.creation.box().apply_scale([1, 1 + 0.1 * i, 1]).export(tmp_path / "brick" / f"{i}.ply")
+    train, held = bench.gather(replace(SMALL, corpus=str(tmp_path), train=10, held=2))
+    assert (len(train), len(held)) == (10, 2)
+    assert not {shape.name.split("~")[0] for shape in train} & {shape.name for shape in held}
+    assert replace(SMALL, corpus=str(tmp_path)).name == tmp_path.name
+
+
+def test_longer_fits_are_made_while_they_still_gain(tmp_path, monkeypatch):
+    gains = iter([0.02, 0.006, 0.004])
+    monkeypatch.setattr(bench, "_gain", lambda *_: next(gains))
+    made = bench.prepare(replace(SMALL, fit_steps=2, most_steps=100), tmp_path)
+    assert (made.corpus.fit.steps, made.gain) == (8, 0.004)
+    assert sorted(path.name for path in tmp_path.glob("*/*-steps")) == ["2-steps", "4-steps", "8-steps"]
+    monkeypatch.setattr(bench, "_gain", lambda *_: 1.0)
+    assert bench.prepare(replace(SMALL, fit_steps=2, most_steps=5), tmp_path).corpus.fit.steps == 4
+
+
+def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    for arguments, sentence in [
+        (["--corpus", "chairs", "--tokenizers", "vq"], "no tokenizer 'vq'"),
+        (["--corpus", str(tmp_path / "empty")], "error:"),
+        (["--corpus", "chairs", "--train", "0"], "must be positive"),
+    ]:
+        monkeypatch.setattr("sys.argv", ["measure", *arguments, "--output", str(tmp_path / "out")])
+        assert measure.main() == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_settings_that_measure_nothing_are_refused():
+    with pytest.raises(InputError, match="must be positive"):
+        replace(SMALL, held=0)
+
+
+@pytest.mark.slow
+def test_a_quick_measurement_leaves_all_that_it_promises(tmp_path, monkeypatch, capsys):
+    names = "loop,delta-lloyd-max,fsq"
+    arguments = ["--corpus", "six-families", "--quick", "--tokenizers", names, "--output", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["measure", *arguments])
+    assert measure.main() == 0
+    printed = capsys.readouterr().out
+    rows = json.loads((tmp_path / "tokenizers.json").read_text())["rows"]
+    assert [row["tokenizer"] for row in rows] == ["plain-fit", *names.split(",")]
+    for row in rows:
+        assert row["tokenizer"] in printed
+        assert {"corpus", "tokens_per_field", "bits_per_field", "iou", "iou_ratio", "chamfer_ratio"} <= set(row)
+        assert len(row["by_class"]) == 6
+    assert rows[2]["iou_ratio"] > 0.9
+    text = (tmp_path / "tokenizers.md").read_text()
+    assert "## six-families" in text
+    for name in ("rate-distortion-six-families.png", "tokenizers-six-families.png"):
+        assert name in text
+        assert (tmp_path / name).stat().st_size > 10_000
+    tokenizer = WeightTokenizer.from_pretrained(tmp_path / "six-families" / "fsq")
+    ids = read_tensors(tmp_path / "six-families" / "fsq" / "ids.safetensors")
+    named = json.loads((tmp_path / "six-families" / "fsq" / "settings.json").read_text())["shapes"]
+    assert tokenizer.quantiser.fingerprint == rows[3]["fingerprint"]
+    for part in ("train", "held"):
+        assert tokenizer.labels(ids[part].long()) == [shape["label"] for shape in named[part]]
+    monkeypatch.setattr(measure, "learner", None)  # what was learnt is only read
+    config, _, output = measure.parse(arguments)
+    folder = output / "six-families"
+    again = measure.made(bench.prepare(config, folder / "shared"), "fsq", folder / "fsq")
+    assert torch.equal(again.tokenizer.quantiser.tables.vectors, tokenizer.quantiser.tables.vectors)

@@ -1,0 +1,49 @@
+"""What a quantiser is learnt from, and what learning leaves.
+
+Dimensions: N shapes, F fits, M points, P parameters.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from weightgpt.field import Fields
+from weightgpt.files import InputError
+from weightgpt.fitting import FitConfig
+from weightgpt.quantiser import Quantiser
+from weightgpt.sampling import Samples
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Shapes to learn a quantiser from, as distances and as weights."""
+
+    samples: Samples
+    """N shapes at M shared points."""
+    fits: Fields
+    """Plain conditioned fits of the first F of them."""
+    initial: Tensor
+    """(P,) the field that the fits start from."""
+    fit: FitConfig
+    """How they were made."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not torch.isfinite(self.samples.sdf).all():
+            rows = (~torch.isfinite(self.samples.sdf)).any(1).nonzero().flatten().tolist()
+            raise InputError(f"shapes {rows[:5]} have NaN or infinite distances; leave them out.")
+        if not 0 < len(self.fits) <= len(self.samples.sdf) or self.initial.shape != self.fits.flat.shape[1:]:
+            raise InputError(
+                f"{len(self.samples.sdf)} shapes, {len(self.fits)} fits and an initial field of {len(self.initial)}"
+                " parameters make no corpus; give fits of the first shapes, made from that field."
+            )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A quantiser, and how its learning went."""
+
+    quantiser: Quantiser
+    history: list[tuple[int, float]]
+    """(step, mean loss since the last entry); empty where there are no steps."""

@@ -1,0 +1,210 @@
+"""Learn tokenizers and measure them on held-out shapes: `python -m tokenization.measure --corpus chairs --output DIR`.
+
+Decisions:
+- All tokenizers of a corpus see the same training shapes and the same plain fits, and are judged by the same held-out
+  shapes. "plain-fit", the fit itself with no tokens, is judged like them.
+- What is learnt lies in `DIR/CORPUS/TOKENIZER`, with the ids of all shapes, for whoever wants to train a GPT on them.
+  Learnt with the same settings before, it is only read, so that an interrupted measurement goes on.
+- Rows of several corpora and tokenizers come together in one `tokenizers.json`; a row is replaced when the same is
+  measured again. Tables, plots and pictures are made from those rows, never by hand.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokenization import page
+from tokenization.bench import BUILT_IN, Bench, BenchConfig, prepare
+from tokenization.judge import Figures, by_class, by_levels, judge, rate, summary, true_clouds, weight_error
+from tokenization.registry import NAMES, learner, settings
+from weightgpt.field import Fields
+from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.quantiser import Quantiser
+from weightgpt.shapes import Sdf
+from weightgpt.tokenizer import WeightTokenizer
+
+PLAIN = "plain-fit"
+QUICK = {
+    "train": 64,
+    "held": 12,
+    "fit_steps": 200,
+    "most_steps": 200,
+    "loop_steps": 200,
+    "points": 4096,
+    "judged": 4096,
+    "resolution": 32,
+}
+"""Settings of `--quick`: every stage, with figures that say little."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One tokenizer, learnt and applied."""
+
+    tokenizer: WeightTokenizer
+    train: Tensor
+    """(N, C, Q) codes of the training shapes."""
+    held: Tensor
+    """(H, C, Q) codes of the held-out shapes."""
+    seconds: float
+    """Spent on learning and encoding."""
+
+
+def measure(config: BenchConfig, names: list[str], output: Path, command: str) -> list[dict[str, Any]]:
+    """Learn and judge tokenizers by name, and write all that the head of this module promises; the new rows.
+
+    Raises:
+        InputError: a name is unknown, or the corpus or the output folder cannot be used.
+    """
+    for name in names:
+        learner(name, settings(config.drawn)[0])
+    folder = output / config.name
+    bench = prepare(config, folder / "shared")
+    truth = true_clouds(bench)
+    plain = judge(bench, truth, bench.plain, PLAIN)
+    rows = [row(bench, PLAIN, command, of_fits(bench, plain))]
+    page.write_strip(folder, bench.held, "true shape", [shape.sdf for shape in bench.held], [""] * len(bench.held))
+    page.write_strip(folder, bench.held, PLAIN, sdfs(bench.plain), captions("weights", plain))
+    page.add_rows(output, command, rows)
+    for name in names:
+        found = made(bench, name, folder / name)
+        decoded = found.tokenizer.quantiser.decode(found.held)
+        figures = judge(bench, truth, decoded, name)
+        tokens = f"{found.tokenizer.quantiser.tokens_per_field} tokens"
+        page.write_strip(folder, bench.held, name, sdfs(decoded), captions(tokens, figures))
+        rows.append(row(bench, name, command, of_tokens(bench, found, decoded, figures, plain)))
+        page.add_rows(output, command, rows[-1:])
+    page.write_page(output)
+    return rows
+
+
+def made(bench: Bench, name: str, folder: Path) -> Measured:
+    """The tokenizer of that name, learnt and with the codes of all shapes, or read if that was done before."""
+    kept = folder / "settings.json"
+    if not kept.is_file() or {**read_json(kept), **of_bench(bench)} != read_json(kept):
+        begun = time.perf_counter()
+        loop, encode = settings(bench.config.drawn)
+        loop = replace(loop, steps=bench.config.loop_steps, seed=bench.config.seed)
+        quantiser = learner(name, loop)(bench.corpus, True).quantiser
+        train = quantiser.encode_samples(bench.corpus.samples, encode, fits=bench.corpus.fits, progress=True)
+        held = quantiser.encode_samples(bench.samples, encode, fits=bench.plain, progress=True)
+        save(bench, folder, quantiser, {"train": train, "held": held}, round(time.perf_counter() - begun, 1))
+    tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
+    codes = {part: tokenizer.vocabulary.parse(ids[part].long())[0] for part in ("train", "held")}
+    return Measured(tokenizer, codes["train"], codes["held"], read_json(kept)["seconds"])
+
+
+def save(bench: Bench, folder: Path, quantiser: Quantiser, codes: dict[str, Tensor], seconds: float) -> None:
+    """Write the tokenizer, `ids.safetensors` {train (N, L), held (H, L)} int32, and `settings.json` with the names."""
+    shapes = {"train": bench.train, "held": bench.held}
+    tokenizer = WeightTokenizer.create(quantiser, [shape.label for part in shapes.values() for shape in part])
+    with whole(folder) as draft:
+        tokenizer.save_pretrained(draft)
+        ids = {part: tokenizer.vocabulary.ids(codes[part], [s.label for s in shapes[part]]) for part in shapes}
+        write_tensors(draft / "ids.safetensors", {part: found.int() for part, found in ids.items()})
+        write_json(draft / "settings.json", {**of_bench(bench), "seconds": seconds})
+
+
+def of_bench(bench: Bench) -> dict[str, Any]:
+    """What a tokenizer was learnt with: all settings, and the names and classes of the shapes."""
+    parts = {"train": bench.train, "held": bench.held}
+    named = {name: [{"name": shape.name, "label": shape.label} for shape in part] for name, part in parts.items()}
+    return {"settings": bench.config.to_dict(), "shapes": named}
+
+
+def row(bench: Bench, name: str, command: str, values: dict[str, Any]) -> dict[str, Any]:
+    """What every row of `tokenizers.json` says, and `values`."""
+    return {
+        "corpus": bench.config.name,
+        "tokenizer": name,
+        "settings": bench.config.to_dict(),
+        "command": command,
+        "train_shapes": len(bench.train),
+        "held_out_shapes": len(bench.held),
+        "plain_fit_steps": bench.corpus.fit.steps,
+        "plain_fit_gain_last_quarter": bench.gain,
+        **values,
+    }
+
+
+def sdfs(fields: Fields) -> list[Sdf]:
+    """Each field of a batch as a signed distance function."""
+    ones = [fields.select(slice(i, i + 1)) for i in range(len(fields))]
+    return [lambda points, one=one: one(points)[0, :, 0] for one in ones]
+
+
+def captions(cost: str, figures: Figures) -> list[str]:
+    """Cost and IoU of each shape."""
+    return [f"{cost} · IoU {value:.2f}" for value in figures.iou]
+
+
+def of_fits(bench: Bench, plain: Figures) -> dict[str, Any]:
+    """Figures of the plain fits themselves: every weight a 32-bit number, and no tokens."""
+    return {
+        "tokens_per_field": None,
+        "bits_per_field": 32 * bench.plain.config.parameters,
+        **summary(plain, plain),
+        "by_class": by_class(bench, plain, plain),
+    }
+
+
+def of_tokens(bench: Bench, found: Measured, decoded: Fields, figures: Figures, plain: Figures) -> dict[str, Any]:
+    """Figures of a tokenizer."""
+    quantiser = found.tokenizer.quantiser
+    return {
+        **rate(quantiser, found.train),
+        **summary(figures, plain),
+        **weight_error(bench, decoded),
+        "by_class": by_class(bench, figures, plain),
+        "by_levels": by_levels(bench, quantiser, found.held),
+        "gpt_bits_fraction": None,
+        "fingerprint": quantiser.fingerprint,
+        "seconds": found.seconds,
+    }
+
+
+def parse(arguments: list[str] | None = None) -> tuple[BenchConfig, list[str], Path]:
+    """Settings, names of tokenizers and the output folder that the command line asks for."""
+    parser = argparse.ArgumentParser(prog="tokenization.measure", description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", required=True, help=f"{', '.join(BUILT_IN)}, or a folder of meshes")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the results; more may be added to it")
+    parser.add_argument("--tokenizers", default=",".join(NAMES), help="names with commas between them (default: all)")
+    parser.add_argument("--train", type=int, help="shapes to learn from")
+    parser.add_argument("--held", type=int, help="shapes to judge by")
+    parser.add_argument("--fit-steps", type=int, help="steps of the plain fits, at first")
+    parser.add_argument("--loop-steps", type=int, help="steps of the codebook in the loop")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="small enough for two minutes; figures that say little")
+    given = parser.parse_args(arguments)
+    asked = {name: getattr(given, name) for name in ("train", "held", "fit_steps", "loop_steps")}
+    values = {**(QUICK if given.quick else {}), **{name: value for name, value in asked.items() if value is not None}}
+    config = BenchConfig(corpus=given.corpus, seed=given.seed, **values)
+    return config, [name for name in given.tokenizers.split(",") if name], given.output
+
+
+def main() -> int:
+    """Measure; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
+    torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
+    try:
+        config, names, output = parse()
+        rows = measure(config, names, output, shlex.join(["python", "-m", "tokenization.measure", *sys.argv[1:]]))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    print(page.table(rows))
+    print(f"page: {output / page.PAGE}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

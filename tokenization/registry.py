@@ -1,0 +1,73 @@
+"""The ways to learn a quantiser, by name: the only place that knows them by name.
+
+A learner takes a `Corpus` and whether to show its progress, and gives a `Learnt`. All of them end in a `Quantiser`, and
+from there on nothing knows which it is.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from tokenization import baselines
+from tokenization.baselines import bins, fsq, lloyd_max, vector_quantisation
+from tokenization.corpus import Corpus, Learnt
+from tokenization.learn_codebook import CodebookConfig, learn
+from weightgpt.chunking import ChunkLayout
+from weightgpt.encoding import EncodeConfig
+from weightgpt.files import InputError
+
+Learner = Callable[[Corpus, bool], Learnt]
+
+DEFAULT = "loop"
+
+
+def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> Learnt:
+    """The codebook in the loop."""
+    layout = ChunkLayout(corpus.fits.config, config.neurons)
+    return learn(layout, corpus.fits, corpus.samples, config, progress=progress)
+
+
+def _silent(learner: Callable[[Corpus], Learnt]) -> Learner:
+    """A learner that is done in seconds and shows nothing."""
+    return lambda corpus, progress: learner(corpus)
+
+
+def learners(config: CodebookConfig) -> dict[str, Learner]:
+    """Every learner with its own best settings; `config` are those of the codebook in the loop."""
+    quick = {
+        "bins": lambda corpus: bins(corpus, baselines.raw(corpus), 256),
+        "lloyd-max": lambda corpus: lloyd_max(corpus, baselines.raw(corpus), 256),
+        "delta-bins": lambda corpus: bins(corpus, baselines.difference(corpus), 256),
+        "delta-lloyd-max": lambda corpus: lloyd_max(corpus, baselines.difference(corpus), 256),
+        "scalar-vq": partial(vector_quantisation, width=1, codes=256),
+        "chunk-vq": partial(vector_quantisation, width=4, codes=1024),
+        "residual-vq": partial(vector_quantisation, width=8, codes=1024, levels=3),
+        "product-vq": partial(vector_quantisation, width=4, codes=1024, groups=8),
+        "fsq": partial(fsq, levels=(8, 5, 5, 5)),
+    }
+    return {DEFAULT: partial(loop, config=config), **{name: _silent(learner) for name, learner in quick.items()}}
+
+
+def learner(name: str, config: CodebookConfig) -> Learner:
+    """The learner of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    known = learners(config)
+    if name not in known:
+        raise InputError(f"there is no tokenizer {name!r}; choose one of {', '.join(known)}.")
+    return known[name]
+
+
+NAMES = tuple(learners(CodebookConfig()))
+
+
+def settings(drawn: bool) -> tuple[CodebookConfig, EncodeConfig]:
+    """The loop's best settings, for built-in shapes drawn by the thousand or else for files.
+
+    Of thousands of drawn shapes the encoder learns to see all; of a few hundred files it guesses, and new shapes must
+    then be refined, with finer codes.
+    """
+    if drawn:
+        return CodebookConfig(), EncodeConfig(steps=0)
+    return CodebookConfig(levels=16), EncodeConfig(steps=100, learning_rate=3e-2)

@@ -1,0 +1,76 @@
+"""Which shapes are learnt from and which are held out.
+
+Decisions:
+- Within every class a share of the shapes is held out, half of it for validation (early stopping looks at it) and half
+  for test (nothing looks at it but the final figures).
+- Only training shapes are augmented, and only as shapes: mirrored in x and stretched along the axes.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weightgpt.files import InputError
+from weightgpt.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shapes of a run."""
+
+    train: list[Shape]
+    validation: list[Shape]
+    test: list[Shape]
+
+    @property
+    def all(self) -> list[Shape]:
+        """Training, validation and test shapes, in this order."""
+        return [*self.train, *self.validation, *self.test]
+
+
+def split_shapes(shapes: Sequence[Shape], held_out: float, seed: int) -> Split:
+    """Hold out a share of every class, at least one shape each for validation and test where a class has three.
+
+    Raises:
+        InputError: there are too few shapes to hold any out.
+    """
+    rng = np.random.default_rng(seed)
+    classes: dict[str, list[Shape]] = defaultdict(list)
+    for shape in shapes:
+        classes[shape.label].append(shape)
+    parts: tuple[list[Shape], list[Shape], list[Shape]] = ([], [], [])
+    for label in sorted(classes):
+        members = [classes[label][i] for i in rng.permutation(len(classes[label]))]
+        each = max(1, round(held_out * len(members) / 2)) if len(members) >= 3 else 0
+        for part, chosen in zip(parts, (members[2 * each :], members[:each], members[each : 2 * each]), strict=True):
+            part.extend(chosen)
+    if not parts[1]:
+        raise InputError(f"{len(shapes)} shapes are too few to hold any out; give at least 3 of one class.")
+    train = [parts[0][i] for i in rng.permutation(len(parts[0]))]
+    return Split(train, parts[1], parts[2])
+
+
+def augment(shapes: Sequence[Shape], copies: int, seed: int) -> list[Shape]:
+    """The shapes and `copies` of each, stretched by 0.8 to 1 along every axis and half of them mirrored in x."""
+    rng = np.random.default_rng([seed, copies])
+    return [
+        *shapes,
+        *(_stretched(shape, rng, f"{shape.name}~{copy + 1}") for copy in range(copies) for shape in shapes),
+    ]
+
+
+def _stretched(shape: Shape, rng: np.random.Generator, name: str) -> Shape:
+    stretch = torch.tensor(rng.uniform(0.8, 1.0, shape.dimension), dtype=torch.float32)
+    inverse = 1 / stretch
+    if rng.random() < 0.5:
+        inverse[0] = -inverse[0]
+
+    def sdf(points: Tensor) -> Tensor:
+        # Exact in sign; in size right along the least stretched axis and too small by up to 20 % along the others.
+        return shape.sdf((points * inverse).clamp(-1.25, 1.25)) * stretch.min()
+
+    return replace(shape, name=name, sdf=sdf)

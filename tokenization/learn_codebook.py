@@ -235,7 +235,7 @@ def _train(
         elif step > warm and step % config.every == 0:
             quantiser.learn(latents.detach())
         quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
-        where = _points(sdf, config, generator)
+        where = draw_points(sdf, config.points, config.surface, config.width, generator)
         flat = parts.weights(latents + (quantised - latents).detach())
         values = evaluate_encoded(parts.layout.config, flat, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
         loss = truncated_loss(values, sdf.gather(1, where), config.truncation).mean()
@@ -252,13 +252,12 @@ def _train(
     return history
 
 
-def _points(sdf: Tensor, config: CodebookConfig, generator: torch.Generator) -> Tensor:
-    """(B, n) indices into the schedule: some near the surface of each shape (B, M), the rest uniform."""
-    close = round(config.surface * config.points)
-    chances = torch.exp(-sdf.abs() / config.width) + 1e-4  # a shape may have no point near it
+def draw_points(sdf: Tensor, points: int, surface: float, width: float, generator: torch.Generator) -> Tensor:
+    """(B, n) indices into the schedule for shapes (B, M): a share `surface` near each shape's own, the rest uniform."""
+    close = round(surface * points)
+    chances = torch.exp(-sdf.abs() / width) + 1e-4  # a shape may have no point near it
     near = torch.multinomial(chances, max(close, 1), replacement=True, generator=generator)[:, :close]
-    size = (len(sdf), config.points - close)
-    return torch.cat([near, torch.randint(0, sdf.shape[1], size, generator=generator)], 1)
+    return torch.cat([near, torch.randint(0, sdf.shape[1], (len(sdf), points - close), generator=generator)], 1)
 
 
 @torch.no_grad()

@@ -90,7 +90,7 @@ def test_weights_that_are_not_finite_or_overflow_are_refused():
     with pytest.raises(InputError, match=r"fields \[1\] have NaN"):
         codes(flat)
     flat[1] = 1e30
-    with pytest.raises(InputError, match="field 1 .* overflow"):
+    with pytest.raises(InputError, match=r"field 1 .* overflow"):
         codes(flat)
 
 

@@ -63,9 +63,11 @@ class GraphEncoder(nn.Module):
         pooled = width * (len(config.hidden) + config.out_features)
         self.head = _perceptron(pooled, 512, chunks * latent_width)
         self.shape = shape
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():
-            self.head[-1].weight.mul_(0.3 if shape is None else 0.0)
-            self.head[-1].bias.zero_()
+            last.weight.mul_(0.3 if shape is None else 0.0)
+            last.bias.zero_()
 
     def forward(self, flat: Tensor, values: Tensor | None = None) -> Tensor:
         """Latents (B, C, r) of canonical weights (B, P).

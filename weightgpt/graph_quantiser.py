@@ -1,7 +1,7 @@
-"""The graph road: existing fields to the codes of a codebook through their graphs, codes to fields through the codebook.
+"""The graph road: any fields of the architecture to codes through their graphs, and codes to fields.
 
-It takes any field of the architecture, from whatever start it was fitted. The codes are those of the codebook, so a GPT
-that has learnt them understands these too.
+It takes a field from whatever start it was fitted, with its neurons in whatever order. The codes are those of a
+codebook, so a GPT that has learnt them understands these too.
 
 Decisions:
 - Fields are brought to canonical form and encoded one at a time. So the codes are equal, not nearly equal, for all

@@ -16,7 +16,7 @@ LITTLE = Settings(
 
 def test_a_run_goes_on_where_it_stopped_and_refuses_other_settings(tmp_path, monkeypatch, capsys):
     figures = measure(LITTLE, tmp_path)
-    assert set(figures["variants"]) == set(VARIANTS)
+    assert set(VARIANTS) < set(figures["rows"])
     assert json.loads((tmp_path / "metrics.json").read_text()) == figures
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     (tmp_path / "metrics.json").unlink()

@@ -61,7 +61,9 @@ def test_equal_seeds_learn_equal_encoders(learnt, fits, spheres):
 
 
 def test_a_shape_encoder_kept_is_kept(learnt, fits, spheres):
-    encoder = learn(learnt.codebook, learnt.encoder, fits, spheres, replace(SMALL, steps=10, shape_rate=0.0)).quantiser
+    encoder = learn(
+        learnt.codebook, learnt.encoder, fits, spheres, replace(SMALL, steps=10, shape=True, shape_rate=0.0)
+    ).quantiser
     assert all(map(torch.equal, encoder.encoder.shape.parameters(), learnt.encoder.parameters()))
 
 

@@ -36,10 +36,11 @@ TRAIN_STARTS, HELD_STARTS = 1000, 100_000
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "graph": {},
-    "without values": {"shape": False},
-    "weights alone": {"shape": False, "traces": 0},
+    "without messages": {"rounds": 0},
+    "weights alone": {"traces": 0},
+    "with shape encoder": {"shape": True},
 }
-"""What each learnt encoder leaves out of `GraphConfig`."""
+"""How each learnt encoder differs from `GraphConfig`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Settings:
     """Uniform points at which IoU is measured."""
     steps: int = 12000
     """Of learning the codebook."""
-    graph_steps: int = 3000
+    graph_steps: int = 2500
     """Of learning each graph encoder."""
     fit_steps: int = 600
     """Of fitting a field."""
@@ -91,25 +92,37 @@ def measure(settings: Settings, output: Path) -> dict[str, Any]:
     rows = data.train.select(slice(0, settings.fields))
     fields = fit_alone(config, settings, rows, TRAIN_STARTS, output / "fits")
     source = fit_alone(config, settings, data.held, HELD_STARTS, output / "held")
-    figures: dict[str, Any] = {
-        "plain": summary(plain, data.judged),
-        "source": summary(source, data.judged),
-        "tokens": codebook.tokens_per_field,
-        "variants": {},
-    }
+    learn_graphs(codebook, shape, fields, rows, settings.graph_steps, output)
+    figures = {"plain conditioned fit": summary(plain, data.judged), "source fields": summary(source, data.judged)}
+    figures["shape encoder alone"] = summary(codebook.decode(read_values(codebook, shape, source)), data.judged)
+    for name in VARIANTS:
+        quantiser = GraphQuantiser.from_pretrained(output / name.replace(" ", "-"))
+        figures[name] = summary(quantiser.decode(quantiser.encode(source)), data.judged)
+    best = max(figures["plain conditioned fit"]["iou"], 1e-9)
+    table = {name: row | {"ratio": row["iou"] / best} for name, row in figures.items()}
+    result = {"tokens": codebook.tokens_per_field, "held": settings.held, "rows": table}
+    write_json(output / "metrics.json", result)
+    return result
+
+
+def learn_graphs(
+    codebook: Codebook, shape: ShapeEncoder, fields: Fields, samples: Samples, steps: int, output: Path
+) -> None:
+    """A graph encoder for each of `VARIANTS`, in a folder of its own."""
     for name, changes in VARIANTS.items():
         folder = output / name.replace(" ", "-")
         if not folder.exists():
-            graph_config = replace(GraphConfig(steps=settings.graph_steps), **changes)
-            learnt = learn_graph.learn(codebook, shape, fields, rows, graph_config, progress=True)
+            config = replace(GraphConfig(steps=steps), **changes)
+            learnt = learn_graph.learn(codebook, shape, fields, samples, config, progress=True)
             with whole(folder) as draft:
                 learnt.quantiser.save_pretrained(draft)
                 write_json(draft / "history.json", learnt.history)
-        quantiser = GraphQuantiser.from_pretrained(folder)
-        back = summary(quantiser.decode(quantiser.encode(source)), data.judged)
-        figures["variants"][name] = back | {"ratio": back["iou"] / max(figures["plain"]["iou"], 1e-9)}
-    write_json(output / "metrics.json", figures)
-    return figures
+
+
+@torch.no_grad()
+def read_values(codebook: Codebook, shape: ShapeEncoder, fields: Fields) -> torch.Tensor:
+    """Codes (B, C, Q) by the codebook's own shape encoder, which asks the fields as it asks shapes: no graph at all."""
+    return codebook.quantise(shape(fields(shape.probes)[..., 0]))
 
 
 def sampled(settings: Settings, output: Path) -> Data:
@@ -124,11 +137,8 @@ def sampled(settings: Settings, output: Path) -> Data:
         write_tensors(path, {**parts, "points": points, "uniform": uniform})
     parts = read_tensors(path)
     points, uniform, everything = parts["points"], parts["uniform"], slice(None)
-    held, judged = (
-        Samples(points, parts["held"]).select(everything),
-        Samples(uniform, parts["judged"]).select(everything),
-    )
-    return Data(Samples(points, parts["train"]), held, judged)
+    held, judged = Samples(points, parts["held"]), Samples(uniform, parts["judged"])
+    return Data(Samples(points, parts["train"]), held.select(everything), judged.select(everything))
 
 
 def fit_plainly(config: FieldConfig, settings: Settings, data: Data, output: Path) -> tuple[Fields, Fields]:
@@ -181,11 +191,9 @@ def main() -> None:
         figures = measure(Settings(**{name: given[name] for name in asdict(Settings())}), given["output"])
     except InputError as error:
         sys.exit(str(error))
-    print(f"{'':22}  IoU   ratio   least  dead   ({figures['tokens']} tokens, {given['held']} held-out shapes)")
-    rows = {"plain conditioned fit": figures["plain"], "source fields": figures["source"], **figures["variants"]}
-    for name, row in rows.items():
-        ratio = row["iou"] / max(figures["plain"]["iou"], 1e-9)
-        print(f"{name:22} {row['iou']:.4f}  {ratio:.3f}  {row['least']:.3f}  {row['dead']:4}")
+    print(f"{'':22}  IoU   ratio   least  dead   ({figures['tokens']} tokens, {figures['held']} held-out shapes)")
+    for name, row in figures["rows"].items():
+        print(f"{name:22} {row['iou']:.4f}  {row['ratio']:.3f}  {row['least']:.3f}  {row['dead']:4}")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,9 @@ class GraphConfig:
     """Exchanges of messages."""
     traces: int = 256
     """t, probes at which each neuron sees its own value, the first of the shape encoder's; 0 leaves weights alone."""
-    shape: bool = True
-    """Whether the shape encoder reads the output at all its probes and the graph adds to that."""
-    steps: int = 3000
+    shape: bool = False
+    """Whether the shape encoder reads the output at all its probes, and the graph only adds to that."""
+    steps: int = 2500
     """Steps of Adam."""
     fields: int = 32
     """B, fields of a step."""

@@ -10,8 +10,8 @@ Decisions:
   one layer share all parameters, nodes of different layers none; inputs (the encoding) and outputs have a fixed order
   and keep it. So latents do not depend on the order of hidden neurons.
 - In a round, each node hears the neurons that it reads and the neurons that read it, each message times its weight.
-- A shape encoder reads the output node at all its probes, as it reads a shape; what the graph has pooled is added to
-  its latents, nothing at first. Latents are therefore those of the codebook that the shape encoder was learnt with.
+- Optionally a shape encoder reads the output at all its probes, as it reads a shape; what the graph has pooled is added
+  to its latents, nothing at first.
 
 It expects fields in canonical form (`canonical.py`), where relu neurons have one scale.
 

@@ -6,7 +6,9 @@ graph encoder is then learnt through them from fewer fields: their latents are q
 and the loss compares the decoded field with the signed distances of the *shape*, never weights with weights. So the
 encoder also learns to leave out what a fit got wrong.
 
-Neither permuted nor rescaled copies of the fields are needed: the encoder cannot tell them apart.
+Neither permuted nor rescaled copies of the fields are needed: the encoder cannot tell them apart. More fields are: from
+weights alone, learnt from 1024 chairs, those come back with an IoU of 0.95 but held-out ones with 0.72; learnt from
+2048, with 0.74.
 
 Dimensions: N fields, M points of the schedule, n points of a step, B fields of a step, P parameters.
 """

@@ -9,7 +9,7 @@ Decisions:
 - Neurons with equal keys are equal functions, so they are merged: the first sends what all of them sent, the sum taken
   in order of size. Neurons of zeros, which give zero, fill the layer up. So ties cannot be in two orders either.
 - A relu neuron is scaled so that its largest incoming weight or bias is 1 or -1. Factors that are powers of two leave
-  no trace at all, others only rounding.
+  no trace at all, others only rounding. The sign and the shift of a sine are left alone.
 - The order itself means nothing: neurons with nearly equal first weights change places easily. Readers should be
   equivariant in themselves, as `graph_encoder.py` is; the form only makes them so to the last bit.
 

@@ -13,6 +13,8 @@ from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import FieldConfig
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.generation import generation_config
+from weightgpt.graph_encoder import GraphEncoder
+from weightgpt.graph_quantiser import GraphQuantiser
 from weightgpt.loop import LoopQuantiser
 from weightgpt.mixer import Mixer
 from weightgpt.sampling import sample, shared_schedule, uniform_points
@@ -88,6 +90,17 @@ def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:
         torch.manual_seed(seed)
         encoder = ShapeEncoder(probes, 16, codebook.layout.chunks, codebook.latent_width)
     return encoder.eval().requires_grad_(False)
+
+
+def tiny_graph(codebook: Codebook, seed: int = 0) -> GraphQuantiser:
+    """Untrained; both the shape encoder and the graph decide about its latents."""
+    config, chunks, width = codebook.layout.config, codebook.layout.chunks, codebook.latent_width
+    shape = tiny_encoder(codebook, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = GraphEncoder(config, chunks, width, shape.probes[:8], 8, 2, shape)
+        torch.nn.init.normal_(encoder.head[-1].weight, std=0.03)
+    return GraphQuantiser(codebook, encoder)
 
 
 def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0) -> WeightTokenizer:

@@ -1,5 +1,7 @@
 """Learning a codebook: the loop lowers the loss, and what is frozen is what the library learnt."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,8 +9,9 @@ from tests.fakes import sphere_shape, tiny_config, tiny_mixer
 from tokenization.learn_codebook import CodebookConfig, Residual, learn, start
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook
+from weightgpt.field import Fields
 from weightgpt.files import InputError
-from weightgpt.fitting import FitConfig, fit
+from weightgpt.fitting import FitConfig, fit, truncated_loss
 from weightgpt.sampling import Samples, sample, uniform_points
 
 SMALL = CodebookConfig(
@@ -42,6 +45,20 @@ def test_learning_lowers_the_loss_and_decodes_to_finite_fields(spheres, fits):
     assert learnt.history[-1][1] < 0.7 * learnt.history[0][1]
     codes = learnt.quantiser.codebook.quantise(learnt.quantiser.encoder(spheres.sdf[:, :64]))
     assert torch.isfinite(learnt.quantiser.decode(codes).flat).all()
+
+
+def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits):
+    """The loss falls, and refining starts nearer to each shape from the encoder's guess than from nothing."""
+    learnt = learn(ChunkLayout(tiny_config(), 6), fits, spheres, replace(SMALL, own_latents=True))
+    assert learnt.history[-1][1] < 0.7 * learnt.history[0][1]
+    codebook, encoder = learnt.quantiser.codebook, learnt.quantiser.encoder
+
+    def loss(latents):
+        values = Fields(tiny_config(), codebook.join(latents))(spheres.points)[..., 0]
+        return truncated_loss(values, spheres.sdf, 5.0).mean()
+
+    guessed = encoder(spheres.sdf[:, :64])
+    assert loss(guessed) < 0.8 * loss(torch.zeros_like(guessed))
 
 
 def test_equal_seeds_learn_equal_codebooks(spheres, fits):

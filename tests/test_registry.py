@@ -100,7 +100,7 @@ def test_scalars_and_residuals_are_the_nearer_the_more_bits_they_have(learnt):
     error = {
         name: float((quantiser.decode(quantiser.encode(fits, QUICK)).flat - fits.flat).square().mean())
         for name, quantiser in learnt.items()
-        if name != DEFAULT
+        if name not in (DEFAULT, "graph")  # these choose weights of their own
     }
     bits = {name: learnt[name].tokens_per_field * math.log2(learnt[name].size) for name in error}
     assert error["lloyd-max"] < error["bins"]

@@ -36,8 +36,10 @@ class BenchConfig:
 
     corpus: str
     """A name of `BUILT_IN`, or a folder of meshes."""
-    train: int = 512
+    train: int = 4096
     """N; few files are augmented up to so many."""
+    fitted: int = 512
+    """F, training shapes with plain fits; tables are learnt from these alone, the loop from all N."""
     held: int = 96
     """H."""
     seed: int = 0
@@ -47,6 +49,8 @@ class BenchConfig:
     """Steps that they never exceed."""
     loop_steps: int = 12000
     """Steps of the codebook in the loop."""
+    loop_levels: int | None = None
+    """Its levels; None for those that its settings have for such a corpus."""
     points: int = 8192
     """M, shared points of samples and fits."""
     judged: int = 16384
@@ -55,7 +59,7 @@ class BenchConfig:
     """Grid points along each side when meshing."""
 
     def __post_init__(self) -> None:
-        if min(self.train, self.held, self.fit_steps, self.loop_steps, self.points, self.judged) < 1:
+        if min(self.train, self.fitted, self.held, self.fit_steps, self.loop_steps, self.points, self.judged) < 1:
             raise InputError(f"{self} measures nothing; shapes, steps and points must be positive.")
 
     @property
@@ -145,7 +149,8 @@ def prepare(config: BenchConfig, folder: Path) -> Bench:
         if gain < ENOUGH or 2 * options.steps > config.most_steps:
             break
         options = replace(options, steps=2 * options.steps)
-    fits = fit(field, learnt_from, options, initial=initial, folder=here / "train", progress="fits to learn from")
+    first = learnt_from.select(slice(0, config.fitted))
+    fits = fit(field, first, options, initial=initial, folder=here / f"train-{len(first.sdf)}", progress="more fits")
     corpus = Corpus(learnt_from, fits.fields, initial, options, config.seed)
     return Bench(config, train, held, corpus, samples, judged, plain.fields, gain)
 

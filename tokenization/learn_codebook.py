@@ -8,6 +8,11 @@ is the slowest part of a step, so it runs every few steps; in between its tables
 Half of a step's points are drawn for each shape near its own surface, from the schedule that all shapes share: thin
 parts are a small share of the volume, and uniform points alone let them fade.
 
+Latents come from the encoder, where there are thousands of shapes to learn it from. Of a few hundred it would learn to
+guess only, and all the rest would learn to make do with its guesses; there every training shape has latents of its own,
+found along with the rest (auto-decoding, Park et al. 2019), and the encoder learns to guess those, for refining to
+start from.
+
 Base and bases start from plain conditioned fits: their mean, and for each chunk their principal directions.
 
 Dimensions: N shapes, M points, n points of a step, B shapes of a step, C chunks, d chunk width, k coefficients, r
@@ -52,6 +57,10 @@ class CodebookConfig:
     """Q, residual levels; a field has C · Q tokens."""
     codes: int = 256
     """K, codes of a level."""
+    own_latents: bool = False
+    """Whether every training shape has latents of its own, instead of the encoder's."""
+    own_rate: float = 3e-2
+    """Peak rate of those."""
     probes: int = 2048
     """Points at which the encoder sees a shape, the first of the schedule."""
     encoder_width: int = 512
@@ -176,7 +185,12 @@ def learn(
     with torch.no_grad():
         encoder.layers[-1].weight.mul_(0.3)
         mixer.outer.weight.mul_(0.1)
-    parts = Parts(layout, nn.Parameter(base), nn.Parameter(basis), mixer, encoder, Residual(config, layout.chunks))
+    size = layout.chunks * config.latent_width
+    own = nn.Embedding(len(samples.sdf), size, sparse=True) if config.own_latents else None
+    if own is not None:
+        nn.init.normal_(own.weight, 0.0, 0.1)
+    quantiser = Residual(config, layout.chunks)
+    parts = Parts(layout, nn.Parameter(base), nn.Parameter(basis), mixer, encoder, quantiser, own)
     history = _train(parts, samples, config, progress, callback)
     padding = layout.split(torch.ones(1, layout.config.parameters))[0]
     codebook = Codebook(
@@ -195,10 +209,20 @@ class Parts:
     mixer: Mixer
     encoder: ShapeEncoder
     quantiser: Residual
+    own: nn.Embedding | None
+    """Latents (N, C · r) of the training shapes, where they have their own."""
 
-    def parameters(self) -> list[nn.Parameter]:
-        """All that Adam changes; the quantiser learns by moving averages."""
-        return [self.base, self.basis, *self.mixer.parameters(), *self.encoder.parameters()]
+    def optimisers(self, config: CodebookConfig) -> dict[torch.optim.Optimizer, float]:
+        """What changes everything but the quantiser, which learns by moving averages; and the peak rate of each."""
+        shared = [self.base, self.basis, *self.mixer.parameters(), *self.encoder.parameters()]
+        found: dict[torch.optim.Optimizer, float] = {torch.optim.Adam(shared, fused=True): config.learning_rate}
+        if self.own is not None:
+            found[torch.optim.SparseAdam(self.own.parameters())] = config.own_rate
+        return found
+
+    def latents(self, rows: Tensor, guess: Tensor) -> Tensor:
+        """Latents (B, C, r) of the training shapes `rows`, of which the encoder's guess is `guess`."""
+        return guess if self.own is None else self.own(rows).view_as(guess)
 
     def weights(self, latents: Tensor) -> Tensor:
         """(B, C, r) latents -> (B, P) weights."""
@@ -213,29 +237,35 @@ def _train(
     progress: bool,
     callback: Callable[[int, float], None] | None,
 ) -> list[tuple[int, float]]:
-    optimiser = torch.optim.Adam(parts.parameters(), lr=config.learning_rate, fused=True)
+    optimisers = parts.optimisers(config)
     encoded, total = features(samples.points, parts.layout.config.octaves), len(samples.sdf)
     generator = torch.Generator().manual_seed(config.seed)
     quantiser, warm = parts.quantiser, int(config.start * config.steps)
     history: list[tuple[int, float]] = []
     recent: list[float] = []
     for step in tqdm(range(config.steps), "learning the codebook", unit="step", disable=not progress):
-        optimiser.param_groups[0]["lr"] = config.learning_rate * rate(step, config.steps)
-        sdf = samples.sdf[torch.randint(0, total, (config.shapes,), generator=generator)].float()
-        latents = parts.encoder(sdf[:, : config.probes])
+        for optimiser, peak in optimisers.items():
+            optimiser.param_groups[0]["lr"] = peak * rate(step, config.steps)
+        rows = torch.randint(0, total, (config.shapes,), generator=generator)
+        sdf = samples.sdf[rows].float()
+        guess = parts.encoder(sdf[:, : config.probes])
+        latents = parts.latents(rows, guess)
         if step == warm:
-            quantiser.learn(_some_latents(parts.encoder, samples, config))
+            quantiser.learn(_some_latents(parts, samples, config))
         elif step > warm and step % config.every == 0:
             quantiser.learn(latents.detach())
         quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
-        where = _points(sdf, config, generator)
+        where = draw_points(sdf, config.points, config.surface, config.width, generator)
         flat = parts.weights(latents + (quantised - latents).detach())
         values = evaluate_encoded(parts.layout.config, flat, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
         loss = truncated_loss(values, sdf.gather(1, where), config.truncation).mean()
         penalty = 1e-3 * latents.square().mean() + config.commitment * (latents - quantised).square().mean()
-        optimiser.zero_grad()
+        penalty = penalty + (guess - latents.detach()).square().mean()  # nothing, where the latents are the guess
+        for optimiser in optimisers:
+            optimiser.zero_grad()
         (loss + penalty).backward()
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         recent.append(loss.item())
         if (step + 1) % max(1, config.steps // 50) == 0:
             history.append((step + 1, sum(recent) / len(recent)))
@@ -245,16 +275,16 @@ def _train(
     return history
 
 
-def _points(sdf: Tensor, config: CodebookConfig, generator: torch.Generator) -> Tensor:
-    """(B, n) indices into the schedule: some near the surface of each shape (B, M), the rest uniform."""
-    close = round(config.surface * config.points)
-    chances = torch.exp(-sdf.abs() / config.width) + 1e-4  # a shape may have no point near it
+def draw_points(sdf: Tensor, points: int, surface: float, width: float, generator: torch.Generator) -> Tensor:
+    """(B, n) indices into the schedule for shapes (B, M): a share `surface` near each shape's own, the rest uniform."""
+    close = round(surface * points)
+    chances = torch.exp(-sdf.abs() / width) + 1e-4  # a shape may have no point near it
     near = torch.multinomial(chances, max(close, 1), replacement=True, generator=generator)[:, :close]
-    size = (len(sdf), config.points - close)
-    return torch.cat([near, torch.randint(0, sdf.shape[1], size, generator=generator)], 1)
+    return torch.cat([near, torch.randint(0, sdf.shape[1], (len(sdf), points - close), generator=generator)], 1)
 
 
 @torch.no_grad()
-def _some_latents(encoder: ShapeEncoder, samples: Samples, config: CodebookConfig, count: int = 2048) -> Tensor:
-    parts = samples.sdf[:count, : config.probes].split(256)
-    return torch.cat([encoder(part.float()) for part in parts])
+def _some_latents(parts: Parts, samples: Samples, config: CodebookConfig, count: int = 2048) -> Tensor:
+    rows = torch.arange(min(count, len(samples.sdf)))
+    guesses = [parts.encoder(samples.sdf[part, : config.probes].float()) for part in rows.split(256)]
+    return torch.cat([parts.latents(part, guess) for part, guess in zip(rows.split(256), guesses, strict=True)])

@@ -33,6 +33,7 @@ from weightgpt.tokenizer import WeightTokenizer
 PLAIN = "plain-fit"
 QUICK = {
     "train": 64,
+    "fitted": 64,
     "held": 12,
     "fit_steps": 200,
     "most_steps": 200,
@@ -50,7 +51,7 @@ class Measured:
 
     tokenizer: WeightTokenizer
     train: Tensor
-    """(N, C, Q) codes of the training shapes."""
+    """(F, C, Q) codes of the training shapes that have plain fits."""
     held: Tensor
     """(H, C, Q) codes of the held-out shapes."""
     seconds: float
@@ -91,9 +92,11 @@ def made(bench: Bench, name: str, folder: Path) -> Measured:
     if not kept.is_file() or {**read_json(kept), **of_bench(bench)} != read_json(kept):
         begun = time.perf_counter()
         loop, encode = settings(bench.config.drawn)
-        loop = replace(loop, steps=bench.config.loop_steps, seed=bench.config.seed)
+        levels = bench.config.loop_levels or loop.levels
+        loop = replace(loop, steps=bench.config.loop_steps, levels=levels, seed=bench.config.seed)
         quantiser = learner(name, loop)(bench.corpus, True).quantiser
-        train = quantiser.encode_samples(bench.corpus.samples, encode, fits=bench.corpus.fits, progress=True)
+        fitted = bench.corpus.samples.select(slice(0, len(bench.corpus.fits)))
+        train = quantiser.encode_samples(fitted, encode, fits=bench.corpus.fits, progress=True)
         held = quantiser.encode_samples(bench.samples, encode, fits=bench.plain, progress=True)
         save(bench, folder, quantiser, {"train": train, "held": held}, round(time.perf_counter() - begun, 1))
     tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
@@ -102,8 +105,8 @@ def made(bench: Bench, name: str, folder: Path) -> Measured:
 
 
 def save(bench: Bench, folder: Path, quantiser: Quantiser, codes: dict[str, Tensor], seconds: float) -> None:
-    """Write the tokenizer, `ids.safetensors` {train (N, L), held (H, L)} int32, and `settings.json` with the names."""
-    shapes = {"train": bench.train, "held": bench.held}
+    """Write the tokenizer, `ids.safetensors` {train (F, L), held (H, L)} int32, and `settings.json` with the names."""
+    shapes = {"train": bench.train[: len(bench.corpus.fits)], "held": bench.held}
     tokenizer = WeightTokenizer.create(quantiser, [shape.label for part in shapes.values() for shape in part])
     with whole(folder) as draft:
         tokenizer.save_pretrained(draft)
@@ -177,13 +180,17 @@ def parse(arguments: list[str] | None = None) -> tuple[BenchConfig, list[str], P
     parser.add_argument("--output", type=Path, required=True, help="folder of the results; more may be added to it")
     parser.add_argument("--tokenizers", default=",".join(NAMES), help="names with commas between them (default: all)")
     parser.add_argument("--train", type=int, help="shapes to learn from")
+    parser.add_argument("--fitted", type=int, help="training shapes with plain fits, which tables are learnt from")
     parser.add_argument("--held", type=int, help="shapes to judge by")
     parser.add_argument("--fit-steps", type=int, help="steps of the plain fits, at first")
     parser.add_argument("--loop-steps", type=int, help="steps of the codebook in the loop")
+    parser.add_argument("--loop-levels", type=int, help="its levels, and so its tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="small enough for two minutes; figures that say little")
     given = parser.parse_args(arguments)
-    asked = {name: getattr(given, name) for name in ("train", "held", "fit_steps", "loop_steps")}
+    asked = {
+        name: getattr(given, name) for name in ("train", "fitted", "held", "fit_steps", "loop_steps", "loop_levels")
+    }
     values = {**(QUICK if given.quick else {}), **{name: value for name, value in asked.items() if value is not None}}
     config = BenchConfig(corpus=given.corpus, seed=given.seed, **values)
     return config, [name for name in given.tokenizers.split(",") if name], given.output

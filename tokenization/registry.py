@@ -5,15 +5,18 @@ from there on nothing knows which it is.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
-from tokenization import baselines
+from tokenization import baselines, learn_graph
 from tokenization.baselines import bins, fsq, lloyd_max, vector_quantisation
 from tokenization.corpus import Corpus, Learnt
 from tokenization.learn_codebook import CodebookConfig, learn
+from tokenization.learn_graph import GraphConfig
 from weightgpt.chunking import ChunkLayout
 from weightgpt.encoding import EncodeConfig
 from weightgpt.files import InputError
+from weightgpt.fitting import fit
 
 Learner = Callable[[Corpus, bool], Learnt]
 
@@ -24,6 +27,17 @@ def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> Learnt:
     """The codebook in the loop."""
     layout = ChunkLayout(corpus.fits.config, config.neurons)
     return learn(layout, corpus.fits, corpus.samples, config, progress=progress)
+
+
+def graph(corpus: Corpus, progress: bool, config: CodebookConfig) -> Learnt:
+    """The codebook in the loop, and a graph encoder that reads fields fitted from random starts."""
+    found = loop(corpus, progress, config).quantiser
+    count = len(corpus.fits)
+    rows = corpus.samples.select(slice(0, count))
+    start = replace(corpus.fit, seed=corpus.seed + 1000)  # the shared initial field has the seed of the corpus
+    fields = fit(corpus.fits.config, rows, start, progress="unconditioned fits" if progress else None).fields
+    learnt = learn_graph.learn(found.codebook, found.encoder, fields, rows, GraphConfig(), progress=progress)
+    return Learnt(learnt.quantiser, learnt.history)
 
 
 def _silent(learner: Callable[[Corpus], Learnt]) -> Learner:
@@ -44,7 +58,8 @@ def learners(config: CodebookConfig) -> dict[str, Learner]:
         "product-vq": partial(vector_quantisation, width=4, codes=1024, groups=8),
         "fsq": partial(fsq, levels=(8, 5, 5, 5)),
     }
-    return {DEFAULT: partial(loop, config=config), **{name: _silent(learner) for name, learner in quick.items()}}
+    tables = {name: _silent(learner) for name, learner in quick.items()}
+    return {DEFAULT: partial(loop, config=config), **tables, "graph": partial(graph, config=config)}
 
 
 def learner(name: str, config: CodebookConfig) -> Learner:
@@ -65,9 +80,12 @@ NAMES = tuple(learners(CodebookConfig()))
 def settings(drawn: bool) -> tuple[CodebookConfig, EncodeConfig]:
     """The loop's best settings, for built-in shapes drawn by the thousand or else for files.
 
-    Of thousands of drawn shapes the encoder learns to see all; of a few hundred files it guesses, and new shapes must
-    then be refined, with finer codes.
+    Of thousands of drawn shapes the encoder learns to see all. A few hundred files have latents of their own, smaller
+    chunks and finer codes; every shape is then refined.
     """
     if drawn:
         return CodebookConfig(), EncodeConfig(steps=0)
-    return CodebookConfig(levels=16), EncodeConfig(steps=100, learning_rate=3e-2)
+    codebook = CodebookConfig(
+        own_latents=True, neurons=8, latent_width=24, coefficients=32, levels=9, codes=512, steps=8000
+    )
+    return codebook, EncodeConfig(steps=300, learning_rate=3e-2)

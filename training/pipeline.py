@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 from tokenization.corpus import Corpus
 from tokenization.learn_codebook import CodebookConfig
-from tokenization.registry import DEFAULT, NAMES, learner, settings
+from tokenization.registry import DEFAULT, NAMES, learner
 from training.corpus import build, part, save
 from training.data import Sampled, sample_split
 from training.pretrain import PRESETS, PretrainConfig, pretrain
@@ -234,7 +234,9 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width", "levels")}
-    codebook, encode = settings(drawn=given.shapes is None)
+    # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little.
+    codebook = CodebookConfig(levels=16) if given.shapes else CodebookConfig()
+    encode = EncodeConfig(steps=100, learning_rate=3e-2) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # The GPT passes over the few sequences of files more often, and drops out.
     epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 4.0, 0.0)

@@ -144,22 +144,22 @@ class Codebook:
         own = {"base": self.base, "basis": self.basis, "codes": self.codes}
         return own | {f"mixer.{name}": value for name, value in self.mixer.state_dict().items()}
 
-    def save_pretrained(self, folder: Path | str) -> None:
-        """Write `config.json` and `model.safetensors` to `folder`."""
+    def save_pretrained(self, folder: Path | str, kind: str = FORMAT) -> None:
+        """Write `config.json` and `model.safetensors` to `folder`, as the codebook of a quantiser of format `kind`."""
         folder = Path(folder)
         write_tensors(folder / "model.safetensors", self._tensors())
-        write_json(folder / "config.json", self._config())
+        write_json(folder / "config.json", {**self._config(), "format": kind})
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> "Codebook":
-        """Read what `save_pretrained` wrote.
+    def from_pretrained(cls, folder: Path | str, kind: str = FORMAT) -> "Codebook":
+        """Read what `save_pretrained` wrote for a quantiser of format `kind`.
 
         Raises:
             InputError: a file is missing, cut short, of another format, or of a newer version.
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        if not isinstance(config, dict) or config.get("format") != FORMAT or config.get("version") != VERSION:
+        if not isinstance(config, dict) or config.get("format") != kind or config.get("version") != VERSION:
             raise InputError(
                 f"{folder / 'config.json'} is not a codebook of version {VERSION}; give a codebook folder."
             )
@@ -177,6 +177,6 @@ class Codebook:
                 f"{folder / 'model.safetensors'} is not of this codebook; take both from one folder."
             ) from error
         codebook = cls(layout, mixer=mixer, **own)
-        if codebook._config() != config:
+        if {**codebook._config(), "format": kind} != config:
             raise InputError(f"the two files in {folder} are of different codebooks; take both from one folder.")
         return codebook

@@ -99,7 +99,8 @@ def encode(points: Tensor, octaves: int) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def _activate(values: Tensor, kind: str) -> Tensor:
+def activate(values: Tensor, kind: str) -> Tensor:
+    """One of `ACTIVATIONS` of values of any shape."""
     if kind == "relu":
         return F.relu(values)
     return F.gelu(values) if kind == "gelu" else torch.sin(values)
@@ -123,7 +124,7 @@ class Field(nn.Module):
         """Evaluate at `points` (…, D)."""
         values = encode(points, self.config.octaves)
         for layer in self.layers[:-1]:
-            values = _activate(layer(values), self.config.activation)
+            values = activate(layer(values), self.config.activation)
         return _squash(self.layers[-1](values), self.config.output)
 
     def flat(self) -> Tensor:
@@ -199,7 +200,7 @@ def evaluate_encoded(config: FieldConfig, flat: Tensor, encoded: Tensor) -> Tens
     else:
         values = torch.bmm(first, encoded)
     for matrix in rest:
-        values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], _activate(values, config.activation))
+        values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], activate(values, config.activation))
     return _squash(values, config.output).mT
 
 

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from weightgpt.files import InputError, read_json
+from weightgpt.graph_quantiser import GraphQuantiser
 from weightgpt.loop import LoopQuantiser
 from weightgpt.quantiser import Quantiser
 from weightgpt.tables import TableQuantiser
 
-KINDS: dict[str, type[Quantiser]] = {kind.FORMAT: kind for kind in (LoopQuantiser, TableQuantiser)}
+KINDS: dict[str, type[Quantiser]] = {kind.FORMAT: kind for kind in (LoopQuantiser, GraphQuantiser, TableQuantiser)}
 
 
 def load_quantiser(folder: Path | str) -> Quantiser:

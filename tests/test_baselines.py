@@ -67,7 +67,7 @@ def test_normalisations():
 def test_frozen_tables_are_those_of_the_learnt_library_quantiser(width, levels, groups):
     """The library's own codes and values of vectors it never saw, bit for bit."""
     torch.manual_seed(0)
-    module = baselines.library(width, 8, levels, groups)
+    module = baselines.library_quantiser(width, 8, levels, groups)
     baselines.trained(module, torch.randn(500, width * groups), 256, batch=128)
     corpus_tables = baselines.tables_of(module)
     frozen = baselines._frozen(CORPUS, baselines.conditioned(CORPUS), corpus_tables).quantiser.tables

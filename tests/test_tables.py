@@ -227,7 +227,10 @@ def test_a_cut_or_missing_file_is_told(tmp_path, name):
     ("changes", "fragment"),
     [
         ({"version": 2}, "not of tables of version 1"),
-        ({"format": "other"}, "not of a quantiser; it must name one of weightgpt.codebook, weightgpt.graph, weightgpt.tables"),
+        (
+            {"format": "other"},
+            "not of a quantiser; it must name one of weightgpt.codebook, weightgpt.graph, weightgpt.tables",
+        ),
         ({"field": None}, "lacks a part"),
         ({"field": {"hidden": [6]}}, "do not fit fields"),
         ({"fit": {"steps": 1, "colour": "red"}}, "lacks a part"),

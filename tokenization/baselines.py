@@ -91,14 +91,14 @@ def vector_quantisation(corpus: Corpus, width: int, codes: int, levels: int = 1,
     normal = conditioned(corpus)
     vectors = cut(normal(corpus.fits), width)
     torch.manual_seed(corpus.seed)
-    module = library(width, codes, levels, groups)
+    module = library_quantiser(width, codes, levels, groups)
     parts = [_enough(_shuffled(vectors[:, i::groups].flatten(0, 1)), codes) for i in range(groups)]
     count = min(len(part) for part in parts)
     rows = torch.cat([part[:count] for part in parts], 1)
     return _frozen(corpus, normal, tables_of(trained(module, rows, 16 * codes)))
 
 
-def library(width: int, codes: int, levels: int, groups: int) -> GroupedResidualVQ:
+def library_quantiser(width: int, codes: int, levels: int, groups: int) -> GroupedResidualVQ:
     """The library's quantiser of G vectors of d numbers side by side, each with Q tables of K codes of its own."""
     return GroupedResidualVQ(
         dim=width * groups,

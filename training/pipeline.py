@@ -239,7 +239,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     encode = EncodeConfig(steps=100, learning_rate=3e-2) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # The GPT passes over the few sequences of files more often, and drops out.
-    epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 4.0, 0.0)
+    epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 6.0, 0.0)
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,
         tokenizer=given.tokenizer,

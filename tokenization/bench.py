@@ -50,7 +50,13 @@ class BenchConfig:
     loop_steps: int = 12000
     """Steps of the codebook in the loop."""
     loop_levels: int | None = None
-    """Its levels; None for those that its settings have for such a corpus."""
+    """Its levels; None, here as below, for what its settings have for such a corpus."""
+    loop_neurons: int | None = None
+    """Neurons in a chunk of it."""
+    loop_latent_width: int | None = None
+    """Numbers of such a chunk before quantisation."""
+    loop_coefficients: int | None = None
+    """Directions in which such a chunk varies."""
     points: int = 8192
     """M, shared points of samples and fits."""
     judged: int = 16384

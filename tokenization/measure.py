@@ -31,6 +31,8 @@ from weightgpt.shapes import Sdf
 from weightgpt.tokenizer import WeightTokenizer
 
 PLAIN = "plain-fit"
+LOOP = ("steps", "levels", "neurons", "latent_width", "coefficients")
+"""What may be asked of the codebook in the loop."""
 QUICK = {
     "train": 64,
     "fitted": 64,
@@ -92,8 +94,9 @@ def made(bench: Bench, name: str, folder: Path) -> Measured:
     if not kept.is_file() or {**read_json(kept), **of_bench(bench)} != read_json(kept):
         begun = time.perf_counter()
         loop, encode = settings(bench.config.drawn)
-        levels = bench.config.loop_levels or loop.levels
-        loop = replace(loop, steps=bench.config.loop_steps, levels=levels, seed=bench.config.seed)
+        asked = {name: getattr(bench.config, f"loop_{name}") for name in LOOP}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        loop = replace(loop, **asked, seed=bench.config.seed)
         quantiser = learner(name, loop)(bench.corpus, True).quantiser
         fitted = bench.corpus.samples.select(slice(0, len(bench.corpus.fits)))
         train = quantiser.encode_samples(fitted, encode, fits=bench.corpus.fits, progress=True)
@@ -183,13 +186,14 @@ def parse(arguments: list[str] | None = None) -> tuple[BenchConfig, list[str], P
     parser.add_argument("--fitted", type=int, help="training shapes with plain fits, which tables are learnt from")
     parser.add_argument("--held", type=int, help="shapes to judge by")
     parser.add_argument("--fit-steps", type=int, help="steps of the plain fits, at first")
-    parser.add_argument("--loop-steps", type=int, help="steps of the codebook in the loop")
-    parser.add_argument("--loop-levels", type=int, help="its levels, and so its tokens")
+    for name in LOOP:
+        parser.add_argument(f"--loop-{name.replace('_', '-')}", type=int, help="of the codebook in the loop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="small enough for two minutes; figures that say little")
     given = parser.parse_args(arguments)
     asked = {
-        name: getattr(given, name) for name in ("train", "fitted", "held", "fit_steps", "loop_steps", "loop_levels")
+        name: getattr(given, name)
+        for name in ("train", "fitted", "held", "fit_steps", *(f"loop_{name}" for name in LOOP))
     }
     values = {**(QUICK if given.quick else {}), **{name: value for name, value in asked.items() if value is not None}}
     config = BenchConfig(corpus=given.corpus, seed=given.seed, **values)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from weightgpt.field import FieldConfig, Fields, layer_matrices
 from weightgpt.files import InputError
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.sampling import sample, shared_schedule
-from weightgpt.symmetry import align, balance, inverse, permute, random_permutations, rescale
+from weightgpt.symmetry import align, inverse, permute, random_permutations, rescale
 
 SMALL = FieldConfig(hidden=(5, 4), octaves=1)
 SEEDS = st.integers(0, 2**32)
@@ -90,25 +89,6 @@ def test_rescaled_fields_are_the_same_functions(config, seed):
     rescaled = rescale(config, flat, random_factors(config, 3, seed))
     assert_same_functions(config, flat, rescaled)
     assert torch.equal(rescale(config, flat, [torch.ones(width) for width in config.hidden]), flat)
-
-
-@given(configs(("relu",)), SEEDS)
-@settings(deadline=None, max_examples=20)
-def test_balanced_fields_are_the_same_functions_at_one_scale(config, seed):
-    flat = random_weights(config, 3, seed)
-    balanced = balance(config, flat)
-    assert_same_functions(config, flat, balanced)
-    matrices = layer_matrices(config, balanced)
-    for own, following in pairwise(matrices):
-        torch.testing.assert_close(own.norm(dim=2), following[..., :-1].norm(dim=1), atol=0, rtol=1e-4)
-    other = balance(config, rescale(config, flat, random_factors(config, 3, seed)))
-    torch.testing.assert_close(other, balanced, atol=1e-4, rtol=1e-4)
-
-
-def test_balancing_leaves_a_neuron_that_nothing_reads():
-    flat = random_weights(SMALL, 1)
-    layer_matrices(SMALL, flat)[2][..., 0] = 0
-    assert_same_functions(SMALL, flat, balance(SMALL, flat))
 
 
 @given(configs(), SEEDS)
@@ -257,16 +237,9 @@ def test_factors_of_another_architecture_are_refused():
             rescale(SMALL, random_weights(SMALL, 2), factors)
 
 
-@pytest.mark.parametrize("activation", ["gelu", "sine"])
-def test_only_relu_fields_can_be_balanced(activation):
-    with pytest.raises(InputError, match="only relu"):
-        balance(replace(SMALL, activation=activation), random_weights(SMALL, 2))
-
-
 CALLS: list[Callable[[torch.Tensor], object]] = [
     lambda flat: permute(SMALL, flat, [torch.arange(width) for width in SMALL.hidden]),
     lambda flat: rescale(SMALL, flat, [torch.ones(width) for width in SMALL.hidden]),
-    lambda flat: balance(SMALL, flat),
     lambda flat: align(SMALL, flat, torch.zeros(SMALL.parameters)),
 ]
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tokenization.learn_codebook import draw_points
+from tokenization.learn_codebook import CodebookConfig, draw_points
 from weightgpt.canonical import canonical
 from weightgpt.codebook import Codebook
 from weightgpt.codes import check_fields
@@ -30,6 +30,9 @@ from weightgpt.fitting import rate, truncated_loss
 from weightgpt.graph_encoder import GraphEncoder
 from weightgpt.graph_quantiser import GraphQuantiser
 from weightgpt.sampling import Samples
+
+LOSS = CodebookConfig()
+"""Where points are drawn and how the loss is weighed: as for the codebook itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +53,15 @@ class GraphConfig:
     """B, fields of a step."""
     points: int = 384
     """n, points of a step."""
-    surface: float = 0.5
-    """Share of them drawn near the surface of the shape, as in `CodebookConfig`."""
-    near: float = 0.03
-    """How near: chances fall with the distance as exp(-|sdf| / near)."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
     shape_rate: float = 0.1
     """Share of it for the shape encoder, which has learnt before; 0 keeps it as it is."""
-    truncation: float = 5.0
-    """Of the distance loss, as in `FitConfig`."""
-    commitment: float = 0.1
-    """Weight of the squared distance between a latent and its quantised value."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         sizes = (self.width, self.steps, self.fields, self.points)
-        if min(sizes) < 1 or min(self.rounds, self.traces) < 0 or not 0 <= self.surface <= 1 or self.near <= 0:
+        if min(sizes) < 1 or min(self.rounds, self.traces) < 0:
             raise InputError(f"{self} cannot learn a graph encoder; width, steps, fields and points must be positive.")
 
 
@@ -148,11 +143,11 @@ def _train(
         sdf, latents = samples.sdf[rows].float(), encoder(flat[rows], asked[rows])
         with torch.no_grad():
             quantised = codebook.latents(codebook.quantise(latents))
-        where = draw_points(sdf, config.points, config.surface, config.near, generator)
+        where = draw_points(sdf, config.points, LOSS.surface, LOSS.width, generator)
         decoded = codebook.join(latents + (quantised - latents).detach())
         values = evaluate_encoded(encoder.config, decoded, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
-        loss = truncated_loss(values, sdf.gather(1, where), config.truncation).mean()
-        penalty = config.commitment * (latents - quantised).square().mean()
+        loss = truncated_loss(values, sdf.gather(1, where), LOSS.truncation).mean()
+        penalty = LOSS.commitment * (latents - quantised).square().mean()
         optimiser.zero_grad()
         (loss + penalty).backward()
         optimiser.step()

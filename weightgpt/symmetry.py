@@ -9,9 +9,7 @@ Decisions:
   anew until none gains. Where all layers are permuted at once only the encoding tells neurons apart, so a first pass
   goes from the input up and matches incoming weights alone: the inputs of each layer are then already in order. Only
   then do both sides of a layer count. So the result does not depend on the order that a field came in, ties apart.
-- Signs of sine neurons are solved with the order, on |gain|. Scales of relu neurons are not, but `balance` removes
-  them beforehand, for fields of independent starts. Conditioned fits must be left as they are: balanced, many lie
-  nearer to their start in an order that is not their own.
+- Signs of sine neurons are solved with the order, on |gain|. Scales of relu neurons are left as they are.
 
 Dimensions: B fields, P parameters.
 """
@@ -27,8 +25,6 @@ from weightgpt.files import InputError
 
 TOLERANCE = 1e-12
 """Gain, as a share of |field| · |reference|, up to which two orders count as equally near."""
-SWEEPS = 200
-"""Most passes over the layers that balancing takes; a fitted field of three hidden layers needs about 20."""
 
 
 def permute(config: FieldConfig, flat: Tensor, permutations: Sequence[Tensor]) -> Tensor:
@@ -94,33 +90,6 @@ def rescale(config: FieldConfig, flat: Tensor, factors: Sequence[Tensor]) -> Ten
         if config.activation == "sine" and not (factor.abs() == 1).all():
             raise InputError(f"factors of hidden layer {layer} are not all 1 or -1; sine allows no others.")
     return _rescaled(config, flat, expanded)
-
-
-@torch.no_grad()
-def balance(config: FieldConfig, flat: Tensor) -> Tensor:
-    """The same relu functions at the scale of least weight norm: (B, P) -> (B, P).
-
-    The incoming weights and bias of each hidden neuron then have the norm of its outgoing weights; a neuron without
-    one of the two keeps its scale.
-
-    Raises:
-        InputError: the activation is not relu, or the weights are not finite or of another architecture.
-    """
-    Fields(config, flat)
-    if config.activation != "relu":
-        raise InputError(f"{config.activation} fields have no symmetry of scale; balance only relu fields.")
-    work = flat.cpu().double()
-    for _ in range(SWEEPS):
-        before = work
-        for layer in range(len(config.hidden)):
-            own, following = layer_matrices(config, work)[layer : layer + 2]
-            factor = (following[..., :-1].norm(dim=1) / own.norm(dim=2)).sqrt()
-            scales = [work.new_ones(1, width) for width in config.hidden]
-            scales[layer] = torch.where(factor.isfinite() & (factor > 0), factor, 1.0)
-            work = _rescaled(config, work, scales)
-        if torch.allclose(work, before, rtol=1e-9, atol=0.0):
-            break
-    return work.to(flat)
 
 
 @torch.no_grad()

@@ -1,0 +1,76 @@
+"""The presentation's experiments: `python -m training.study --output runs/study`; see `docs/results/study.md`.
+
+Parts run one by one, at different times if need be; the page is joined from all that lie in the output folder.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from training.study import conditioning, permutation, regression, tokens
+from training.study.page import FOLDER, PAGE, join, publish
+from weightgpt.files import InputError
+
+PARTS: dict[str, Callable[[Path, Namespace], None]] = {
+    "conditioning": lambda folder, given: conditioning.run(folder, given.quick, given.seed),
+    "permutation": lambda folder, given: permutation.run(folder, given.quick, given.seed),
+    "regression": lambda folder, given: regression.run(folder, given.quick, given.seed),
+    "tokens": lambda folder, given: tokens.run(folder, given.quick, given.seed, given.tokenizer),
+    # "digits": lambda folder, given: digits.run(folder, given.quick, given.seed, given.images) and None,
+}
+"""Each writes `NAME.md`, `NAME.json` and its pictures into a folder."""
+
+
+def parse(arguments: list[str] | None = None) -> tuple[Namespace, list[str]]:
+    """The options, and the names of the parts that are asked for.
+
+    Raises:
+        InputError: a part is unknown.
+    """
+    parser = argparse.ArgumentParser(prog="training.study", description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder of study.md; more parts may be added to it")
+    parser.add_argument("--parts", default=",".join(PARTS), help="names with commas between them (default: all)")
+    parser.add_argument("--tokenizer", type=Path, default=Path("runs/demo/model"), help="of the part tokens: a bundle")
+    parser.add_argument("--docs", type=Path, help="also copy the page and its pictures to this folder")
+    parser.add_argument("--quick", action="store_true", help="small enough for a minute; figures that say little")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    names = [name for name in given.parts.split(",") if name]
+    unknown = [repr(name) for name in names if name not in PARTS]
+    if unknown:
+        raise InputError(f"{unknown[0]} is no part of the study; choose among {', '.join(PARTS)}.")
+    return given, names
+
+
+def study(given: Namespace, names: list[str], command: str) -> None:
+    """Run parts, and join the page after each, so that an interrupted study leaves what it finished."""
+    for name in names:
+        begun = time.perf_counter()
+        PARTS[name](given.output / FOLDER, given)
+        join(given.output, list(PARTS), {name: {"command": command, "seconds": time.perf_counter() - begun}})
+    join(given.output, list(PARTS), {})
+    if given.docs:
+        publish(given.output, given.docs)
+
+
+def main() -> int:
+    """Run; the exit code is 2 for a mistake of the caller."""
+    torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
+    try:
+        given, names = parse()
+        study(given, names, shlex.join(["python", "-m", "training.study", *sys.argv[1:]]))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"page: {given.output / PAGE}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,10 +35,10 @@ def run(output: Path, quick: bool, seed: int) -> None:
     figures = {name: measure(subjects, fields) for name, fields in {**fits, ALIGNED: aligned}.items()}
     labels = [shape.label for shape in subjects.shapes]
     draw_shapes(subjects, fits, output / "conditioning-shapes.png")
-    differences = {name: fields.flat[1 : 1 + DRAWN] - first for name, fields in fits.items()}
+    differences = {name: first - fields.flat[1 : 1 + DRAWN] for name, fields in fits.items()}
     limit = float(differences[CONDITIONS[0]].abs().flatten().quantile(0.99))
     for name, rows in differences.items():
-        title = f"{name}: difference to the weights of the first shape ({labels[0]})"
+        title = f"{name}: weights of the first shape ({labels[0]}) − weights of another"
         draw_differences(config, rows, labels[1 : 1 + DRAWN], limit, title, output / f"conditioning-{name}.png")
     draw_components(figures, output / "conditioning-components.png")
     shared = {
@@ -109,7 +109,7 @@ def describe(figures: dict[str, dict[str, Any]], shared: dict[str, Any]) -> list
         + (f", {100 * share:.0f} % of what conditioning does" if reached > 0 else "")
         + (": the order of neurons is only a part of what sets such fits apart." if share < 0.8 else "."),
         "![True shapes, unconditioned fits, conditioned fits](conditioning-shapes.png)",
-        "Δ = weights of another shape − weights of the first, W and, to the right of each, b; the colours of both"
+        "Δ = weights of the first shape − weights of another, W and, to the right of each, b; the colours of both"
         f" pictures end at ±{shared['difference_clipped_at']:.2f}:",
         *(f"![Differences of weights, {name}](conditioning-{name}.png)" for name in CONDITIONS),
         "![Variance explained by principal components](conditioning-components.png)",
@@ -148,7 +148,7 @@ def draw_differences(
         for layer, matrix in enumerate(matrices):
             for place, part, sign in ((2 * layer, matrix[:, :-1], "W"), (2 * layer + 1, matrix[:, -1:], "b")):
                 cell = axes[row, place]
-                image = cell.imshow(part, cmap="RdBu", norm=scale, aspect="auto", interpolation="nearest")
+                image = cell.imshow(part.numpy(), cmap="RdBu", norm=scale, aspect="auto", interpolation="nearest")
                 cell.set(xticks=[], yticks=[])
                 if row == 0:
                     size = "×".join(map(str, part.shape))
@@ -164,7 +164,8 @@ def draw_components(figures: dict[str, dict[str, Any]], path: Path) -> None:
     """Explained variance against the number of components."""
     figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
     for name, row in figures.items():
-        axes.plot(range(1, len(row["explained"]) + 1), row["explained"], label=name)
+        style = "--" if name == ALIGNED else "-"
+        axes.plot(range(1, len(row["explained"]) + 1), row["explained"], style, label=name)
     axes.set(xlabel="principal components", ylabel="share of the variance", ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.legend()

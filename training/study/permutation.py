@@ -83,11 +83,13 @@ def draw(flat: Tensor, moved: Tensor, order: Tensor, path: Path) -> None:
     rows = (("$W_0$", "$W_1$", before), ("$P\\,W_0$", "$W_1P^T$", after))
     for row, (left, right, matrices) in enumerate(rows):
         for column, name, matrix in ((1, left, matrices[0]), (2, right, matrices[1])):
-            image = axes[row, column].imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+            image = axes[row, column].imshow(
+                matrix.numpy(), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest"
+            )
             axes[row, column].set_title(name)
         axes[row, 3].imshow(pictures[row])
         axes[row, 3].set_title("the shape" if row == 0 else "the shape, permuted")
-    axes[0, 0].imshow(p, cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
+    axes[0, 0].imshow(p.numpy(), cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
     axes[0, 0].set_title("$P$")
     axes[1, 0].axis("off")
     for cell in axes.flat:

@@ -100,9 +100,13 @@ def show(count: int) -> int:
     return min(1, count - 1)
 
 
-def pictures(fields: Fields, subjects: Subjects, targets: Fields) -> tuple[np.ndarray, str]:
-    """The picture of the field that is drawn of N, and its caption."""
-    index = show(len(fields))
+def worst(subjects: Subjects, targets: Fields, found: Fields) -> int:
+    """Which of N fields is remembered worst."""
+    return int(subjects.agreement(found, targets).argmin())
+
+
+def picture(subjects: Subjects, targets: Fields, fields: Fields, index: int) -> tuple[np.ndarray, str]:
+    """The picture of one of N fields, and its caption: N and the agreement with the field to be remembered."""
     agreement = float(subjects.agreement(fields, targets)[index])
     return render(sdfs(fields, [index]), SIZE)[0], f"N={len(fields)}: {agreement:.2f}"
 

@@ -45,9 +45,9 @@ def run(output: Path, quick: bool, seed: int) -> None:
             rows.append(row)
             print(f"regression: {name}, N = {count}: free-running agreement {row['free_agreement']:.3f}", flush=True)
             if name == CONDITIONS[1]:
-                cells["the field"].append(memory.pictures(targets, subjects, targets))
+                cells["the field"].append(memory.picture(subjects, targets, targets, memory.show(count)))
             for way, part in (("taught", "teacher"), ("free", "free")):
-                cells[f"{name}, {way}"].append(memory.pictures(found[part], subjects, targets))
+                cells[f"{name}, {way}"].append(memory.picture(subjects, targets, found[part], memory.show(count)))
     memory.draw_sheet(cells, output / "regression-shapes.png")
     draw(rows, output / "regression.png")
     figures = {

@@ -43,6 +43,8 @@ ONLY_IN = {
     "huggingface_hub": {"weightgpt.hub"},
     "vector_quantize_pytorch": {"tokenization.baselines", "tokenization.learn_codebook"},
     "typer": {"weightgpt.cli"},
+    "diffusers": {"training.baselines.denoiser"},
+    "meshgpt_pytorch": {"training.baselines.meshgpt"},
 }
 """Libraries that only some modules may know."""
 

@@ -36,8 +36,8 @@ class NefGptConfig:
     heads: int = 6
     width: int = 192
     """Of the blocks; the same three as our GPT's."""
-    descent: Descent = default(default_factory=lambda: Descent(batch=2, learning_rate=1e-3))
-    """A sequence has thousands of tokens, so a step needs few fields."""
+    descent: Descent = default(default_factory=lambda: Descent(batch=1, learning_rate=1e-3))
+    """A sequence has thousands of tokens, so a step needs one field."""
     temperature: float = 1.0
     top_k: int = 0
     """Likeliest scalars to draw from; 0 for all."""

@@ -40,8 +40,8 @@ class RegressionConfig:
     heads: int = 6
     width: int = 192
     """Of the blocks; the same three as our GPT's."""
-    descent: Descent = default(default_factory=lambda: Descent(batch=2, learning_rate=1e-3))
-    """A sequence has thousands of weights, so a step needs few fields."""
+    descent: Descent = default(default_factory=lambda: Descent(batch=1, learning_rate=1e-3))
+    """A sequence has thousands of weights, so a step needs one field."""
     samples: int = 16
     """Fields that are drawn side by side."""
 

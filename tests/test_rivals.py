@@ -50,6 +50,7 @@ def test_the_registry_knows_every_rival():
     assert {name: train for name, (train, _, _) in TRAIN.items()} == RIVALS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAIN)
 def test_samples_land_near_one_of_two_clusters_and_both_are_found(name):
     found = trained(name)

@@ -47,15 +47,15 @@ Mesh = tuple[np.ndarray, np.ndarray]
 
 
 def on_lattice(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
-    """The mesh with its vertices on the lattice: equal ones joined, lost faces left out, all in MeshGPT's order."""
-    places = np.clip(np.round((vertices + 1) / 2 * (LATTICE - 1)), 0, LATTICE - 1).astype(np.int64)
+    """The mesh with its vertices in the middles of LATTICE³ cells: equal ones joined, lost faces left out, in order."""
+    places = np.clip(np.floor((vertices + 1) / 2 * LATTICE), 0, LATTICE - 1).astype(np.int64)
     kept, index = np.unique(places[:, ::-1], axis=0, return_inverse=True)  # sorted by z, y, x
     faces = index.reshape(-1)[faces]
     faces = faces[(faces != np.roll(faces, 1, 1)).all(1)]
     first = faces.argmin(1)[:, None]
     faces = np.take_along_axis(faces, (first + np.arange(3)) % 3, 1)  # the orientation is kept
     faces = np.unique(faces, axis=0)
-    return kept[:, ::-1] / (LATTICE - 1) * 2 - 1, faces
+    return (kept[:, ::-1] + 0.5) / LATTICE * 2 - 1, faces
 
 
 def draw_meshes(run: Path, count: int, folder: Path) -> None:
@@ -161,6 +161,7 @@ def new_autoencoder() -> MeshAutoencoder:
         dim_codebook=96,
         codebook_size=1024,
         use_residual_lfq=False,
+        rvq_stochastic_sample_codes=False,  # its noise keeps a short training from learning
         flash_attn=False,
     )
 
@@ -184,7 +185,7 @@ def new_transformer(autoencoder: MeshAutoencoder) -> MeshTransformer:
 
 
 def triangles_right(autoencoder: MeshAutoencoder, batch: tuple[Tensor, Tensor]) -> float:
-    """Share of the coordinates that the autoencoder gives back to the lattice place."""
+    """Share of the coordinates that the autoencoder gives back in their cell."""
     vertices, faces = batch
     with torch.no_grad():
         again = autoencoder(vertices=vertices, faces=faces, only_return_recon_faces=True)

@@ -37,12 +37,17 @@ LAYERS = [
 """The modules of the library; each imports only from the sets before its own, so that there is no cycle either."""
 
 ONLY_IN = {
-    "trimesh": {"weightgpt.shapes", "weightgpt.meshing", "weightgpt.metrics", "training.report"},
+    "trimesh": {
+        *("weightgpt.shapes", "weightgpt.meshing", "weightgpt.metrics"),
+        *("training.report", "training.baselines.meshgpt"),
+    },
     "igl": {"weightgpt.shapes"},
     "skimage": {"weightgpt.meshing"},
     "huggingface_hub": {"weightgpt.hub"},
     "vector_quantize_pytorch": {"tokenization.baselines", "tokenization.learn_codebook"},
     "typer": {"weightgpt.cli"},
+    "diffusers": {"training.baselines.denoiser"},
+    "meshgpt_pytorch": {"training.baselines.meshgpt"},
 }
 """Libraries that only some modules may know."""
 

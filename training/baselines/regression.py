@@ -18,7 +18,17 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, GPT2Config, GPT2Model
 
-from training.baselines.rival import Descended, Descent, FieldSets, Trained, count_flops, descend, half, size_of
+from training.baselines.rival import (
+    Descended,
+    Descent,
+    FieldSets,
+    Trained,
+    count_flops,
+    descend,
+    half,
+    one_at_a_time,
+    size_of,
+)
 from weightgpt.files import InputError
 
 
@@ -30,9 +40,9 @@ class RegressionConfig:
     heads: int = 6
     width: int = 192
     """Of the blocks; the same three as our GPT's."""
-    descent: Descent = default(default_factory=lambda: Descent(batch=2, learning_rate=1e-3))
-    """A sequence has thousands of weights, so a step needs few fields."""
-    samples: int = 32
+    descent: Descent = default(default_factory=lambda: Descent(batch=1, learning_rate=1e-3))
+    """A sequence has thousands of weights, so a step needs one field."""
+    samples: int = 16
     """Fields that are drawn side by side."""
 
 
@@ -115,6 +125,7 @@ def train(
         # With a cache every weight is computed once, so that drawing costs one forward pass.
         flops = count_flops(lambda: teacher_forced(model, sets.train[:1]))
         held_out = float(_loss(model, sets.validation[:16]))
+    one_at_a_time(model.blocks)
     return Trained(
         config=sets.config,
         draw=draw,

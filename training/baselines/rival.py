@@ -25,6 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from training.pretrain import has_bf16
 from weightgpt.field import FieldConfig, Fields
@@ -99,8 +100,8 @@ class Trained:
     steps: int
     history: list[tuple[int, float]]
     """(step, training loss), each the mean since the one before."""
-    held_out_loss: float
-    """The training loss, of the final weights on held-out fields."""
+    held_out_loss: float | None
+    """The training loss, of the final weights on held-out fields; None for rivals that need their classes."""
 
     def sample(self, n: int, seed: int) -> Fields:
         """n new fields.
@@ -148,6 +149,11 @@ def count_flops(work: Callable[[], Any]) -> float:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
+
+
+def one_at_a_time(model: PreTrainedModel) -> None:
+    """Make a transformer ready to be sampled: one query over a long cache is where fused attention is the slower."""
+    model.set_attn_implementation("eager")
 
 
 def size_of(*modules: nn.Module) -> tuple[int, int]:

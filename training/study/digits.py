@@ -140,8 +140,10 @@ def run(output: Path, quick: bool, seed: int, images: Path | None, variant: Vari
         swept = sweep(bench, seed)
         chosen = choose(swept)
         rows, fields = compare(bench, chosen, seed)
+    varied = {key: value for key, value in asdict(variant).items() if value != getattr(Variant(), key)}
+    options = "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in varied.items())
     figures = {
-        "command": f"python -m training.study.digits --images {images} --output {output}",
+        "command": f"python -m training.study.digits --images {images} --output {output}{options}",
         "settings": asdict(variant) | {"quick": quick, "seed": seed},
         **measure(bench, parts),
         "chosen": chosen,

@@ -18,14 +18,14 @@ Row = dict[str, Any]
 PUBLISHED = {"set": "NeF-GPT, as published", "accuracy": "0.77–0.81", "mmd": 0.216, "cov": 0.277, "1-nna": 0.84}
 """Of `fxmarty/resnet-tiny-mnist` on 64 digits; set figures of 256 threes against the training fields."""
 
-ABOUT = """Grey images become outlines (level 1/2), outlines planar fields of the signed distance, fields tokens, and a
-GPT-2 with class tokens writes new ones; only shapes are augmented, never weights. Generated fields are rendered as
-sigmoid(-f / width), its one width found on training images, and compared with the *original grey images*, not
-with renderings of them. The distance is 1 - SSIM (window of 7 pixels). MMD is lower, COV higher
-when better; 1-NNA is best at 0.5. Sets are of equal size, drawn without replacement, with the same number of each
-class. Accuracy is how often a small convolutional network, trained on the true training images alone, says the class
-that was asked for; it has seen the training images, so its accuracy on test images is what can be hoped for. Familiar is the share that is more similar to its nearest training image than 95 % of the test
-images are: 0.05 is like new images, 1 is copying."""
+ABOUT = """Grey images become outlines (level 1/2), outlines planar fields of the signed distance, fields tokens, and
+a GPT-2 with class tokens writes new ones; only shapes are augmented, never weights. Generated fields are rendered as
+sigmoid(-f / width), its one width found on training images, and compared with the *original grey images*, not with
+renderings of them. The distance is 1 - SSIM (window of 7 pixels). MMD is lower, COV higher when better; 1-NNA is best
+at 0.5. Sets are of equal size, drawn without replacement, with the same number of each class. Accuracy is how often a
+small convolutional network, trained on the true training images alone, says the class that was asked for; it has seen
+the training images, so its accuracy on test images is what can be hoped for. Familiar is the share that is more
+similar to its nearest training image than 95 % of the test images are: 0.05 is like new images, 1 is copying."""
 
 THEIRS = """One class against training images. NeF-GPT's references were its own training fields, rendered; its MMD is
 on the scale of its renderings and says little beside ours, for which the true images of the first row are the limit."""

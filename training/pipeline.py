@@ -90,6 +90,17 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         InputError: the folder of shapes or the output folder cannot be used.
     """
     job = Run(config.to_dict(), output)
+    return show(learn(config, job, gather), job.stage)
+
+
+def learn(config: PipelineConfig, job: Run, gather: Callable[[PipelineConfig], tuple[Split, list[Refusal]]]) -> Parts:
+    """Do, or finish, all stages up to the GPT.
+
+    Args:
+        job: the run and its folder.
+        gather: draws or loads the shapes, which may be planar ones, and splits them.
+    """
+    output = job.output
     with job.stage("shapes"):
         split, refusals = gather(config)
         job.keep()
@@ -105,7 +116,7 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         corpus = load_from_disk(str(folder))
     with job.stage("gpt"):
         model = train_gpt(config, corpus, tokenizer, output)
-    parts = Parts(
+    return Parts(
         output=output,
         config=config.to_dict(),
         split=split,
@@ -116,7 +127,6 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         corpus=corpus,
         bundle=Bundle(model, tokenizer),
     )
-    return show(parts, job.stage)
 
 
 def made(path: Path, make: Callable[[], None]) -> Path:

@@ -21,7 +21,7 @@ LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")
 
 LAYERS = [
     {"files", "primitives", "tracing"},
-    {"encoder", "field", "metrics", "mixer", "shapes", "vocabulary"},
+    {"encoder", "field", "metrics", "mixer", "set_metrics", "shapes", "vocabulary"},
     {
         "chunking",
         "codes",
@@ -35,8 +35,8 @@ LAYERS = [
         "store",
         "symmetry",
     },
-    {"canonical", "codebook", "families", "fitting", "graph_encoder"},
-    {"encoding"},
+    {"canonical", "codebook", "families", "fitting", "graph_encoder", "memorisation"},
+    {"encoding", "evaluation"},
     {"quantiser"},
     {"graph_quantiser", "loop", "tables"},
     {"kinds"},

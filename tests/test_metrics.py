@@ -1,6 +1,5 @@
 """Laws of the metrics: hand values, brute force, and what is symmetric stays symmetric."""
 
-import json
 import math
 
 import numpy as np
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from weightgpt.files import InputError
 from weightgpt.metrics import (
     chamfer,
+    chamfer_matrices,
     chamfer_matrix,
-    generation_metrics,
     iou,
     nearest,
     normal_consistency,
@@ -132,35 +131,6 @@ def test_solid_pieces_ignores_crumbs_and_does_not_join_corners():
     assert solid_pieces(grid, min_voxels=1) == 3
 
 
-def test_generation_metrics_by_hand():
-    samples, references = [at(0.0), at(1.0)], [at(0.5), at(4.0)]
-    made = generation_metrics(samples, references)
-    assert made["mmd"] == pytest.approx((0.5 + 3.0) / 2)
-    assert made["cov"] == 0.5  # both samples are nearest to 0.5
-    assert made["1-nna"] == 0.0  # 0 -> 0.5, 1 -> 0.5, 0.5 -> 0 and 4 -> 1: all of the other set
-
-
-def test_two_sets_far_apart_are_told_apart_and_a_copy_is_seen():
-    samples = [at(0.0), at(0.1), at(0.2)]
-    apart = generation_metrics(samples, [at(9.0), at(9.1), at(9.2)])
-    assert apart["1-nna"] == 1
-    assert apart["cov"] == pytest.approx(1 / 3)
-    assert generation_metrics(samples, samples) == {"mmd": 0.0, "cov": 1.0, "1-nna": 0.0}
-
-
-def test_sets_from_one_source_are_near_a_half():
-    made = generation_metrics(clouds(0, 40, points=2), clouds(1, 40, points=2))
-    assert 0.3 < made["1-nna"] < 0.7
-    assert all(type(value) is float for value in made.values())
-    json.dumps(made, allow_nan=False)
-
-
-@pytest.mark.parametrize(("samples", "references"), [(2, 3), (1, 1), (0, 0)])
-def test_sets_must_have_one_size(samples: int, references: int):
-    with pytest.raises(InputError, match="same size"):
-        generation_metrics(clouds(0, samples), clouds(1, references))
-
-
 def test_normal_consistency_by_hand():
     """a finds b's point 0 twice: |cos| 1 and 0.6, mean 0.8; b finds a's points 0 and 1: 1 and 0, mean 0.5."""
     along, up, slanted = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.8, 0.0]
@@ -182,3 +152,10 @@ def test_one_normal_for_each_point():
     points = np.zeros((2, 3))
     with pytest.raises(InputError, match="one normal for each point"):
         normal_consistency((points, points[:1]), (points, points))
+
+
+def test_squared_distances_are_summed_over_both_directions():
+    """From 0 to {1, 3}: 1 there; from {1, 3} to 0: 1 and 9 back, 5 on average."""
+    plain, squared = chamfer_matrices([at(0.0)], [np.concatenate([at(1.0), at(3.0)])])
+    assert squared[0, 0] == pytest.approx(1 + 5)
+    assert plain[0, 0] == pytest.approx((1 + 2) / 2)

@@ -1,8 +1,7 @@
 """The figures of a run: losses of each stage, and samples judged against training and held-out shapes.
 
-Decisions: every figure says which shapes it was measured on. Nearest training shapes are found in two steps: the 4
-nearest by truncated distances at the first points of the schedule, and among these the nearest by Chamfer distance.
-Surfaces are sampled in one way for all, from their signed distances.
+Decisions: every figure says which shapes it was measured on. Surfaces are sampled in one way for all, from their signed
+distances.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +13,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from weightgpt.field import Fields
+from weightgpt.memorisation import surface_cloud
 from weightgpt.meshing import Meshed, mesh_grid, sdf_grid
-from weightgpt.metrics import chamfer, generation_metrics, solid_pieces
-from weightgpt.sampling import near_surface
-from weightgpt.shapes import Shape
-
-CLOUD = 1024
-CANDIDATES = 4
+from weightgpt.metrics import chamfer_matrix, solid_pieces
+from weightgpt.set_metrics import set_figures
 
 
 @dataclass(frozen=True)
@@ -58,47 +54,6 @@ def mesh_fields(fields: Fields, resolution: int, title: str = "meshing") -> Judg
     return Judged(meshed, one_piece)
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """For each query its nearest training shape."""
-
-    index: list[int]
-    distance: list[float]
-    """Chamfer distances."""
-
-
-class TrainingShapes:
-    """Finds the nearest training shape of a signed distance function."""
-
-    def __init__(self, shapes: Sequence[Shape], probes: Tensor, probed: Tensor) -> None:
-        self.shapes, self.probes, self.probed = shapes, probes, torch.tanh(5 * probed.float())
-        self.clouds: dict[int, Tensor] = {}
-
-    def cloud(self, index: int) -> Tensor:
-        """Surface points (CLOUD, D) of a training shape."""
-        if index not in self.clouds:
-            self.clouds[index] = surface_cloud(self.shapes[index].sdf, self.probes.shape[1])
-        return self.clouds[index]
-
-    @torch.no_grad()
-    def nearest(self, queries: Sequence[Callable[[Tensor], Tensor]], title: str) -> Neighbours:
-        """The nearest training shape of each query."""
-        index, distance = [], []
-        for sdf in tqdm(queries, title, unit="shape"):
-            gap = (self.probed - torch.tanh(5 * sdf(self.probes))).abs().mean(1)
-            cloud = surface_cloud(sdf, self.probes.shape[1])
-            found = [(chamfer(cloud.numpy(), self.cloud(i).numpy()), i) for i in gap.argsort()[:CANDIDATES].tolist()]
-            best = min(found)
-            index.append(best[1])
-            distance.append(best[0])
-        return Neighbours(index, distance)
-
-
-def surface_cloud(sdf: Callable[[Tensor], Tensor], dimension: int) -> Tensor:
-    """(CLOUD, D) points on the zero level."""
-    return near_surface(sdf, CLOUD, dimension, 0.0, seed=0)
-
-
 def set_metrics(
     samples: Sequence[Callable[[Tensor], Tensor]], references: Sequence[Callable[[Tensor], Tensor]], dimension: int
 ) -> dict[str, float] | None:
@@ -106,5 +61,6 @@ def set_metrics(
     count = min(64, len(samples), len(references))
     if count < 2:
         return None
-    clouds = [[surface_cloud(sdf, dimension).numpy()[::2] for sdf in part[:count]] for part in (samples, references)]
-    return generation_metrics(*clouds)
+    made, held = ([surface_cloud(sdf, dimension)[::2] for sdf in part[:count]] for part in (samples, references))
+    found = set_figures(chamfer_matrix(made, made), chamfer_matrix(made, held), chamfer_matrix(held, held))
+    return {"mmd": found.mmd, "cov": found.cov, "1-nna": found.one_nna}

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from training.corpus import column, part
 from training.data import Sampled
-from training.evaluate import Judged, Neighbours, TrainingShapes, field_sdf, mesh_fields, set_metrics
+from training.evaluate import Judged, field_sdf, mesh_fields, set_metrics
 from training.pretrain import code_loss
 from training.report import Curve, Pair, Report, write_report
 from weightgpt.codes import Usage, usage
 from weightgpt.files import InputError, read_json, whole, write_json
 from weightgpt.hub import Bundle, Generated, write_card
+from weightgpt.memorisation import Neighbours, TrainingShapes
 from weightgpt.meshing import mesh_sdf, save_mesh, sdf_grid
 from weightgpt.metrics import solid_pieces
 from weightgpt.rendering import contact_sheet, render, save_png
@@ -108,11 +109,8 @@ def write_samples(parts: Parts, generated: Generated, judged: Judged) -> np.ndar
 def neighbours(parts: Parts, generated: Generated, judged: Judged) -> tuple[Neighbours, Neighbours]:
     """The nearest training shapes of the samples that have a surface, and of the test shapes."""
     train = parts.sampled.train
-    training = TrainingShapes(parts.split.train, train.points[:PROBES], train.sdf[:, :PROBES])
-    return (
-        training.nearest(solids(generated, judged), "nearest to samples"),
-        training.nearest([shape.sdf for shape in parts.split.test], "nearest to held-out shapes"),
-    )
+    training = TrainingShapes([shape.sdf for shape in parts.split.train], train.points[:PROBES], train.sdf[:, :PROBES])
+    return training.nearest(solids(generated, judged)), training.nearest([shape.sdf for shape in parts.split.test])
 
 
 def solids(generated: Generated, judged: Judged) -> list[Sdf]:

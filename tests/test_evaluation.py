@@ -1,0 +1,95 @@
+"""Evaluation and the guard: spheres whose nearest neighbours are known, empty shapes counted and left out."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.fakes import sphere_shape
+from weightgpt.evaluation import Judge, mesh_all
+from weightgpt.files import InputError
+from weightgpt.memorisation import TrainingShapes, nearest_weights, verdict
+from weightgpt.sampling import uniform_points
+
+
+def balls(radii: list[float]):
+    return [sphere_shape(radius).sdf for radius in radii]
+
+
+def training(radii: list[float]) -> TrainingShapes:
+    probes = uniform_points(256, 3, 0)
+    return TrainingShapes(balls(radii), probes, torch.stack([sdf(probes) for sdf in balls(radii)]))
+
+
+def two_balls(points: torch.Tensor) -> torch.Tensor:
+    sides = torch.tensor([[0.6, 0, 0], [-0.6, 0, 0]])
+    return torch.stack([(points - side).norm(dim=-1) - 0.3 for side in sides]).amin(0)
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    return Judge(mesh_all(balls([0.35, 0.45, 0.55, 0.65]), resolution=32, points=256), training([0.3, 0.4, 0.5, 0.6]))
+
+
+def test_copies_of_training_shapes_are_memorised_and_new_ones_are_not(judge):
+    copied = judge.row(mesh_all(balls([0.3, 0.4, 0.5, 0.6]), resolution=32, points=256))
+    assert copied["memorised_share"] == 1
+    assert copied["nearest_train_ratio"] < 0.5
+    new = judge.row(mesh_all(balls([0.2, 0.46, 0.54, 0.75]), resolution=32, points=256))
+    assert new["memorised_share"] <= 0.5
+    assert new["nearest_train_ratio"] > 0.8
+
+
+def test_the_nearest_training_shape_of_a_ball_is_the_ball_of_the_nearest_radius(judge):
+    found = judge.training.nearest(balls([0.41, 0.58]))
+    assert found.index == [1, 3]
+    assert found.distance == pytest.approx([0.01, 0.02], abs=0.012)
+
+
+def test_held_out_shapes_themselves_score_as_a_copy(judge):
+    row = judge.row(judge.held, guard=False)
+    assert (row["mmd"], row["cov"], row["one_nna"], row["mmd_squared"]) == (0.0, 1.0, 0.0, 0.0)
+    assert row["memorised_share"] is None
+    assert (row["one_piece"], row["empty"], row["broken"]) == (1.0, 0.0, 0.0)
+
+
+def test_empty_broken_and_split_shapes_are_counted_and_the_sets_stay_equal(judge):
+    def empty(points: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(points))
+
+    def broken(points: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(points),), torch.nan)
+
+    row = judge.row(mesh_all([two_balls, empty, broken, *balls([0.5])], resolution=32, points=256))
+    assert (row["one_piece"], row["empty"], row["broken"]) == (0.25, 0.25, 0.25)
+    assert row["compared"] == 2
+    assert 0 <= row["one_nna"] <= 1
+    none = judge.row(mesh_all([empty, empty], resolution=16, points=64))
+    assert none["mmd"] is None
+    assert none["empty"] == 1
+
+
+def test_the_verdict_by_hand():
+    held_out = [float(value) for value in range(1, 101)]  # its 5 % quantile is 5.95
+    found = verdict([1.0, 5.0, 60.0, 101.0], held_out)
+    assert found.memorised_share == 0.5
+    assert found.nearest_train_ratio == pytest.approx(32.5 / 50.5)
+    assert verdict(held_out, held_out).memorised_share == 0.05
+    with pytest.raises(InputError, match="give one of each"):
+        verdict([], held_out)
+
+
+def test_nearest_weights_by_hand():
+    train = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
+    assert nearest_weights(torch.tensor([[3.0, 4.5], [0.0, 1.0]]), train).tolist() == pytest.approx([0.1, 0.0])
+    with pytest.raises(InputError, match="one kind"):
+        nearest_weights(torch.zeros(1, 3), train)
+
+
+def test_training_shapes_need_a_row_each():
+    with pytest.raises(InputError, match="a row for each"):
+        TrainingShapes(balls([0.5]), uniform_points(8, 3, 0), torch.zeros(2, 8))
+
+
+def test_figures_are_plain_numbers(judge):
+    row = judge.row(mesh_all(balls([0.5, 0.6]), resolution=32, points=64))
+    assert all(not isinstance(value, np.generic) for value in row.values())

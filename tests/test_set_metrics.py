@@ -1,0 +1,59 @@
+"""Set metrics: hand values, sets from one source, and intervals that hold what they say."""
+
+import numpy as np
+import pytest
+
+from weightgpt.files import InputError
+from weightgpt.set_metrics import SetFigures, set_figures
+
+
+def figures(samples: list[float], references: list[float]) -> SetFigures:
+    """Of numbers, the distance of two being their difference."""
+    a, b = np.array(samples, dtype=float), np.array(references, dtype=float)
+    return set_figures(*(np.abs(x[:, None] - y[None]) for x, y in ((a, a), (a, b), (b, b))))
+
+
+def test_by_hand():
+    found = figures([0.0, 1.0], [0.5, 4.0])
+    assert found.mmd == pytest.approx((0.5 + 3.0) / 2)
+    assert found.cov == 0.5  # both samples are nearest to 0.5
+    assert found.one_nna == 0.0  # 0 -> 0.5, 1 -> 0.5, 0.5 -> 0 and 4 -> 1: all of the other set
+
+
+def test_two_sets_far_apart_are_told_apart_and_a_copy_is_seen():
+    apart = figures([0.0, 0.1, 0.2], [9.0, 9.1, 9.2])
+    assert apart.one_nna == 1
+    assert apart.cov == pytest.approx(1 / 3)
+    copy = figures([0.0, 0.1, 0.3], [0.0, 0.1, 0.3])
+    assert (copy.mmd, copy.cov, copy.one_nna) == (0.0, 1.0, 0.0)
+
+
+def test_intervals_hold_the_figure_and_shrink_with_the_root_of_the_size():
+    rng = np.random.default_rng(0)
+    few, many = (figures(rng.normal(size=n).tolist(), rng.normal(size=n).tolist()) for n in (40, 640))
+    for found in (few, many):
+        for name in ("mmd", "cov", "one_nna"):
+            low, high = getattr(found, f"{name}_interval")
+            assert low <= getattr(found, name) <= high
+        assert 0.3 < found.one_nna < 0.7
+    widths = [found.one_nna_interval[1] - found.one_nna_interval[0] for found in (few, many)]
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.25)
+    # 1,280 indicators with mean m have a standard error of sqrt(m (1 - m) / 1280)
+    expected = 2 * 1.96 * np.sqrt(many.one_nna * (1 - many.one_nna) / 1280)
+    assert widths[1] == pytest.approx(expected, rel=0.1)
+
+
+def test_one_seed_gives_one_interval():
+    samples, references = list(range(9)), [x + 0.4 for x in range(9)]
+    assert figures(samples, references) == figures(samples, references)
+
+
+@pytest.mark.parametrize(("samples", "references"), [(2, 3), (1, 1), (0, 0)])
+def test_sets_must_have_one_size(samples: int, references: int):
+    with pytest.raises(InputError, match="same size"):
+        figures(list(range(samples)), list(range(references)))
+
+
+def test_a_distance_that_is_not_finite_is_refused():
+    with pytest.raises(InputError, match="not finite"):
+        figures([0.0, np.nan], [0.0, 1.0])

@@ -1,0 +1,239 @@
+"""Judge a run beside what it must beat: `python -m training.compare --run RUN --rivals DIR --output DIR`.
+
+The rows always come together: other true shapes (the limit), plain fits, the round trip through tokens, codes drawn
+without a model, training fields and latents with noise, every rival whose samples lie in a folder of `--rivals` (see
+`training.baselines`), and the run's own GPT.
+
+Decisions:
+- Held-out shapes of built-in families are drawn anew, with another seed than the run's; those of files are the run's
+  own validation and test files, of which only early stopping looked at the first half.
+- Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
+- Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard which a sample
+  of ours must pass; without noise, a training shape would be the best sample of all.
+- A row is kept as soon as it is measured, so that the same command goes on where it stopped.
+
+Dimensions: n shapes of a set, P parameters, L tokens, C chunks, r latent width.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import load_from_disk
+from torch import Tensor
+
+from training import compare_page
+from training.corpus import column, part
+from training.costs import of_run
+from weightgpt.evaluation import Judge, ShapeSet, field_sdfs, mesh_all
+from weightgpt.families import draw_shapes
+from weightgpt.field import FieldConfig, Fields
+from weightgpt.files import InputError, read_json, read_tensors, write_json
+from weightgpt.fitting import FitConfig, fit
+from weightgpt.hub import Bundle, load_bundle
+from weightgpt.loop import LoopQuantiser
+from weightgpt.memorisation import SHARE, TrainingShapes
+from weightgpt.sampling import Samples
+from weightgpt.shapes import Sdf, Shape, load_folder
+from weightgpt.splits import augment, split_shapes
+from weightgpt.store import load_fields
+
+PROBES = 2048
+AMOUNTS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Noise, in standard deviations of the training set."""
+SWEPT = 48
+"""Shapes that the sweep of the noise is judged on."""
+FRESH = 1000
+"""Added to the run's seed, for held-out shapes that no stage of the run has seen."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A run, and the sets that its rows are made of."""
+
+    run: Path
+    config: dict[str, Any]
+    bundle: Bundle
+    train: list[Shape]
+    held: list[Shape]
+    samples: Samples
+    """The training shapes at the points of the run."""
+    ids: Tensor
+    """(N, L) of the training shapes."""
+    count: int
+    """n."""
+
+    @property
+    def labels(self) -> list[str]:
+        """Classes of the training shapes."""
+        return [shape.label for shape in self.train]
+
+    @cached_property
+    def plain(self) -> Fields:
+        """Plain fits of the first n training shapes."""
+        options = FitConfig(**self.config["fit"])
+        initial = read_tensors(self.run / "fits" / "initial.safetensors")["flat"]
+        config = FieldConfig.from_dict(self.config["field"])
+        folder = self.run / "fits" / f"compared-{self.count}"
+        some = self.samples.select(slice(0, self.count))
+        return fit(config, some, options, initial=initial, folder=folder, progress="plain fits").fields
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The held-out shapes and the guard."""
+        held = mesh_all([shape.sdf for shape in self.held], title="held-out shapes")
+        points, rows = self.samples.points[:PROBES], self.samples.sdf[:, :PROBES]
+        return Judge(held, TrainingShapes([shape.sdf for shape in self.train], points, rows), self.config["seed"])
+
+
+def ground(run: Path, count: int) -> Ground:
+    """Read a finished run of training.pipeline.
+
+    Raises:
+        InputError: the run has not got as far as its model, or has too few shapes for sets of `count`.
+    """
+    if not (run / "model").is_dir():
+        raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
+    config, seed = read_json(run / "config.json"), read_json(run / "config.json")["seed"]
+    if config["shapes"] is None:
+        total = config["count"] + config["held"]
+        train = split_shapes(draw_shapes(total, seed), config["held"] / total, seed).train
+        held = draw_shapes(count, seed + FRESH)
+    else:
+        split = split_shapes(load_folder(config["shapes"])[0], config["held_out"], seed)
+        train, held = augment(split.train, config["copies"], seed), [*split.validation, *split.test]
+    count = min(count, len(held), len(train))
+    found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
+    samples = Samples(found["points"], found["train"])
+    codes = column(ids.select_columns("ids"), "ids").long()
+    return Ground(run, config, load_bundle(run / "model"), train, held[:count], samples, codes, count)
+
+
+def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:
+    """(count, L) sequences: a class as often as it occurs, then each code as often as it occurs there in the class."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(ids), (count,), generator=generator).tolist()
+    rows = []
+    for index in chosen:
+        known = ids[torch.tensor([label == labels[index] for label in labels])]
+        rows.append(known.gather(0, torch.randint(len(known), (1, ids.shape[1]), generator=generator))[0])
+    return torch.stack(rows)
+
+
+def noisy(values: Tensor, amount: float, seed: int) -> Tensor:
+    """Values (n, …) with Gaussian noise of `amount` standard deviations of each number over the set."""
+    noise = torch.randn(values.shape, generator=torch.Generator().manual_seed(seed))
+    return values + amount * values.std(0) * noise
+
+
+def latents(here: Ground) -> tuple[Tensor, Callable[[Tensor], Fields]]:
+    """Latents (n, C, r) of the first training shapes, and how they become fields.
+
+    Raises:
+        InputError: the run's quantiser has none.
+    """
+    quantiser = here.bundle.tokenizer.quantiser
+    if not isinstance(quantiser, LoopQuantiser):
+        raise InputError("the run's tokenizer has no latents; leave out the row training-latents-noise.")
+    codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.count])
+    book = quantiser.codebook
+    return book.latents(codes), lambda z: Fields(quantiser.config, book.join(z))
+
+
+def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields]) -> tuple[list[Sdf], dict[str, Any]]:
+    """Training fields with the best amount of noise, and the sweep that chose it."""
+    some = min(SWEPT, here.count)
+    held = here.judge.held
+    small = ShapeSet(held.sdfs[:some], held.clouds[:some], held.pieces[:some], held.broken[:some])
+    judge, sweep = Judge(small, here.judge.training, here.judge.seed), []
+    judge.__dict__["familiar"] = here.judge.familiar
+    for amount in AMOUNTS:
+        fields = decode(noisy(values, amount, here.judge.seed)[:some])
+        row = judge.row(mesh_all(field_sdfs(fields), title=f"noise {amount}"))
+        sweep.append({"amount": amount} | {key: row[key] for key in ("mmd", "cov", "one_nna", "memorised_share")})
+    new = [row for row in sweep if row["one_nna"] is not None and row["memorised_share"] <= 2 * SHARE]
+    best = min(new, key=lambda row: row["one_nna"]) if new else sweep[-1]
+    fields = decode(noisy(values, best["amount"], here.judge.seed))
+    return field_sdfs(fields), {"noise": best["amount"], "noise_sweep": sweep}
+
+
+def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tuple[list[Sdf], dict[str, Any]]:
+    """The shapes of a row, and what is known of its cost."""
+    decode, seed = here.bundle.tokenizer.decode, here.config["seed"]
+    if name == "limit":
+        return [shape.sdf for shape in here.train[: here.count]], {}
+    if name == "training-fields":
+        return field_sdfs(here.plain), {}
+    if name == "round-trip":
+        return field_sdfs(decode(here.ids[: here.count])), {}
+    if name == "independent-codes":
+        return field_sdfs(decode(independent(here.ids, here.labels, here.count, seed))), {}
+    if name == "training-weights-noise":
+        return with_noise(here, here.plain.flat, lambda flat: Fields(here.plain.config, flat))
+    if name == "training-latents-noise":
+        return with_noise(here, *latents(here))
+    if name == "ours":
+        sampled = here.bundle.sample(here.count, seed=seed, temperature=temperature, progress=True)
+        return field_sdfs(sampled.fields), {"temperature": temperature, **of_run(here.run, here.bundle)}
+    assert rivals is not None
+    cost = read_json(rivals / name / "cost.json")
+    kept = ("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps")
+    fields, _ = load_fields(rivals / name / "fields.safetensors")
+    return field_sdfs(fields)[: here.count], {key: cost[key] for key in kept}
+
+
+def names(rivals: Path | None) -> list[str]:
+    """All rows, in order."""
+    found = sorted(path.parent.name for path in rivals.glob("*/fields.safetensors")) if rivals else []
+    own = ["limit", "training-fields", "round-trip", "independent-codes"]
+    return [*own, "training-weights-noise", "training-latents-noise", *found, "ours"]
+
+
+def compare(given: argparse.Namespace, command: str) -> None:
+    """Measure what is missing, and write the page after each row."""
+    here = ground(given.run, given.count)
+    corpus = given.name or (Path(here.config["shapes"]).name if here.config["shapes"] else "six-families")
+    for name in names(given.rivals):
+        kept = given.output / corpus / f"{name}.json"
+        asked = {"corpus": corpus, "row": name, "run": str(given.run), "temperature": given.temperature}
+        if kept.is_file() and {**read_json(kept), **asked} == read_json(kept):
+            continue
+        sdfs, known = made(here, name, given.rivals, given.temperature)
+        shapes = mesh_all(sdfs, title=f"meshing {name}")
+        guard = name not in ("limit", "training-fields", "round-trip")
+        row = here.judge.row(shapes, guard=guard)
+        compare_page.draw(given.output / corpus / f"{name}.png", shapes)
+        write_json(kept, {**asked, **known, **row, "held_out": len(here.held), "command": command})
+        compare_page.write(given.output)
+    compare_page.write(given.output)
+
+
+def main() -> int:
+    """Compare; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
+    torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
+    parser = argparse.ArgumentParser(prog="training.compare", description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, required=True, help="a finished run of training.pipeline")
+    parser.add_argument("--rivals", type=Path, help="folder with one folder for each rival of training.baselines")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the page; more corpora may be added")
+    parser.add_argument("--name", help="of the corpus (default: six-families, or the folder of the shapes)")
+    parser.add_argument("--count", type=int, default=256, help="shapes of each set")
+    parser.add_argument("--temperature", type=float, default=0.9, help="of the run's own GPT")
+    try:
+        compare(parser.parse_args(), shlex.join(["python", "-m", "training.compare", *sys.argv[1:]]))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Tables and pictures of a comparison, and `evaluation.json`: made from the rows that were measured, never by hand."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from weightgpt.evaluation import ShapeSet
+from weightgpt.files import read_json, whole, write_json
+from weightgpt.rendering import contact_sheet, render, save_png
+
+PAGE, ROWS = "evaluation.md", "evaluation.json"
+ORDER = (
+    "limit",
+    "training-fields",
+    "round-trip",
+    "independent-codes",
+    "training-weights-noise",
+    "training-latents-noise",
+    "regression-transformer",
+    "weight-diffusion",
+    "flow-matching",
+    "nef-gpt",
+    "meshgpt",
+    "ours",
+)
+HEAD = """# Evaluation
+
+All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances of 1,024
+points on the surfaces, times 100 for MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
+
+- *limit*: other true shapes; *training-fields*: plain fits of training shapes; *round-trip*: the fields that their
+  tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
+- *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy.
+- The rivals learnt the very fields that our tokens decode to, with a budget of operations no smaller than ours. Where
+  a row has fewer samples than the others its figures are of smaller sets, and do not compare with theirs.
+- *memorised*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
+  *nearest*: median distance to the nearest training shape, over that of held-out shapes.
+"""
+SHOWN = 12
+
+
+def draw(path: Path, shapes: ShapeSet) -> None:
+    """A strip of the first shapes of a row."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_png(contact_sheet(render(shapes.sdfs[:SHOWN], 112), columns=SHOWN), path)
+
+
+def write(output: Path) -> None:
+    """`evaluation.md` and `evaluation.json` of all rows that lie in `output`."""
+    found = [read_json(path) for path in sorted(output.glob("*/*.json"))]
+    rows = sorted(found, key=lambda row: (row["corpus"], place(row["row"])))
+    commands = list(dict.fromkeys(row["command"] for row in rows))
+    write_json(output / ROWS, {"commands": commands, "rows": rows})
+    text = [HEAD, "Written by:", "", *(f"    {command}" for command in commands), ""]
+    for corpus in dict.fromkeys(row["corpus"] for row in rows):
+        text += section(corpus, [row for row in rows if row["corpus"] == corpus])
+    with whole(output / PAGE) as draft:
+        draft.write_text("\n".join(text), encoding="utf-8")
+
+
+def place(name: str) -> tuple[int, str]:
+    """Where a row stands."""
+    return (ORDER.index(name) if name in ORDER else len(ORDER) - 2, name)
+
+
+def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
+    """Tables and pictures of one corpus."""
+    quality = [("samples", "count"), ("MMD", "mmd"), ("COV", "cov"), ("1-NNA", "one_nna")]
+    others = [("one piece", "one_piece"), ("empty", "empty"), ("broken", "broken")]
+    guard = [("memorised", "memorised_share"), ("nearest", "nearest_train_ratio")]
+    squared = [("MMD²", "mmd_squared"), ("COV²", "cov_squared"), ("1-NNA²", "one_nna_squared")]
+    cost = [("parameters", "parameters"), ("training FLOPs", "train_flops"), ("FLOPs a sample", "sample_flops")]
+    cost += [("bytes", "bytes"), ("seconds of training", "seconds")]
+    costly = [row for row in rows if row.get("train_flops")]
+    return [
+        f"## {corpus}",
+        "",
+        f"{rows[0]['held_out']} held-out shapes.",
+        "",
+        *table(quality + others + guard, rows),
+        "",
+        "The same under HyperDiffusion's protocol (squared distances, summed over both directions):",
+        "",
+        *table(squared, rows),
+        "",
+        "What it cost:",
+        "",
+        *table(cost, costly),
+        "",
+        *(f"{row['row']}\n\n![{row['row']}]({corpus}-{row['row']}.png)\n" for row in rows),
+        "Noise that was tried, on fewer shapes:",
+        "",
+        *sweeps(rows),
+        "",
+    ]
+
+
+def table(columns: list[tuple[str, str]], rows: list[dict[str, Any]]) -> list[str]:
+    """A Markdown table."""
+    head = ["row", *(title for title, _ in columns)]
+    lines = [[row["row"], *(cell(row, key) for _, key in columns)] for row in rows]
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)]
+
+
+def cell(row: dict[str, Any], key: str) -> str:
+    """A figure, with its interval where it has one."""
+    value, interval, scale = row.get(key), row.get(f"{key}_interval"), 100 if key.startswith("mmd") else 1
+    if value is None:
+        return "–"
+    if key.endswith("flops"):
+        return f"{value:.1e}"
+    if isinstance(value, int) or key in ("bytes", "parameters", "seconds"):
+        return f"{round(value):,}"
+    text = f"{scale * value:.3f}" if math.isfinite(value) else "–"
+    return text if interval is None else f"{text} [{scale * interval[0]:.3f}, {scale * interval[1]:.3f}]"
+
+
+def sweeps(rows: list[dict[str, Any]]) -> list[str]:
+    """The sweeps of the noise."""
+    lines = [
+        {"row": row["row"] + (" (kept)" if one["amount"] == row["noise"] else ""), **one}
+        for row in rows
+        for one in row.get("noise_sweep", [])
+    ]
+    columns = [("amount", "amount"), ("MMD", "mmd"), ("COV", "cov"), ("1-NNA", "one_nna")]
+    return table([*columns, ("memorised", "memorised_share")], lines)

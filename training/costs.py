@@ -1,0 +1,67 @@
+"""What a run cost and what its samples cost, in floating-point operations.
+
+Decisions: the GPT is counted as the rivals are, by torch's counter, one training step times the steps that were done.
+The codebook's learning and decoding are matrix products of known sizes, counted from its settings: twice the
+multiplications, and three times the forward pass for a step of learning. Elementwise work is not counted for any.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GPT2LMHeadModel
+
+from training.baselines.rival import count_flops, size_of
+from weightgpt.codebook import Codebook
+from weightgpt.files import read_json
+from weightgpt.fitting import FitConfig
+from weightgpt.hub import Bundle
+from weightgpt.loop import LoopQuantiser
+
+
+def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
+    """`parameters`, `train_flops`, `sample_flops`, `bytes` and `seconds` of a run whose quantiser was learnt in the loop.
+
+    The encoder counts in training only; sampling needs the GPT, the codebook's tables, its mixer and its bases.
+    """
+    config, quantiser, length = read_json(run / "config.json"), bundle.tokenizer.quantiser, bundle.tokenizer.vocabulary
+    assert isinstance(quantiser, LoopQuantiser)
+    book, codes = quantiser.codebook, config["codebook"]
+    steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
+    decoding = decode_flops(book)
+    fits = FitConfig(**config["fit"])
+    # 64 plain fits for the start, and the learning of the codebook
+    started = 6.0 * quantiser.config.parameters * fits.points * fits.steps * config["started"]
+    learnt = codes["steps"] * codes["shapes"] * 3 * (encoder_flops(quantiser) + decoding)
+    learnt += codes["steps"] * codes["shapes"] * 6.0 * quantiser.config.parameters * codes["points"]
+    learnt += codes["steps"] * codes["shapes"] * 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
+    own = book._tensors().values()
+    parameters, size = size_of(bundle.model)
+    seconds = read_json(run / "seconds.json")["seconds"]
+    return {
+        "parameters": parameters + sum(part.numel() for part in own),
+        "bytes": size + sum(part.numel() * part.element_size() for part in own),
+        "steps": steps,
+        "train_flops": started + learnt + steps * step_flops(bundle.model, config["gpt"]["batch"], length.length),
+        "sample_flops": count_flops(lambda: bundle.sample(1)) + decoding,
+        "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
+    }
+
+
+def step_flops(model: GPT2LMHeadModel, batch: int, length: int) -> float:
+    """One step of training, forward and backward, on `batch` sequences."""
+    ids = torch.zeros(batch, length, dtype=torch.long)
+    found = count_flops(lambda: model(input_ids=ids, labels=ids).loss.backward())
+    model.zero_grad()
+    return found
+
+
+def encoder_flops(quantiser: LoopQuantiser) -> float:
+    """One shape through the encoder."""
+    return 2.0 * sum(part.numel() for part in quantiser.encoder.parameters() if part.ndim == 2)
+
+
+def decode_flops(book: Codebook) -> float:
+    """One field from its latents: mixer and bases."""
+    mixer = sum(part.numel() for part in book.mixer.parameters() if part.ndim == 2)
+    return 2.0 * (mixer + book.basis.numel())

@@ -25,6 +25,8 @@ LAYERS = [
     {
         "chunking",
         "codes",
+        "distances",
+        "features",
         "furniture",
         "generation",
         "images",
@@ -34,6 +36,7 @@ LAYERS = [
         "splits",
         "store",
         "symmetry",
+        "thin",
     },
     {"canonical", "codebook", "families", "fitting", "graph_encoder", "memorisation"},
     {"encoding", "evaluation"},

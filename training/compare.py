@@ -37,7 +37,6 @@ from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors, write_json
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.hub import Bundle, load_bundle
-from weightgpt.loop import LoopQuantiser
 from weightgpt.memorisation import SHARE, TrainingShapes
 from weightgpt.sampling import Samples
 from weightgpt.shapes import Sdf, Shape, load_folder
@@ -139,10 +138,10 @@ def latents(here: Ground) -> tuple[Tensor, Callable[[Tensor], Fields]]:
         InputError: the run's quantiser has none.
     """
     quantiser = here.bundle.tokenizer.quantiser
-    if not isinstance(quantiser, LoopQuantiser):
-        raise InputError("the run's tokenizer has no latents; leave out the row training-latents-noise.")
+    book = getattr(quantiser, "codebook", None)
+    if book is None:
+        raise InputError("the tokenizer of this run has no latents to put noise on; compare a run of the default one.")
     codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.count])
-    book = quantiser.codebook
     return book.latents(codes), lambda z: Fields(quantiser.config, book.join(z))
 
 

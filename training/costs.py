@@ -13,29 +13,34 @@ from transformers import GPT2LMHeadModel
 
 from training.baselines.rival import count_flops, size_of
 from weightgpt.codebook import Codebook
-from weightgpt.files import read_json
+from weightgpt.encoder import ShapeEncoder
+from weightgpt.files import InputError, read_json
 from weightgpt.fitting import FitConfig
 from weightgpt.hub import Bundle
-from weightgpt.loop import LoopQuantiser
 
 
 def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
-    """`parameters`, `train_flops`, `sample_flops`, `bytes` and `seconds` of a run whose quantiser was learnt in the loop.
+    """`parameters`, `train_flops`, `sample_flops`, `bytes`, `seconds` of a run with the default tokenizer.
 
     The encoder counts in training only; sampling needs the GPT, the codebook's tables, its mixer and its bases.
+
+    Raises:
+        InputError: the run's tokenizer is another one.
     """
     config, quantiser, length = read_json(run / "config.json"), bundle.tokenizer.quantiser, bundle.tokenizer.vocabulary
-    assert isinstance(quantiser, LoopQuantiser)
-    book, codes = quantiser.codebook, config["codebook"]
+    book: Codebook | None = getattr(quantiser, "codebook", None)
+    encoder: ShapeEncoder | None = getattr(quantiser, "encoder", None)
+    if book is None or encoder is None:
+        raise InputError("the costs of this run's tokenizer are not known; compare a run of the default one.")
+    codes = config["codebook"]
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
     decoding = decode_flops(book)
     fits = FitConfig(**config["fit"])
-    # 64 plain fits for the start, and the learning of the codebook
     started = 6.0 * quantiser.config.parameters * fits.points * fits.steps * config["started"]
-    learnt = codes["steps"] * codes["shapes"] * 3 * (encoder_flops(quantiser) + decoding)
+    learnt = codes["steps"] * codes["shapes"] * 3 * (encoder_flops(encoder) + decoding)
     learnt += codes["steps"] * codes["shapes"] * 6.0 * quantiser.config.parameters * codes["points"]
     learnt += codes["steps"] * codes["shapes"] * 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
-    own = book._tensors().values()
+    own = [book.base, book.basis, book.codes, *book.mixer.parameters()]
     parameters, size = size_of(bundle.model)
     seconds = read_json(run / "seconds.json")["seconds"]
     return {
@@ -56,9 +61,9 @@ def step_flops(model: GPT2LMHeadModel, batch: int, length: int) -> float:
     return found
 
 
-def encoder_flops(quantiser: LoopQuantiser) -> float:
+def encoder_flops(encoder: ShapeEncoder) -> float:
     """One shape through the encoder."""
-    return 2.0 * sum(part.numel() for part in quantiser.encoder.parameters() if part.ndim == 2)
+    return 2.0 * sum(part.numel() for part in encoder.parameters() if part.ndim == 2)
 
 
 def decode_flops(book: Codebook) -> float:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from weightgpt import features
 from weightgpt.field import Fields
 from weightgpt.memorisation import TrainingShapes, verdict
 from weightgpt.meshing import mesh_grid, sdf_grid
@@ -54,6 +55,12 @@ class ShapeSet:
     def surfaces(self) -> list[Array]:
         """The points of those that have a surface."""
         return [cloud for cloud in self.clouds if cloud is not None]
+
+    @cached_property
+    def features(self) -> Array:
+        """Of those, by the project's own point network, from the first points of each."""
+        clouds = np.stack([cloud[: features.POINTS] for cloud in self.surfaces])
+        return features.features(features.load_features(), torch.from_numpy(clouds).float())
 
     @cached_property
     def distances(self) -> tuple[Array, Array]:
@@ -115,7 +122,7 @@ class Judge:
         count = min(len(samples.solid), len(self.held.solid))
         values: dict[str, Any] = {"count": len(samples.sdfs), "compared": count, **samples.rates()}
         names = ("mmd", "cov", "one_nna", "mmd_interval", "cov_interval", "one_nna_interval")
-        found = dict.fromkeys([*names, *(f"{name}_squared" for name in names[:3])], None)
+        found = dict.fromkeys([*names, "frechet", *(f"{name}_squared" for name in names[:3])], None)
         if count >= 2:
             found |= self._compare(samples, count)
         values |= found | {"memorised_share": None, "nearest_train_ratio": None, "nearest_train_quantiles": None}
@@ -137,4 +144,5 @@ class Judge:
             for within, across, held in zip(samples.distances, cross, self.held.distances, strict=True)
         )
         others = {f"{name}_squared": getattr(squared, name) for name in ("mmd", "cov", "one_nna")}
-        return asdict(plain) | others
+        frechet = features.frechet_distance(samples.features[mine], self.held.features[theirs])
+        return asdict(plain) | others | {"frechet": frechet}

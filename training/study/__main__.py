@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from training.study import conditioning, permutation, regression, tokens
+from training.study import conditioning, digits, permutation, regression, tokens
 from training.study.page import FOLDER, PAGE, join, publish
 from weightgpt.files import InputError
 
@@ -22,7 +22,7 @@ PARTS: dict[str, Callable[[Path, Namespace], None]] = {
     "permutation": lambda folder, given: permutation.run(folder, given.quick, given.seed),
     "regression": lambda folder, given: regression.run(folder, given.quick, given.seed),
     "tokens": lambda folder, given: tokens.run(folder, given.quick, given.seed, given.tokenizer),
-    # "digits": lambda folder, given: digits.run(folder, given.quick, given.seed, given.images) and None,
+    "digits": lambda folder, given: digits.run(folder, given.quick, given.seed, given.images),
 }
 """Each writes `NAME.md`, `NAME.json` and its pictures into a folder."""
 
@@ -35,13 +35,17 @@ def parse(arguments: list[str] | None = None) -> tuple[Namespace, list[str]]:
     """
     parser = argparse.ArgumentParser(prog="training.study", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of study.md; more parts may be added to it")
-    parser.add_argument("--parts", default=",".join(PARTS), help="names with commas between them (default: all)")
+    parser.add_argument("--parts", help="names with commas between them (default: all; digits only with --images)")
     parser.add_argument("--tokenizer", type=Path, default=Path("runs/demo/model"), help="of the part tokens: a bundle")
+    parser.add_argument("--images", type=Path, help="of the part digits: a folder of idx files")
     parser.add_argument("--docs", type=Path, help="also copy the page and its pictures to this folder")
     parser.add_argument("--quick", action="store_true", help="small enough for a minute; figures that say little")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    names = [name for name in given.parts.split(",") if name]
+    asked = (
+        [name for name in PARTS if name != "digits" or given.images] if given.parts is None else given.parts.split(",")
+    )
+    names = [name for name in asked if name]
     unknown = [repr(name) for name in names if name not in PARTS]
     if unknown:
         raise InputError(f"{unknown[0]} is no part of the study; choose among {', '.join(PARTS)}.")

@@ -20,6 +20,7 @@ from training.corpus import column, part
 from training.pretrain import code_loss
 from training.results import Parts
 from training.study.classifier import accuracy
+from weightgpt import set_metrics
 from weightgpt.field import Fields
 from weightgpt.generation import sample_ids
 from weightgpt.hub import Bundle
@@ -84,17 +85,10 @@ class Bench:
 
 def set_figures(images: Tensor, references: Tensor) -> dict[str, float]:
     """MMD, COV and 1-NNA of two sets of as many images under the distance 1 - SSIM."""
-    count = len(images)
-    both = torch.cat([images, references])
-    joint = 1 - ssim_matrix(both, both)
-    cross = joint[:count, count:]
-    joint.fill_diagonal_(torch.inf)
-    generated = torch.arange(2 * count) < count
-    return {
-        "mmd": float(cross.amin(0).mean()),
-        "cov": len(cross.argmin(1).unique()) / count,
-        "1-nna": float((generated[joint.argmin(1)] == generated).float().mean()),
-    }
+    count, both = len(images), torch.cat([images, references])
+    joint = (1 - ssim_matrix(both, both)).double().numpy()
+    found = set_metrics.set_figures(joint[:count, :count], joint[:count, count:], joint[count:, count:])
+    return {"mmd": found.mmd, "cov": found.cov, "1-nna": found.one_nna}
 
 
 def of_classes(labels: Tensor, wanted: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""The comparison: rows by hand, costs by hand, and a page that shows what was measured."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.fakes import sphere_shape, tiny_codebook, tiny_gpt, tiny_tokenizer
+from training import compare, compare_page, costs
+from weightgpt.evaluation import mesh_all
+from weightgpt.files import InputError, read_json, write_json
+
+
+def test_independent_codes_keep_the_class_and_the_place():
+    ids = torch.tensor([[0, 10, 20], [0, 11, 21], [1, 12, 22], [1, 13, 23]])
+    labels = ["a", "a", "b", "b"]
+    rows = compare.independent(ids, labels, 200, 0)
+    for row in rows.tolist():
+        known = ids[:2] if row[0] == 0 else ids[2:]
+        assert all(value in known[:, place] for place, value in enumerate(row))
+    mixed = {tuple(row) for row in rows.tolist()}
+    assert {(0, 10, 21), (0, 11, 20), (1, 12, 23), (1, 13, 22)} <= mixed
+    assert 60 < int((rows[:, 0] == 0).sum()) < 140
+    assert torch.equal(rows, compare.independent(ids, labels, 200, 0))
+
+
+def test_noise_is_in_standard_deviations_of_each_number():
+    values = torch.randn(4000, 2, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 10.0])
+    noise = compare.noisy(values, 0.5, 0) - values
+    assert noise.std(0).tolist() == pytest.approx([0.5, 5.0], rel=0.1)
+    assert torch.equal(compare.noisy(values, 0.0, 0), values)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="finished run"):
+        compare.ground(tmp_path, 4)
+
+
+def test_costs_by_hand():
+    book = tiny_codebook()
+    mixer = book.mixer.inner.weight.numel() + book.mixer.outer.weight.numel()
+    assert costs.decode_flops(book) == 2 * (mixer + book.basis.numel())
+    model = tiny_gpt(tiny_tokenizer().vocabulary)
+    small, large = (costs.step_flops(model, batch, model.config.n_positions) for batch in (1, 4))
+    assert large == 4 * small  # matrix products of a transformer grow with the batch
+    weights = sum(p.numel() for p in model.transformer.h.parameters() if p.ndim == 2)
+    assert small > 6 * weights * model.config.n_positions * 0.9  # forward once, backward twice
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
+    whole = {"corpus": "balls", "held_out": 4, "command": "python -m training.compare", "count": 4, "empty": 0.0}
+    mine = {"mmd": 0.05, "mmd_interval": [0.04, 0.06], "one_nna": 0.5, "one_nna_interval": [0.25, 0.75]}
+    write_json(
+        tmp_path / "balls" / "ours.json", {**whole, **mine, "row": "ours", "train_flops": 2e12, "parameters": 12345}
+    )
+    sweep = [{"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0}]
+    write_json(tmp_path / "balls" / "limit.json", {**whole, "row": "limit", "noise": 0.1, "noise_sweep": sweep})
+    compare_page.write(tmp_path)
+    found = read_json(tmp_path / compare_page.ROWS)
+    assert [row["row"] for row in found["rows"]] == ["limit", "ours"]
+    assert found["commands"] == ["python -m training.compare"]
+    text = (tmp_path / compare_page.PAGE).read_text()
+    assert "5.000 [4.000, 6.000]" in text
+    assert "12,345 | 2.0e+12" in text
+    assert "limit (kept) | 0.100" in text
+
+
+def test_a_strip_is_drawn(tmp_path: Path):
+    compare_page.draw(tmp_path / "x" / "row.png", mesh_all([sphere_shape(0.5).sdf] * 2, resolution=16, points=32))
+    assert (tmp_path / "x" / "row.png").stat().st_size > 1000

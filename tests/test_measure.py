@@ -84,6 +84,15 @@ def test_rows_of_several_measurements_come_together_and_the_same_is_replaced(tmp
     assert page.newest(found["rows"]) == found["rows"][2:]
 
 
+def test_what_a_gpt_needs_stays_with_the_tokenizer_that_is_measured_again(tmp_path):
+    row = {"corpus": "chairs", "tokenizer": "bins", "settings": SMALL.to_dict(), "fingerprint": "a"}
+    page.add_rows(tmp_path, "first", [{**row, "gpt_bits_fraction": 0.5}])
+    page.add_rows(tmp_path, "second", [{**row, "gpt_bits_fraction": None}])
+    assert json.loads((tmp_path / "tokenizers.json").read_text())["rows"][0]["gpt_bits_fraction"] == 0.5
+    page.add_rows(tmp_path, "third", [{**row, "fingerprint": "b", "gpt_bits_fraction": None}])
+    assert json.loads((tmp_path / "tokenizers.json").read_text())["rows"][0]["gpt_bits_fraction"] is None
+
+
 def test_six_shapes_of_the_classes_in_turn():
     shapes = [sphere_shape(0.5, label=label) for label in "aaaaabbbc"]
     assert page.shown(shapes) == [0, 5, 8, 1, 6, 2]

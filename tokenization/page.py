@@ -1,9 +1,12 @@
 """What a measurement leaves to look at: rows, tables, plots and pictures.
 
 Everything is made again from `tokenizers.json` and the strips of pictures, so that corpora and tokenizers may be
-measured one after the other.
+measured one after the other. `python -m tokenization.page --output DIR` does only that, for figures that were added to
+the rows since.
 """
 
+import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import torch
 from matplotlib import pyplot
 from PIL import Image
 
-from weightgpt.files import read_json, whole, write_json
+from weightgpt.files import InputError, read_json, whole, write_json
 from weightgpt.rendering import contact_sheet, render, save_png
 from weightgpt.shapes import Sdf, Shape
 
@@ -42,6 +45,9 @@ COLUMNS = {
     "weight_error": "weight error",
     "without_surface": "no surface",
     "seconds": "seconds",
+    "gpt_bits_per_field": "GPT bits",
+    "gpt_bits_fraction": "GPT bits / bits",
+    "gpt_train_shapes": "GPT learnt from",
 }
 """Keys of a row and the heads of their columns."""
 
@@ -52,8 +58,13 @@ def identity(row: Row) -> tuple[str, str, str]:
 
 
 def add_rows(output: Path, command: str, rows: list[Row]) -> None:
-    """Add rows to `tokenizers.json`; a row that measures the same as an old one replaces it."""
+    """Add rows to `tokenizers.json`; a row that measures the same as an old one replaces it.
+
+    What a GPT needs for the same tokenizer stays.
+    """
     old = read_json(output / ROWS)["rows"] if (output / ROWS).is_file() else []
+    bits = {row.get("fingerprint"): {key: row[key] for key in row if key.startswith("gpt_")} for row in old}
+    rows = [{**row, **(bits.get(row["fingerprint"], {}) if row.get("fingerprint") else {})} for row in rows]
     new = {identity(row) for row in rows}
     kept = [row for row in old if identity(row) not in new]
     write_json(output / ROWS, {"command": command, "rows": [*kept, *rows]})
@@ -107,7 +118,8 @@ shape from the shared initial field, before any quantisation. Bits are tokens ti
 of codes. Chamfer is the Chamfer-L1 distance of points on the surfaces in half-sides of the box; normals is the
 normal consistency. SDF error is the mean error of the distance where the true one is below 0.1. Weight error is the
 distance from the plain fit, as a share of the fit's distance from the initial field; the codebook in the loop chooses
-weights of its own, so there it tells no error of the shape."""
+weights of its own, so there it tells no error of the shape. GPT bits are the fewest that a GPT needed for the codes of
+a held-out shape, after so many others (`python -m training.bits`)."""
 
 
 def _corpus(corpus: str, rows: list[Row]) -> list[str]:
@@ -194,3 +206,19 @@ def _sheet(rows: list[Row], folder: Path, path: Path) -> None:
     strips = [np.asarray(Image.open(folder / f"{name}.png")) for name in names if (folder / f"{name}.png").is_file()]
     if strips:
         save_png(Image.fromarray(np.concatenate(strips)), path)
+
+
+def main() -> int:
+    """Write the page again; the exit code is 2 for a mistake of the caller."""
+    parser = argparse.ArgumentParser(prog="tokenization.page", description="Write the page of a measurement again.")
+    parser.add_argument("--output", type=Path, required=True, help="folder of tokenization.measure")
+    try:
+        write_page(parser.parse_args().output)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

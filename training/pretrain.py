@@ -176,7 +176,7 @@ def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArgu
         output_dir=str(output),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch,
-        per_device_eval_batch_size=128,
+        per_device_eval_batch_size=4 * config.batch,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.03,

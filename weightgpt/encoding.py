@@ -49,7 +49,7 @@ class EncodeConfig:
 def encode_shapes(
     codebook: Codebook, encoder: ShapeEncoder, shapes: list[Shape], options: EncodeConfig, progress: bool = False
 ) -> Tensor:
-    """Codes (B, C, Q) of shapes: the first door.
+    """Codes (B, C, Q) of shapes: the first door; without refinement they are sampled at the encoder's probes alone.
 
     Raises:
         InputError: there are no shapes, they are of another dimension, or a distance is not finite.
@@ -57,9 +57,12 @@ def encode_shapes(
     dimension = codebook.layout.config.in_features
     if any(shape.dimension != dimension for shape in shapes):
         raise InputError(f"the codebook is for {dimension}D shapes; leave out those of another dimension.")
-    samples = sample(shapes, shared_schedule(shapes, options.schedule, options.seed), progress)
-    probed = sample(shapes, encoder.probes, progress).sdf
-    return encode_samples(codebook, encoder, samples, probed, options, progress=progress)
+    if not shapes:
+        raise InputError("the corpus is empty; pass shapes.")
+    samples = probed = sample(shapes, encoder.probes, progress)
+    if options.steps:
+        samples = sample(shapes, shared_schedule(shapes, options.schedule, options.seed), progress)
+    return encode_samples(codebook, encoder, samples, probed.sdf, options, progress=progress)
 
 
 def encode_fields(codebook: Codebook, encoder: ShapeEncoder, fields: Fields, options: EncodeConfig) -> Tensor:

@@ -25,8 +25,8 @@ ORDER = (
 )
 HEAD = """# Evaluation
 
-All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances of 1,024
-points on the surfaces, times 100 for MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
+All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances of 512
+points on each surface, times 100 for MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
 
 - *limit*: other true shapes; *training-fields*: plain fits of training shapes; *round-trip*: the fields that their
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.

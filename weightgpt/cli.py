@@ -228,6 +228,35 @@ def render(
 
 
 @app.command()
+def evaluate(
+    generated: Annotated[str, typer.Argument(help="a folder of meshes, or a .safetensors file of fields")],
+    train: Annotated[str, typer.Option(help="the shapes that were learnt from, in the same forms")],
+    held_out: Annotated[str, typer.Option(help="shapes that nothing was learnt from, in the same forms")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .json file for the figures")] = None,
+    picture: Annotated[Path | None, typer.Option(help="a .png of samples and their nearest training shapes")] = None,
+    count: Annotated[int | None, typer.Option(min=2, help="shapes of each set, at most")] = None,
+    max_memorised: Annotated[float, typer.Option(min=0, max=1, help="share of copies that is still allowed")] = 1.0,
+    points: Annotated[int, typer.Option(min=512, help="points on each surface")] = 2048,
+    resolution: Resolution = 64,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Judge generated shapes by held-out ones, and look whether they are copies of training shapes.
+
+    The exit code is 1 if more than the allowed share is memorised: nearer to training than 95 % of held-out shapes.
+
+    Example: weightgpt evaluate new-chairs --train chairs/train --held-out chairs/test --max-memorised 0.1
+    """
+    console.judge(
+        (generated, train, held_out),
+        {"count": count, "points": points, "resolution": resolution, "seed": seed},
+        (output, picture),
+        max_memorised,
+        as_json,
+    )
+
+
+@app.command()
 def info(
     path: Annotated[str, typer.Argument(help="a bundle, a file of fields or of tokens, or a mesh")],
     as_json: Json = False,

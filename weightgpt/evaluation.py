@@ -30,7 +30,7 @@ from weightgpt.shapes import Sdf
 
 Array = NDArray[np.float64]
 
-POINTS = 1024
+POINTS = 512
 """Points on each surface."""
 
 

@@ -37,7 +37,7 @@ LAYERS = [
     },
     {"canonical", "codebook", "families", "fitting", "graph_encoder", "memorisation"},
     {"encoding", "evaluation"},
-    {"quantiser"},
+    {"judging", "quantiser"},
     {"graph_quantiser", "loop", "tables"},
     {"kinds"},
     {"tokenizer"},

@@ -255,7 +255,7 @@ def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert "Draw new shapes from a model." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["fit", "encode", "decode", "sample", "mesh", "render", "info"])
+@pytest.mark.parametrize("name", ["fit", "encode", "decode", "sample", "mesh", "render", "evaluate", "info"])
 def test_help_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]):
     assert command(name, "--help") == 0
     assert f"Example: weightgpt {name} " in " ".join(capsys.readouterr().out.split())

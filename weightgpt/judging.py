@@ -146,7 +146,7 @@ class Judgement:
         share = self.rows["generated"]["memorised_share"]
         if share is None:
             return "no sample has a surface, so that none can be said to be new."
-        if share > most:
+        if not share <= most:
             return f"memorised: a share of {share:.4f} of the samples lies too near to training, {most:g} is allowed."
         return None
 

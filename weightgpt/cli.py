@@ -2,7 +2,8 @@
 
 Decisions:
 - Results go to stdout, as lines or with `--json` as one JSON object and nothing else; all the rest goes to stderr.
-- A caller's mistake is one sentence and exit code 2, Ctrl-C one line and 130; a bug keeps its traceback.
+- A caller's mistake is one sentence and exit code 2, Ctrl-C one line and 130; a bug keeps its traceback. Only
+  `evaluate --max-memorised` ends with 1: its work was done, and the samples failed.
 - Folders are written whole, and only where there is none with content: nothing of the user's is lost or mixed up.
 - Heavy imports happen in the commands, so that help is quick.
 """
@@ -229,31 +230,32 @@ def render(
 
 @app.command()
 def evaluate(
-    generated: Annotated[str, typer.Argument(help="a folder of meshes, or a .safetensors file of fields")],
-    train: Annotated[str, typer.Option(help="the shapes that were learnt from, in the same forms")],
-    held_out: Annotated[str, typer.Option(help="shapes that nothing was learnt from, in the same forms")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .json file for the figures")] = None,
-    picture: Annotated[Path | None, typer.Option(help="a .png of samples and their nearest training shapes")] = None,
-    count: Annotated[int | None, typer.Option(min=2, help="shapes of each set, at most")] = None,
-    max_memorised: Annotated[float, typer.Option(min=0, max=1, help="share of copies that is still allowed")] = 1.0,
-    points: Annotated[int, typer.Option(min=512, help="points on each surface")] = 2048,
+    generated: Annotated[str, typer.Argument(help="new shapes: a folder of meshes or a .safetensors file of fields")],
+    train: Annotated[str, typer.Option(help="those that the model learnt from, in the same form")],
+    held_out: Annotated[str, typer.Option(help="those of the same kind that it never saw, in the same form")],
+    count: Annotated[int | None, typer.Option(min=2, help="shapes of each set; all when left out")] = None,
+    max_memorised: Annotated[float | None, typer.Option(min=0, max=1, help="exit with 1 above this share")] = None,
+    points: Annotated[int, typer.Option(min=16, help="points on each surface")] = 1024,
     resolution: Resolution = 64,
     seed: Seed = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .json file of the figures")] = None,
+    picture: Annotated[Path | None, typer.Option(help="a .png: samples beside their nearest training shapes")] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge generated shapes by held-out ones, and look whether they are copies of training shapes.
+    """Judge new shapes beside held-out ones, and whether they were only remembered.
 
-    The exit code is 1 if more than the allowed share is memorised: nearer to training than 95 % of held-out shapes.
+    Meshes are centred and scaled to a longest side of 1.8; fields are taken as they are.
 
-    Example: weightgpt evaluate new-chairs --train chairs/train --held-out chairs/test --max-memorised 0.1
+    Example: weightgpt evaluate new.safetensors --train train.safetensors --held-out test.safetensors -o figures.json
     """
-    console.judge(
-        (generated, train, held_out),
-        {"count": count, "points": points, "resolution": resolution, "seed": seed},
-        (output, picture),
-        max_memorised,
-        as_json,
-    )
+    for path, suffix in ((output, ".json"), (picture, ".png")):
+        if path is not None:
+            console.check_target(path, suffix)
+    options = {"count": count, "points": points, "resolution": resolution, "seed": seed}
+    found = console.judge((generated, train, held_out), options, output, picture, as_json)
+    if max_memorised is not None and (objection := found.objection(max_memorised)):
+        console.warn(objection)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from weightgpt.field import FieldConfig, Fields
     from weightgpt.hub import Bundle
+    from weightgpt.judging import Judgement
     from weightgpt.shapes import Shape
     from weightgpt.store import Catalogue
 
@@ -226,6 +227,35 @@ def _solid(one: "Fields") -> Any:
 
 def _image(one: "Fields") -> Any:
     return lambda points: one(points)[0]
+
+
+def judge(
+    paths: tuple[str, str, str], options: dict[str, Any], output: Path | None, picture: Path | None, as_json: bool
+) -> "Judgement":
+    """Judge generated shapes beside training and held-out ones (`paths`); told, and written and drawn where asked.
+
+    Raises:
+        InputError: as `weightgpt.judging.read_source` and `judge`.
+    """
+    from weightgpt import judging
+    from weightgpt.files import write_json
+    from weightgpt.rendering import save_png
+
+    sources = [judging.read_source(path, generated=number == 0) for number, path in enumerate(paths)]
+    for source, fate in zip(sources, ("broken", "left out", "left out"), strict=True):
+        for reason in source.refused:
+            warn(f"{fate}: {reason}")
+    found = judging.judge(*sources, **options, progress=watched())
+    took, (generated, train, held_out) = len(found.names), (len(source.shapes) for source in sources)
+    warn(f"took {took} of {generated} generated, of {held_out} held-out and of {train} training shapes.")
+    if output is not None:
+        write_json(output, found.rows)
+    if picture is not None and found.samples.solid:
+        save_png(found.picture(), picture)
+    elif picture is not None:
+        warn(f"{picture} was not drawn: no sample has a surface.")
+    print(json.dumps(found.rows, allow_nan=False) if as_json else "\n".join(judging.table(found.rows)))
+    return found
 
 
 def description(path: str) -> dict[str, Any]:

@@ -1,128 +1,235 @@
-"""Generated shapes judged from files: what `weightgpt evaluate` does.
+"""Generated shapes judged from files: sets are read, taken in equal numbers, judged, told as a table and drawn.
 
 Decisions:
-- A set is a folder of meshes, each brought to the unit box as everywhere, or a file of fields.
-- All sets are of one size, drawn without replacement with a seed: as many as the smaller of samples and held-out shapes
-  has, or fewer if asked.
-- The row of as many training shapes, what can be hoped for, stands beside that of the samples always.
+- A set is a folder of meshes or one file of fields. Meshes are centred and scaled by their loader, fields are taken as
+  they are: the three sets of one judgement should be of one kind, or their sizes will tell them apart.
+- A mesh file that cannot be read is a broken shape of a generated set; from the other two sets it is left out.
+- Sets are equally large, drawn without replacement; the guard searches all the training shapes.
+- The row of training shapes and that of samples come together: the first says what the second can hope for.
 
-Dimensions: N shapes of a set, P parameters.
+Dimensions: N shapes of a set, m probes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
-from weightgpt.evaluation import Judge, field_sdfs, mesh_all
+from weightgpt.evaluation import POINTS, Judge, ShapeSet, field_sdfs, mesh_all
+from weightgpt.field import Fields
 from weightgpt.files import InputError
 from weightgpt.memorisation import TrainingShapes, nearest_weights
-from weightgpt.rendering import contact_sheet, render, save_png
-from weightgpt.sampling import uniform_points
-from weightgpt.shapes import Sdf, load_folder
+from weightgpt.rendering import contact_sheet, render
+from weightgpt.sampling import sample, uniform_points
+from weightgpt.shapes import FORMATS, Sdf, Shape, load_folder
 from weightgpt.store import load_fields
 
-PROBES, SHOWN = 1024, 12
-SHOWN_FIGURES = (
-    *("count", "compared", "mmd", "cov", "one_nna", "frechet", "mmd_squared", "cov_squared", "one_nna_squared"),
-    *("one_piece", "empty", "broken", "memorised_share", "nearest_train_ratio"),
-)
+PROBES = 1024
+"""Points at which all training shapes are compared with a sample first."""
+PICTURED = 12
+"""Samples of a picture."""
+FIGURES = {
+    "mmd": "MMD, lower is better",
+    "cov": "COV, higher is better",
+    "one_nna": "1-NNA, 0.5 is ideal",
+    "mmd_squared": "MMD, squared distances",
+    "cov_squared": "COV, squared distances",
+    "one_nna_squared": "1-NNA, squared distances",
+    "one_piece": "in one piece",
+    "empty": "empty",
+    "broken": "broken",
+    "memorised_share": "memorised, new shapes have 0.05",
+    "nearest_train_ratio": "nearest training shape ÷ held-out's",
+    "nearest_weights": "nearest training weights, relative",
+    "nearest_weights_held_out": "nearest training weights, held-out's",
+}
+"""What the table says of each row, by key."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """A set of solids, as it was read."""
+    """A set of N shapes."""
 
-    path: Path
-    sdfs: list[Sdf]
-    refused: list[str]
-    """Why meshes could not be read."""
-    weights: Tensor | None
-    """(N, P) of fields; None for meshes."""
+    shapes: list[Shape]
+    fields: Fields | None = None
+    """The same shapes, where they came as fields."""
+    refused: tuple[str, ...] = ()
+    """Why files were not read, a sentence each."""
 
-    def draw(self, count: int, seed: int) -> list[int]:
-        """`count` of the shapes, without replacement."""
-        return sorted(np.random.default_rng(seed).permutation(len(self.sdfs))[:count].tolist())
+    @property
+    def sdfs(self) -> list[Sdf]:
+        """Their signed distance functions."""
+        return [shape.sdf for shape in self.shapes]
+
+    def take(self, index: Sequence[int]) -> "Source":
+        """The shapes at `index`."""
+        fields = None if self.fields is None else self.fields.select(torch.tensor(index, dtype=torch.long))
+        return replace(self, shapes=[self.shapes[i] for i in index], fields=fields)
+
+    def at(self, points: Tensor) -> Tensor:
+        """Distances (N, m) at points (m, 3)."""
+        if self.fields is None:
+            return sample(self.shapes, points).sdf
+        parts = self.fields.flat.split(256)
+        return torch.cat([Fields(self.fields.config, part)(points)[..., 0] for part in parts])
 
 
-def read_set(path: Path | str) -> Source:
-    """The solids of a folder of meshes or of a file of fields.
+def read_source(path: Path | str, *, generated: bool = False) -> Source:
+    """Read a folder of meshes or a .safetensors file of fields.
+
+    Args:
+        path: the folder or the file.
+        generated: whether mesh files that cannot be read stay in the set, as broken shapes.
 
     Raises:
-        InputError: nothing can be read, or the fields are no solids.
+        InputError: it is neither, cannot be read, or holds fields that are no solids.
     """
     path = Path(path)
-    if path.suffix.lower() != ".safetensors":
-        shapes, refusals = load_folder(path)
-        return Source(path, [shape.sdf for shape in shapes], [refusal.reason for refusal in refusals], None)
-    fields, _ = load_fields(path)
-    if (fields.config.in_features, fields.config.out_features) != (3, 1):
-        raise InputError(f"{path} holds no solids but {fields.config}; judge fields of solids, or a folder of meshes.")
-    return Source(path, field_sdfs(fields), [], fields.flat)
+    if path.suffix.lower() == ".safetensors" and not path.is_dir():
+        fields, catalogue = load_fields(path)
+        if (fields.config.in_features, fields.config.out_features) != (3, 1):
+            raise InputError(f"{path} holds no solids but {fields.config}; give fields of 3D signed distances.")
+        named = zip(catalogue.names, catalogue.labels, field_sdfs(fields), strict=True)
+        return Source(shapes=[Shape(name=name, label=label, sdf=sdf) for name, label, sdf in named], fields=fields)
+    if not path.is_dir():
+        raise InputError(
+            f"{path} is neither a folder of meshes nor a .safetensors file of fields; give one of the two."
+        )
+    shapes, refusals = load_folder(path)
+    meshes = [refusal.path for refusal in refusals if refusal.path.suffix.lower() in FORMATS]
+    shapes += [Shape(name=mesh.stem, label="none", sdf=_broken) for mesh in meshes if generated]
+    return Source(shapes=shapes, refused=tuple(refusal.reason for refusal in refusals))
 
 
-def evaluate(
-    generated: Source, train: Source, held: Source, *, count: int | None, resolution: int, points: int, seed: int
-) -> dict[str, dict[str, Any]]:
-    """The rows "limit" and "generated" (see `weightgpt.evaluation.Judge.row`).
+def _broken(points: Tensor) -> Tensor:
+    return torch.full((len(points),), torch.nan)
 
-    `unreadable` counts meshes of the samples that were refused. Of fields of the training set's architecture,
-    `nearest_train_weights` has the median relative distance to the nearest training weights, of samples and of held-out
-    fields.
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Two rows of figures, and what they were computed from."""
+
+    rows: dict[str, dict[str, Any]]
+    """`Judge.row` of "limit", as many training shapes, and of "generated"; with the distances of weights, if any."""
+    samples: ShapeSet
+    names: list[str]
+    """Of the samples."""
+    training: TrainingShapes
+    training_names: list[str]
+
+    def picture(self, size: int = 128) -> Image.Image:
+        """The samples nearest to training, nearest first, each with its nearest training shape to its right.
+
+        Raises:
+            InputError: no sample has a surface.
+        """
+        solid = self.samples.solid
+        near = self.training.nearest([self.samples.sdfs[i] for i in solid])
+        order = sorted(range(len(solid)), key=near.distance.__getitem__)[:PICTURED]
+        sdfs, captions = [], []
+        for place in order:
+            sdfs += [self.samples.sdfs[solid[place]], self.training.shapes[near.index[place]]]
+            captions += [
+                self.names[solid[place]],
+                f"{near.distance[place]:.3f} {self.training_names[near.index[place]]}",
+            ]
+        return contact_sheet(list(render(sdfs, size)), captions)
+
+    def objection(self, most: float) -> str | None:
+        """Why the samples are not new enough for a memorised share of at most `most`; None if they are."""
+        share = self.rows["generated"]["memorised_share"]
+        if share is None:
+            return "no sample has a surface, so that none can be said to be new."
+        if not share <= most:
+            return f"memorised: a share of {share:.4f} of the samples lies too near to training, {most:g} is allowed."
+        return None
+
+
+def equal_sets(sources: Sequence[Source], count: int | None, seed: int) -> list[Source]:
+    """As many shapes of each source, without replacement: as many as all have, `count` at most.
 
     Raises:
-        InputError: fewer than two shapes can be compared, or there are fewer training shapes.
+        InputError: that is fewer than two.
     """
-    size = min(len(generated.sdfs), len(held.sdfs), count or len(held.sdfs))
-    if size < 2 or len(train.sdfs) < size:
-        raise InputError(
-            f"{len(generated.sdfs)} samples, {len(held.sdfs)} held-out and {len(train.sdfs)} training shapes cannot be"
-            " compared; give two or more of each, and at least as many training shapes as are compared."
-        )
-    probes = uniform_points(PROBES, 3, seed)
-    with torch.no_grad():
-        probed = torch.stack([sdf(probes).float() for sdf in train.sdfs])
-    chosen = [(part, part.draw(size, seed)) for part in (held, train, generated)]
-    true, others, samples = (
-        mesh_all([part.sdfs[i] for i in rows], resolution=resolution, points=points) for part, rows in chosen
+    most = min(len(source.shapes) for source in sources)
+    size = most if count is None else min(count, most)
+    if size < 2:
+        raise InputError(f"sets of {size} shapes cannot be compared; give two shapes or more of each set.")
+    rng = np.random.default_rng(seed)
+    return [source.take(np.sort(rng.permutation(len(source.shapes))[:size]).tolist()) for source in sources]
+
+
+@torch.no_grad()
+def judge(
+    generated: Source,
+    train: Source,
+    held_out: Source,
+    *,
+    count: int | None = None,
+    points: int = POINTS,
+    resolution: int = 64,
+    seed: int = 0,
+    progress: bool = False,
+) -> Judgement:
+    """Compare generated shapes, and as many training shapes, with as many held-out ones.
+
+    Raises:
+        InputError: a set has fewer than two shapes, or no held-out shape has a surface.
+    """
+    taken = dict(
+        zip(("generated", "held-out", "training"), equal_sets((generated, held_out, train), count, seed), strict=True)
     )
-    judge = Judge(true, TrainingShapes(train.sdfs, probes, probed), seed)
-    row = judge.row(samples) | {"unreadable": len(generated.refused)}
-    if train.weights is not None:
-        medians = {}
-        for name, (part, rows) in zip(("held_out", "samples"), (chosen[0], chosen[2]), strict=True):
-            if part.weights is not None and part.weights.shape[1] == train.weights.shape[1]:
-                medians[name] = float(nearest_weights(part.weights[rows], train.weights).median())
-        row["nearest_train_weights"] = medians
-    return {"limit": judge.row(others, guard=False), "generated": row}
-
-
-def draw_neighbours(generated: Source, train: Source, path: Path, seed: int) -> None:
-    """A picture of the samples that are nearest to training shapes, each above its neighbour, nearest first."""
+    sets = {
+        name: mesh_all(part.sdfs, resolution=resolution, points=points, title=f"meshing {name}" if progress else None)
+        for name, part in taken.items()
+    }
+    if not sets["held-out"].solid:
+        raise InputError("no held-out shape has a surface; give others to compare with.")
     probes = uniform_points(PROBES, 3, seed)
-    with torch.no_grad():
-        probed = torch.stack([sdf(probes).float() for sdf in train.sdfs])
-    near = TrainingShapes(train.sdfs, probes, probed).nearest(generated.sdfs[: 4 * SHOWN])
-    order = np.argsort(near.distance)[:SHOWN].tolist()
-    shown = [*(generated.sdfs[i] for i in order), *(train.sdfs[near.index[i]] for i in order)]
-    captions = [*(f"sample {i}, {near.distance[i]:.3f}" for i in order), *(f"training {near.index[i]}" for i in order)]
-    save_png(contact_sheet(render(shown, 112), captions, columns=len(order)), path)
+    training = TrainingShapes(train.sdfs, probes, train.at(probes))
+    judge = Judge(sets["held-out"], training, seed)
+    rows = {"limit": judge.row(sets["training"], guard=False), "generated": judge.row(sets["generated"])}
+    parts = [part.fields for part in (taken["generated"], taken["held-out"], train)]
+    weights = _weights(*parts, progress=progress)
+    rows["limit"] |= dict.fromkeys(weights, None)
+    rows["generated"] |= weights
+    names = [shape.name for shape in taken["generated"].shapes]
+    training_names = [shape.name for shape in train.shapes]
+    return Judgement(
+        rows=rows, samples=sets["generated"], names=names, training=training, training_names=training_names
+    )
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The rows side by side, as lines of text."""
-    lines = [f"{'':22}" + "".join(f"{name:>28}" for name in rows)]
-    for key in SHOWN_FIGURES:
-        lines.append(f"{key.replace('_', ' '):22}" + "".join(f"{_cell(row, key):>28}" for row in rows.values()))
-    return "\n".join(lines)
+def _weights(
+    samples: Fields | None, held_out: Fields | None, train: Fields | None, *, progress: bool
+) -> dict[str, float]:
+    """Median relative distances to the nearest training weights; nothing where sets are not of one architecture."""
+    if samples is None or held_out is None or train is None or not samples.config == held_out.config == train.config:
+        return {}
+    sides = {"nearest_weights": samples, "nearest_weights_held_out": held_out}
+    return {
+        name: float(nearest_weights(side.flat, train.flat).median())
+        for name, side in tqdm(sides.items(), "comparing weights", disable=not progress)
+    }
 
 
-def _cell(row: dict[str, Any], key: str) -> str:
-    value, interval = row[key], row.get(f"{key}_interval")
-    if value is None:
-        return "-"
-    text = str(value) if isinstance(value, int) else f"{value:.4f}"
-    return text if interval is None else f"{text} [{interval[0]:.4f}, {interval[1]:.4f}]"
+def table(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """The lines of a table, a column for each row of figures, with 95 % intervals where there are any."""
+    named = [["shapes (compared)", *(f"{row['count']} ({row['compared']})" for row in rows.values())]]
+    for key, text in FIGURES.items():
+        if any(row.get(key) is not None for row in rows.values()):
+            named.append([text, *(_told(row, key) for row in rows.values())])
+    return [f"{text:<37}" + "".join(f"{cell:<26}" for cell in cells).rstrip() for text, *cells in [["", *rows], *named]]
+
+
+def _told(row: dict[str, Any], key: str) -> str:
+    if row.get(key) is None:
+        return "–"
+    low, high = row.get(f"{key}_interval") or (None, None)
+    return f"{row[key]:.4f}" + ("" if low is None else f" [{low:.4f}, {high:.4f}]")

@@ -135,36 +135,6 @@ def initial_field(hidden: str | None, initial: str | None) -> "tuple[FieldConfig
     return config, start
 
 
-def judge(
-    paths: tuple[str, str, str],
-    options: dict[str, Any],
-    targets: tuple[Path | None, Path | None],
-    most: float,
-    as_json: bool,
-) -> None:
-    """Judge samples by training and held-out shapes; leaves with exit code 1 if more than `most` are memorised."""
-    from weightgpt.files import write_json
-    from weightgpt.judging import draw_neighbours, evaluate, read_set, table
-
-    for target, suffix in zip(targets, (".json", ".png"), strict=True):
-        if target:
-            check_target(target, suffix)
-    sets = [read_set(path) for path in paths]
-    for reason in (reason for part in sets for reason in part.refused):
-        warn(f"left out: {reason}")
-    rows = evaluate(*sets, **options)
-    output, picture = targets
-    if output:
-        write_json(output, rows)
-    if picture:
-        draw_neighbours(sets[0], sets[1], picture, options["seed"])
-    print(json.dumps(rows, allow_nan=False) if as_json else table(rows))
-    share = rows["generated"]["memorised_share"]
-    if share is not None and share > most:
-        warn(f"{share:.0%} of the samples are memorised and {most:.0%} are allowed: they repeat training shapes.")
-        sys.exit(1)
-
-
 def write_meshes(
     folder: Path, fields: "Fields", catalogue: "Catalogue", resolution: int, suffix: str
 ) -> dict[str, int]:

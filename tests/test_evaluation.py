@@ -27,14 +27,15 @@ def two_balls(points: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    return Judge(mesh_all(balls([0.35, 0.45, 0.55, 0.65]), resolution=32, points=256), training([0.3, 0.4, 0.5, 0.6]))
+    held = mesh_all(balls([0.35, 0.45, 0.55, 0.65]), seed=1, resolution=32, points=256)
+    return Judge(held, training([0.3, 0.4, 0.5, 0.6]))
 
 
 def test_copies_of_training_shapes_are_memorised_and_new_ones_are_not(judge):
-    copied = judge.row(mesh_all(balls([0.3, 0.4, 0.5, 0.6]), resolution=32, points=256))
+    copied = judge.row(mesh_all(balls([0.3, 0.4, 0.5, 0.6]), seed=0, resolution=32, points=256))
     assert copied["memorised_share"] == 1
     assert copied["nearest_train_ratio"] < 0.5
-    new = judge.row(mesh_all(balls([0.2, 0.46, 0.54, 0.75]), resolution=32, points=256))
+    new = judge.row(mesh_all(balls([0.2, 0.46, 0.54, 0.75]), seed=0, resolution=32, points=256))
     assert new["memorised_share"] <= 0.5
     assert new["nearest_train_ratio"] > 0.8
 
@@ -59,11 +60,11 @@ def test_empty_broken_and_split_shapes_are_counted_and_the_sets_stay_equal(judge
     def broken(points: torch.Tensor) -> torch.Tensor:
         return torch.full((len(points),), torch.nan)
 
-    row = judge.row(mesh_all([two_balls, empty, broken, *balls([0.5])], resolution=32, points=256))
+    row = judge.row(mesh_all([two_balls, empty, broken, *balls([0.5])], seed=0, resolution=32, points=256))
     assert (row["one_piece"], row["empty"], row["broken"]) == (0.25, 0.25, 0.25)
     assert row["compared"] == 2
     assert 0 <= row["one_nna"] <= 1
-    none = judge.row(mesh_all([empty, empty], resolution=16, points=64))
+    none = judge.row(mesh_all([empty, empty], seed=0, resolution=16, points=64))
     assert none["mmd"] is None
     assert none["empty"] == 1
 
@@ -91,5 +92,15 @@ def test_training_shapes_need_a_row_each():
 
 
 def test_figures_are_plain_numbers(judge):
-    row = judge.row(mesh_all(balls([0.5, 0.6]), resolution=32, points=64))
+    row = judge.row(mesh_all(balls([0.5, 0.6]), seed=0, resolution=32, points=64))
     assert all(not isinstance(value, np.generic) for value in row.values())
+
+
+def test_like_meshes_get_points_of_their_own():
+    """With one seed for all, the distance of two draws from one surface would be 0."""
+    twice = mesh_all(balls([0.5, 0.5]), seed=0, resolution=32, points=256)
+    other = mesh_all(balls([0.5]), seed=1, resolution=32, points=256)
+    assert not np.array_equal(twice.surfaces[0], twice.surfaces[1])
+    assert not np.array_equal(twice.surfaces[0], other.surfaces[0])
+    again = mesh_all(balls([0.5, 0.5]), seed=0, resolution=32, points=256)
+    assert np.array_equal(twice.surfaces[1], again.surfaces[1])

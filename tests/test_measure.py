@@ -2,16 +2,31 @@
 
 import json
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 import trimesh
 
-from tests.fakes import box_shape, fitted_sphere, sphere_shape, tiny_config, tiny_corpus, tiny_tables
+from tests.fakes import (
+    box_shape,
+    fitted_sphere,
+    sphere_shape,
+    tiny_codebook,
+    tiny_config,
+    tiny_corpus,
+    tiny_graph,
+    tiny_tables,
+)
 from tokenization import bench, judge, measure, page
 from tokenization.bench import Bench, BenchConfig
-from weightgpt.field import Fields
+from weightgpt import fitting
+from weightgpt.encoding import EncodeConfig
+from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_tensors
+from weightgpt.fitting import FitConfig, fit
+from weightgpt.graph_quantiser import START
 from weightgpt.sampling import sample, uniform_points
 from weightgpt.tokenizer import WeightTokenizer
 
@@ -70,18 +85,59 @@ def test_rate_and_levels(tiny_bench):
 
 
 def test_rows_of_several_measurements_come_together_and_the_same_is_replaced(tmp_path):
-    row = {"corpus": "chairs", "tokenizer": "bins", "settings": SMALL.to_dict(), "iou": 0.5}
-    other = {**row, "settings": replace(SMALL, seed=1).to_dict()}
-    page.add_rows(tmp_path, "first", [row, {**row, "tokenizer": "loop"}])
-    page.add_rows(tmp_path, "second", [{**row, "iou": 0.75}, other])
+    row = {"corpus": "chairs", "tokenizer": "bins", "settings": SMALL.to_dict(), "tokens_per_field": 8, "iou": 0.5}
+    loop, other = {**row, "tokenizer": "loop"}, {**row, "settings": replace(SMALL, seed=1).to_dict()}
+    finer = {**loop, "settings": replace(SMALL, changes={"levels": 16}).to_dict(), "tokens_per_field": 64}
+    old = {name: value for name, value in row["settings"].items() if name not in ("classes", "hidden")}
+    page.add_rows(tmp_path, "first", [{**row, "settings": {**old, "loop_levels": None}}, loop])
+    page.add_rows(tmp_path, "second", [{**row, "iou": 0.75}, finer, other])
     found = json.loads((tmp_path / "tokenizers.json").read_text())
     assert found["command"] == "second"
-    assert [(r["tokenizer"], r["settings"]["seed"], r["iou"]) for r in found["rows"]] == [
-        ("loop", 0, 0.5),
-        ("bins", 0, 0.75),
-        ("bins", 1, 0.5),
+    assert [(r["tokenizer"], r["settings"]["seed"], r["tokens_per_field"], r["iou"]) for r in found["rows"]] == [
+        ("loop", 0, 8, 0.5),
+        ("bins", 0, 8, 0.75),
+        ("loop", 0, 64, 0.5),
+        ("bins", 1, 8, 0.5),
     ]
-    assert page.newest(found["rows"]) == found["rows"][2:]
+    assert page.newest(found["rows"]) == found["rows"][3:]
+    assert page.newest(found["rows"][:3]) == found["rows"][:3]  # settings of the loop change no shape and no fit
+    assert page.titles(found["rows"][:3]) == ["loop-8", "bins", "loop-64"]
+
+
+def test_rows_of_earlier_versions_can_still_be_read():
+    rows = json.loads((Path(__file__).parents[1] / "docs" / "results" / "tokenizers.json").read_text())["rows"]
+    assert len({page.identity(row) for row in rows}) == len(rows)
+    assert page.table(rows).count("\n") == len(rows) + 1
+    drawn = next(row for row in rows if row["corpus"] == "six-families" and row["tokenizer"] == "bins")
+    config = BenchConfig(corpus="six-families", train=drawn["train_shapes"], held=drawn["held_out_shapes"])
+    assert page.identity({**drawn, "settings": measure.told(config, "bins")}) == page.identity(drawn)
+
+
+def test_settings_of_the_loop_are_settings_of_what_is_learnt_in_it_only():
+    finer = replace(SMALL, changes={"levels": 4})
+    for name in ("loop", "graph"):
+        assert measure.place(SMALL, name) != measure.place(finer, name)
+        assert measure.told(finer, name)["loop_levels"] == 4
+    for name in ("bins", "plain-fit"):
+        assert measure.place(SMALL, name) == measure.place(finer, name) != measure.place(replace(SMALL, seed=1), name)
+        assert not any(key.startswith("loop_") for key in measure.told(finer, name))
+
+
+def test_the_command_line_reaches_every_setting():
+    arguments = ["--corpus", "meshes/all", "--classes", "chair,mug", "--name", "real-mixed", "--hidden", "8,16"]
+    arguments += ["--tokenizers", "loop,graph", "--output", "x", "--loop-codes", "64", "--loop-mixer-width", "32"]
+    arguments += ["--loop-own-latents", "--loop-points", "99", "--loop-learning-rate", "0.1", "--held", "7"]
+    config, names, _ = measure.parse(arguments)
+    assert (config.classes, config.hidden, config.held, names) == (("chair", "mug"), (8, 16), 7, ["loop", "graph"])
+    asked = {"codes": 64, "mixer_width": 32, "own_latents": True, "points": 99, "learning_rate": 0.1}
+    assert config.changes == {"steps": bench.STEPS, **asked}
+    loop, encode = measure.asked(config)
+    assert {name: getattr(loop, name) for name in asked} == asked
+    assert encode.steps > 0  # latents of their own are searched
+    assert measure.asked(measure.parse([*arguments, "--no-loop-own-latents"])[0])[1].steps == 0
+    assert config.name == f"real-mixed-{FieldConfig(hidden=(8, 16)).parameters}"
+    assert measure.parse(["--corpus", "chairs", "--output", "x"])[0].name == "chairs"
+    assert replace(SMALL, hidden=(128, 128, 128)).name == "chairs-36737"  # the MLP of HyperDiffusion
 
 
 def test_what_a_gpt_needs_stays_with_the_tokenizer_that_is_measured_again(tmp_path):
@@ -109,6 +165,51 @@ def test_drawn_shapes_are_split_without_overlap_and_files_are_augmented(tmp_path
     assert (len(train), len(held)) == (10, 2)
     assert not {shape.name.split("~")[0] for shape in train} & {shape.name for shape in held}
     assert replace(SMALL, corpus=str(tmp_path)).name == tmp_path.name
+
+
+def test_some_classes_of_a_folder_are_the_same_shapes_as_in_the_whole_and_each_is_held_out(tmp_path):
+    for label in ("ball", "brick", "other"):
+        (tmp_path / label / "deep").mkdir(parents=True)
+        for i in range(6):
+            make = trimesh.creation.box if label == "brick" else partial(trimesh.creation.icosphere, subdivisions=1)
+            make().apply_scale([1, 1 + 0.1 * i, 1]).export(tmp_path / label / ("deep" if i % 2 else "") / f"{i}.ply")
+    config = replace(SMALL, corpus=str(tmp_path), classes=("ball", "brick"), title="both", train=8, held=4)
+    train, held = bench.gather(config)
+    assert sorted(shape.label for shape in held) == ["ball", "ball", "brick", "brick"]
+    whole = {(shape.name, shape.label) for shape in bench.read_shapes(tmp_path, ())}
+    assert {(shape.name, shape.label) for shape in [*train, *held]} == {pair for pair in whole if pair[1] != "other"}
+    assert config.name == "both"
+    with pytest.raises(InputError, match="not a folder"):
+        bench.gather(replace(config, classes=("ball", "cube")))
+    with pytest.raises(InputError, match="is drawn, leave them out"):
+        replace(SMALL, classes=("chair",))
+    with pytest.raises(InputError, match="without slashes"):
+        replace(SMALL, title="../x")
+
+
+def test_other_settings_of_the_loop_fit_nothing_again_and_other_fields_do(tmp_path, monkeypatch):
+    config, fitted = replace(SMALL, fit_steps=2, most_steps=2), []
+    true = fitting._fit_group
+    monkeypatch.setattr(fitting, "_fit_group", lambda config, *rest: fitted.append(config) or true(config, *rest))
+    first = bench.prepare(config, tmp_path)
+    assert fitted == [FieldConfig()] * 3  # the initial field, the held-out shapes, the training shapes
+    again = bench.prepare(replace(config, changes={"levels": 2, "steps": 7}), tmp_path)
+    assert len(fitted) == 3
+    assert torch.equal(again.plain.flat, first.plain.flat)
+    wide = bench.prepare(replace(config, hidden=(8,)), tmp_path)
+    assert fitted[3:] == [FieldConfig(hidden=(8,))] * 3
+    assert wide.plain.config == FieldConfig(hidden=(8,))
+    assert torch.equal(wide.samples.sdf, first.samples.sdf)
+
+
+def test_the_graph_encodes_fields_of_random_starts_and_not_the_plain_fits():
+    quantiser, corpus = tiny_graph(tiny_codebook()), tiny_corpus(24)
+    samples = corpus.samples.select(slice(0, 3))
+    codes = quantiser.encode_samples(samples, EncodeConfig(), fits=corpus.fits.select(slice(0, 3)))
+    alone = fit(quantiser.config, samples, FitConfig(seed=START))  # no initial field
+    assert torch.equal(codes, quantiser.encode(alone.fields))
+    starts = fitting.random_start(quantiser.config, 3, START)
+    assert not any(torch.equal(starts[0], starts[i]) for i in (1, 2))
 
 
 def test_longer_fits_are_made_while_they_still_gain(tmp_path, monkeypatch):
@@ -157,14 +258,14 @@ def test_a_quick_measurement_leaves_all_that_it_promises(tmp_path, monkeypatch, 
     for name in ("rate-distortion-six-families.png", "tokenizers-six-families.png"):
         assert name in text
         assert (tmp_path / name).stat().st_size > 10_000
-    tokenizer = WeightTokenizer.from_pretrained(tmp_path / "six-families" / "fsq")
-    ids = read_tensors(tmp_path / "six-families" / "fsq" / "ids.safetensors")
-    named = json.loads((tmp_path / "six-families" / "fsq" / "settings.json").read_text())["shapes"]
+    kept = tmp_path / "six-families" / rows[3]["folder"]
+    tokenizer, ids = WeightTokenizer.from_pretrained(kept), read_tensors(kept / "ids.safetensors")
+    named = json.loads((kept / "settings.json").read_text())["shapes"]
     assert tokenizer.quantiser.fingerprint == rows[3]["fingerprint"]
     for part in ("train", "held"):
         assert tokenizer.labels(ids[part].long()) == [shape["label"] for shape in named[part]]
-    monkeypatch.setattr(measure, "learner", None)  # what was learnt is only read
     config, _, output = measure.parse(arguments)
     folder = output / "six-families"
-    again = measure.made(bench.prepare(config, folder / "shared"), "fsq", folder / "fsq")
+    monkeypatch.setattr(measure, "save", None)  # what was learnt is only read
+    again = measure.made(bench.prepare(config, folder / "shared"), "fsq", folder / measure.place(config, "fsq"))
     assert torch.equal(again.tokenizer.quantiser.tables.vectors, tokenizer.quantiser.tables.vectors)

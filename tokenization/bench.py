@@ -4,14 +4,16 @@ Decisions:
 - Held-out shapes come out of every class; nothing but their plain fits, the reference of every figure, is made of them.
 - The plain fits of the held-out shapes get twice the steps as long as the last quarter of their steps still gains half
   a point of IoU or more; those of the training shapes are made like the last of them.
-- Fits are kept beside the results, by their settings, so that a measurement goes on where it stopped.
+- Samples and fits are kept beside the results, by the shapes and the settings that they depend on, so that a
+  measurement goes on where it stopped and other settings of the loop begin at once.
 
 Dimensions: N training shapes, H held-out shapes, M points, P parameters.
 """
 
 import hashlib
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ BUILT_IN = {"chairs": ["chair"], "six-families": list(FAMILIES)}
 """Corpora by name; everything else is a folder of meshes."""
 ENOUGH = 0.005
 """IoU that a fit may still gain in the last quarter of its steps."""
+STEPS = 12000
+"""Steps of the codebook in the loop, where no others are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,12 @@ class BenchConfig:
 
     corpus: str
     """A name of `BUILT_IN`, or a folder of meshes."""
+    classes: tuple[str, ...] = ()
+    """Sub-folders of the folder to take; all, if there are none."""
+    title: str = ""
+    """The corpus as it stands in tables and folders; empty for its own name."""
+    hidden: tuple[int, ...] = FieldConfig.hidden
+    """Width of each hidden layer of the fields."""
     train: int = 4096
     """N; few files are augmented up to so many."""
     fitted: int = 512
@@ -47,16 +57,8 @@ class BenchConfig:
     """Steps of the plain fits, at first."""
     most_steps: int = 8 * FitConfig.steps
     """Steps that they never exceed."""
-    loop_steps: int = 12000
-    """Steps of the codebook in the loop."""
-    loop_levels: int | None = None
-    """Its levels; None, here as below, for what its settings have for such a corpus."""
-    loop_neurons: int | None = None
-    """Neurons in a chunk of it."""
-    loop_latent_width: int | None = None
-    """Numbers of such a chunk before quantisation."""
-    loop_coefficients: int | None = None
-    """Directions in which such a chunk varies."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Changes to the settings that the codebook in the loop has for such a corpus, by their names."""
     points: int = 8192
     """M, shared points of samples and fits."""
     judged: int = 16384
@@ -65,13 +67,25 @@ class BenchConfig:
     """Grid points along each side when meshing."""
 
     def __post_init__(self) -> None:
-        if min(self.train, self.fitted, self.held, self.fit_steps, self.loop_steps, self.points, self.judged) < 1:
+        object.__setattr__(self, "changes", {"steps": STEPS, **self.changes})
+        if min(self.train, self.fitted, self.held, self.fit_steps, self.points, self.judged, self.changes["steps"]) < 1:
             raise InputError(f"{self} measures nothing; shapes, steps and points must be positive.")
+        if self.classes and self.drawn:
+            raise InputError(f"classes are sub-folders of a folder of meshes; {self.corpus} is drawn, leave them out.")
+        if self.title != Path(self.title).name:
+            raise InputError(f"{self.title!r} cannot name a folder; give a name without slashes.")
+
+    @property
+    def field_config(self) -> FieldConfig:
+        """The architecture of the fields."""
+        return FieldConfig(hidden=self.hidden)
 
     @property
     def name(self) -> str:
-        """The corpus as it stands in tables and folders."""
-        return self.corpus if self.corpus in BUILT_IN else Path(self.corpus).name
+        """The corpus as it stands in tables and folders; the parameters follow, if not as many as usual."""
+        name = self.title or (self.corpus if self.drawn else Path(self.corpus).name)
+        parameters = self.field_config.parameters
+        return name if parameters == FieldConfig().parameters else f"{name}-{parameters}"
 
     @property
     def drawn(self) -> bool:
@@ -79,8 +93,25 @@ class BenchConfig:
         return self.corpus in BUILT_IN
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON values, the corpus by name."""
-        return {**asdict(self), "corpus": self.name}
+        """The settings as JSON values, the corpus by its name and each setting of the loop as `loop_NAME`."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("changes", "title")}
+        lists = {"hidden": list(self.hidden), "classes": list(self.classes)}
+        return {
+            **values,
+            **lists,
+            "corpus": self.name,
+            **{f"loop_{name}": value for name, value in self.changes.items()},
+        }
+
+
+def changed(settings: dict[str, Any], loop: bool = True) -> dict[str, Any]:
+    """What of `BenchConfig.to_dict` differs from the defaults, with or without the settings of the loop."""
+    usual = BenchConfig(corpus="").to_dict()
+    return {
+        name: value
+        for name, value in settings.items()
+        if value is not None and value != usual.get(name) and (loop or not name.startswith("loop_"))
+    }
 
 
 @dataclass(frozen=True)
@@ -116,13 +147,26 @@ def gather(config: BenchConfig) -> tuple[list[Shape], list[Shape]]:
     if config.drawn:
         shapes = draw_shapes(config.train + config.held, config.seed, BUILT_IN[config.corpus])
     else:
-        shapes, refusals = load_folder(config.corpus)
-        for refusal in refusals:
-            print(f"refused: {refusal.reason}", file=sys.stderr)
+        shapes = read_shapes(Path(config.corpus), config.classes)
     split = split_shapes(shapes, min(0.5, config.held / len(shapes)), config.seed)
     copies = 0 if config.drawn else max(0, -(-config.train // len(split.train)) - 1)
     train = augment(split.train, copies, config.seed)[: config.train]
     return train, [*split.validation, *split.test]
+
+
+def read_shapes(folder: Path, classes: tuple[str, ...]) -> list[Shape]:
+    """The shapes of a folder, or of some of its sub-folders, named and labelled as in the whole folder.
+
+    Raises:
+        InputError: a folder does not exist or holds no mesh that can be read.
+    """
+    shapes: list[Shape] = []
+    for label in classes or (None,):
+        found, refusals = load_folder(folder / (label or ""))
+        shapes += [replace(s, name=f"{label}-{s.name}", label=label) for s in found] if label else found
+        for refusal in refusals:
+            print(f"refused: {refusal.reason}", file=sys.stderr)
+    return shapes
 
 
 def prepare(config: BenchConfig, folder: Path) -> Bench:
@@ -141,22 +185,22 @@ def prepare(config: BenchConfig, folder: Path) -> Bench:
     found = read_tensors(path)
     learnt_from, samples = (Samples(found["points"], found[name]) for name in ("train", "held"))
     judged = Samples(found["uniform"], found["judged"])
-    options, field, kept = FitConfig(steps=config.fit_steps, seed=config.seed), FieldConfig(), folder / path.stem
+    options, field_config = FitConfig(steps=config.fit_steps, seed=config.seed), config.field_config
+    widths = "".join(f"-{width}" for width in config.hidden) if config.hidden != FieldConfig.hidden else ""
     while True:
-        here = kept / f"{options.steps}-steps"
+        here = folder / path.stem / f"{options.steps}-steps{widths}"
         if not (here / "initial.safetensors").is_file():
-            initial = mean_field(field, learnt_from.select(slice(0, 512)), options)
+            initial = mean_field(field_config, learnt_from.select(slice(0, 512)), options)
             write_tensors(here / "initial.safetensors", {"flat": initial})
         initial = read_tensors(here / "initial.safetensors")["flat"]
-        plain = fit(
-            field, samples, options, initial=initial, judged=judged, folder=here / "held", progress="plain fits"
-        )
+        alike = partial(fit, field_config, options=options, initial=initial)
+        plain = alike(samples, judged=judged, folder=here / "held", progress="plain fits")
         gain = _gain(plain, judged)
         if gain < ENOUGH or 2 * options.steps > config.most_steps:
             break
         options = replace(options, steps=2 * options.steps)
     first = learnt_from.select(slice(0, config.fitted))
-    fits = fit(field, first, options, initial=initial, folder=here / f"train-{len(first.sdf)}", progress="more fits")
+    fits = alike(first, folder=here / f"train-{len(first.sdf)}", progress="more fits")
     corpus = Corpus(learnt_from, fits.fields, initial, options, config.seed)
     return Bench(config, train, held, corpus, samples, judged, plain.fields, gain)
 

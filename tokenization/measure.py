@@ -3,17 +3,21 @@
 Decisions:
 - All tokenizers of a corpus see the same training shapes and the same plain fits, and are judged by the same held-out
   shapes. "plain-fit", the fit itself with no tokens, is judged like them.
-- What is learnt lies in `DIR/CORPUS/TOKENIZER`, with the ids of all shapes, for whoever wants to train a GPT on them.
-  Learnt with the same settings before, it is only read, so that an interrupted measurement goes on.
-- Rows of several corpora and tokenizers come together in one `tokenizers.json`; a row is replaced when the same is
-  measured again. Tables, plots and pictures are made from those rows, never by hand.
+- What is learnt lies in a folder `DIR/CORPUS/TOKENIZER-…` for each setting, with the ids of all shapes, for whoever
+  wants to train a GPT on them. Learnt with the same settings before, it is only read, so that an interrupted
+  measurement goes on.
+- Rows of several corpora, tokenizers and settings come together in one `tokenizers.json`; a row is replaced when the
+  same is measured again. Settings of the loop are no settings of a tokenizer that learns without it. Tables, plots and
+  pictures are made from those rows, never by hand.
 """
 
 import argparse
+import hashlib
 import shlex
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,11 @@ import torch
 from torch import Tensor
 
 from tokenization import page
-from tokenization.bench import BUILT_IN, Bench, BenchConfig, prepare
+from tokenization.bench import BUILT_IN, Bench, BenchConfig, changed, prepare
 from tokenization.judge import Figures, by_class, by_levels, judge, rate, summary, true_clouds, weight_error
+from tokenization.learn_codebook import CodebookConfig
 from tokenization.registry import NAMES, learner, settings
+from weightgpt.encoding import EncodeConfig
 from weightgpt.field import Fields
 from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
 from weightgpt.quantiser import Quantiser
@@ -31,7 +37,7 @@ from weightgpt.shapes import Sdf
 from weightgpt.tokenizer import WeightTokenizer
 
 PLAIN = "plain-fit"
-LOOP = ("steps", "levels", "neurons", "latent_width", "coefficients")
+LOOP = {f.name: type(f.default) for f in fields(CodebookConfig) if type(f.default) in (int, float, bool)}
 """What may be asked of the codebook in the loop."""
 QUICK = {
     "train": 64,
@@ -39,12 +45,12 @@ QUICK = {
     "held": 12,
     "fit_steps": 200,
     "most_steps": 200,
-    "loop_steps": 200,
     "points": 4096,
     "judged": 4096,
     "resolution": 32,
 }
-"""Settings of `--quick`: every stage, with figures that say little."""
+"""Settings of `--quick`: every stage, with figures that say little. The loop takes `QUICK_STEPS` steps."""
+QUICK_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -67,62 +73,79 @@ def measure(config: BenchConfig, names: list[str], output: Path, command: str) -
         InputError: a name is unknown, or the corpus or the output folder cannot be used.
     """
     for name in names:
-        learner(name, settings(config.drawn)[0])
+        learner(name, asked(config)[0])
     folder = output / config.name
     bench = prepare(config, folder / "shared")
     truth = true_clouds(bench)
     plain = judge(bench, truth, bench.plain, PLAIN)
     rows = [row(bench, PLAIN, command, of_fits(bench, plain))]
-    page.write_strip(folder, bench.held, "true shape", [shape.sdf for shape in bench.held], [""] * len(bench.held))
-    page.write_strip(folder, bench.held, PLAIN, sdfs(bench.plain), captions("weights", plain))
+    sheet = partial(page.write_strip, folder, bench.held)
+    sheet("true shape", "true shape", [shape.sdf for shape in bench.held], [""] * len(bench.held))
+    sheet(rows[0]["folder"], PLAIN, sdfs(bench.plain), captions("weights", plain))
     page.add_rows(output, command, rows)
     for name in names:
-        found = made(bench, name, folder / name)
+        found = made(bench, name, folder / place(config, name))
         decoded = found.tokenizer.quantiser.decode(found.held)
         figures = judge(bench, truth, decoded, name)
         tokens = f"{found.tokenizer.quantiser.tokens_per_field} tokens"
-        page.write_strip(folder, bench.held, name, sdfs(decoded), captions(tokens, figures))
+        sheet(place(config, name), name, sdfs(decoded), captions(tokens, figures))
         rows.append(row(bench, name, command, of_tokens(bench, found, decoded, figures, plain)))
         page.add_rows(output, command, rows[-1:])
     page.write_page(output)
     return rows
 
 
+def asked(config: BenchConfig) -> tuple[CodebookConfig, EncodeConfig]:
+    """Settings of the loop and of encoding; shapes are refined only where the encoder has not learnt to see them."""
+    loop = replace(settings(config.drawn)[0], **config.changes, seed=config.seed)
+    return loop, settings(drawn=not loop.own_latents)[1]
+
+
+def told(config: BenchConfig, name: str) -> dict[str, Any]:
+    """The settings on which a tokenizer, or the plain fits, depend."""
+    looped = name != PLAIN and "config" in getattr(learner(name, asked(config)[0]), "keywords", {})
+    return {key: value for key, value in config.to_dict().items() if looped or not key.startswith("loop_")}
+
+
+def place(config: BenchConfig, name: str) -> str:
+    """A name for a tokenizer of these settings that no others have."""
+    return f"{name}-{hashlib.sha256(repr(sorted(changed(told(config, name)).items())).encode()).hexdigest()[:6]}"
+
+
 def made(bench: Bench, name: str, folder: Path) -> Measured:
     """The tokenizer of that name, learnt and with the codes of all shapes, or read if that was done before."""
-    kept = folder / "settings.json"
-    if not kept.is_file() or {**read_json(kept), **of_bench(bench)} != read_json(kept):
+    kept, of = folder / "settings.json", of_bench(bench, name)
+    if not kept.is_file() or {**read_json(kept), **of} != read_json(kept):
         begun = time.perf_counter()
-        loop, encode = settings(bench.config.drawn)
-        asked = {name: getattr(bench.config, f"loop_{name}") for name in LOOP}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        loop = replace(loop, **asked, seed=bench.config.seed)
+        loop, encode = asked(bench.config)
         quantiser = learner(name, loop)(bench.corpus, True).quantiser
         fitted = bench.corpus.samples.select(slice(0, len(bench.corpus.fits)))
         train = quantiser.encode_samples(fitted, encode, fits=bench.corpus.fits, progress=True)
         held = quantiser.encode_samples(bench.samples, encode, fits=bench.plain, progress=True)
-        save(bench, folder, quantiser, {"train": train, "held": held}, round(time.perf_counter() - begun, 1))
+        seconds = round(time.perf_counter() - begun, 1)
+        save(bench, folder, quantiser, {"train": train, "held": held}, {**of, "seconds": seconds})
     tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
     codes = {part: tokenizer.vocabulary.parse(ids[part].long())[0] for part in ("train", "held")}
     return Measured(tokenizer, codes["train"], codes["held"], read_json(kept)["seconds"])
 
 
-def save(bench: Bench, folder: Path, quantiser: Quantiser, codes: dict[str, Tensor], seconds: float) -> None:
-    """Write the tokenizer, `ids.safetensors` {train (F, L), held (H, L)} int32, and `settings.json` with the names."""
+def save(bench: Bench, folder: Path, quantiser: Quantiser, codes: dict[str, Tensor], kept: dict[str, Any]) -> None:
+    """Write the tokenizer, `ids.safetensors` {train (F, L), held (H, L)} int32, and `kept` as `settings.json`."""
     shapes = {"train": bench.train[: len(bench.corpus.fits)], "held": bench.held}
     tokenizer = WeightTokenizer.create(quantiser, [shape.label for part in shapes.values() for shape in part])
     with whole(folder) as draft:
         tokenizer.save_pretrained(draft)
         ids = {part: tokenizer.vocabulary.ids(codes[part], [s.label for s in shapes[part]]) for part in shapes}
         write_tensors(draft / "ids.safetensors", {part: found.int() for part, found in ids.items()})
-        write_json(draft / "settings.json", {**of_bench(bench), "seconds": seconds})
+        write_json(draft / "settings.json", kept)
 
 
-def of_bench(bench: Bench) -> dict[str, Any]:
-    """What a tokenizer was learnt with: all settings, and the names and classes of the shapes."""
+def of_bench(bench: Bench, name: str) -> dict[str, Any]:
+    """What a tokenizer was learnt with: all settings, the loop's in full, and the names and classes of the shapes."""
     parts = {"train": bench.train, "held": bench.held}
-    named = {name: [{"name": shape.name, "label": shape.label} for shape in part] for name, part in parts.items()}
-    return {"settings": bench.config.to_dict(), "shapes": named}
+    named = {part: [{"name": shape.name, "label": shape.label} for shape in shapes] for part, shapes in parts.items()}
+    loop, encode = asked(bench.config)
+    return {"settings": told(bench.config, name), "codebook": asdict(loop), "encode": asdict(encode), "shapes": named}
 
 
 def row(bench: Bench, name: str, command: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +153,8 @@ def row(bench: Bench, name: str, command: str, values: dict[str, Any]) -> dict[s
     return {
         "corpus": bench.config.name,
         "tokenizer": name,
-        "settings": bench.config.to_dict(),
+        "settings": told(bench.config, name),
+        "folder": place(bench.config, name),
         "command": command,
         "train_shapes": len(bench.train),
         "held_out_shapes": len(bench.held),
@@ -181,23 +205,39 @@ def parse(arguments: list[str] | None = None) -> tuple[BenchConfig, list[str], P
     parser = argparse.ArgumentParser(prog="tokenization.measure", description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", required=True, help=f"{', '.join(BUILT_IN)}, or a folder of meshes")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results; more may be added to it")
-    parser.add_argument("--tokenizers", default=",".join(NAMES), help="names with commas between them (default: all)")
+    parser.add_argument("--tokenizers", type=words, default=NAMES, help="names with commas between them (default: all)")
+    parser.add_argument("--classes", type=words, default=(), help="sub-folders of that folder, with commas; or all")
+    parser.add_argument("--name", default="", help="name of the corpus in tables and folders (default: its own)")
+    parser.add_argument("--hidden", type=numbers, help="widths of the hidden layers of a field, as 128,128,128")
     parser.add_argument("--train", type=int, help="shapes to learn from")
     parser.add_argument("--fitted", type=int, help="training shapes with plain fits, which tables are learnt from")
     parser.add_argument("--held", type=int, help="shapes to judge by")
     parser.add_argument("--fit-steps", type=int, help="steps of the plain fits, at first")
-    for name in LOOP:
-        parser.add_argument(f"--loop-{name.replace('_', '-')}", type=int, help="of the codebook in the loop")
+    for name, kind in LOOP.items():
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument(f"--loop-{name.replace('_', '-')}", help="of the codebook in the loop", **how)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="small enough for two minutes; figures that say little")
-    given = parser.parse_args(arguments)
-    asked = {
-        name: getattr(given, name)
-        for name in ("train", "fitted", "held", "fit_steps", *(f"loop_{name}" for name in LOOP))
+    given = vars(parser.parse_args(arguments))
+    values = {name: given[name] for name in ("hidden", "train", "fitted", "held", "fit_steps")}
+    values = {
+        **(QUICK if given["quick"] else {}),
+        **{name: value for name, value in values.items() if value is not None},
     }
-    values = {**(QUICK if given.quick else {}), **{name: value for name, value in asked.items() if value is not None}}
-    config = BenchConfig(corpus=given.corpus, seed=given.seed, **values)
-    return config, [name for name in given.tokenizers.split(",") if name], given.output
+    loop = {"steps": QUICK_STEPS} if given["quick"] else {}
+    loop |= {name: given[f"loop_{name}"] for name in LOOP if given[f"loop_{name}"] is not None}
+    fixed = {"corpus": given["corpus"], "classes": given["classes"], "title": given["name"], "seed": given["seed"]}
+    return BenchConfig(**fixed, **values, changes=loop), list(given["tokenizers"]), given["output"]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name for name in text.split(",") if name)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Numbers with commas between them."""
+    return tuple(int(width) for width in text.split(","))
 
 
 def main() -> int:

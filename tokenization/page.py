@@ -20,6 +20,7 @@ import torch
 from matplotlib import pyplot
 from PIL import Image
 
+from tokenization.bench import changed
 from weightgpt.files import InputError, read_json, whole, write_json
 from weightgpt.rendering import contact_sheet, render, save_png
 from weightgpt.shapes import Sdf, Shape
@@ -53,8 +54,9 @@ COLUMNS = {
 
 
 def identity(row: Row) -> tuple[str, str, str]:
-    """What makes two rows measurements of the same."""
-    return row["corpus"], row["tokenizer"], repr(sorted(row["settings"].items()))
+    """What makes two rows measurements of the same: the settings that differ from the defaults."""
+    looped = row.get("tokens_per_field") is not None  # rows of plain fits once told the settings of the loop too
+    return row["corpus"], row["tokenizer"], repr(sorted(changed(row["settings"], looped).items()))
 
 
 def add_rows(output: Path, command: str, rows: list[Row]) -> None:
@@ -72,16 +74,18 @@ def add_rows(output: Path, command: str, rows: list[Row]) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The main figures as a Markdown table."""
-    return _table(list(COLUMNS.values()), [[_text(row.get(key)) for key in COLUMNS] for row in rows])
+    return markdown(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
 
 
-def write_strip(folder: Path, shapes: Sequence[Shape], name: str, sdfs: Sequence[Sdf], notes: list[str]) -> None:
-    """Write `pictures/NAME.png`: the name, then the same held-out shapes through one tokenizer with notes below."""
+def write_strip(
+    folder: Path, shapes: Sequence[Shape], file: str, name: str, sdfs: Sequence[Sdf], notes: list[str]
+) -> None:
+    """Write `pictures/FILE.png`: the name, then the same held-out shapes through one tokenizer with notes below."""
     chosen = shown(shapes)
     blank = render([lambda points: torch.ones(len(points))], SIZE)
     pictures = np.concatenate([blank, render([sdfs[i] for i in chosen], SIZE)])
     sheet = contact_sheet(pictures, [name, *(notes[i] for i in chosen)], columns=SHOWN + 1)
-    save_png(sheet, folder / "pictures" / f"{name}.png")
+    save_png(sheet, folder / "pictures" / f"{file}.png")
 
 
 def shown(shapes: Sequence[Shape]) -> list[int]:
@@ -105,12 +109,22 @@ def write_page(output: Path) -> None:
         _sheet(rows, output / corpus / "pictures", output / f"tokenizers-{corpus}.png")
         parts += ["", f"## {corpus}", "", *_corpus(corpus, rows)]
     with whole(output / PAGE) as draft:
-        draft.write_text("\n".join(parts) + "\n", encoding="utf-8")
+        draft.writecell("\n".join(parts) + "\n", encoding="utf-8")
 
 
 def newest(rows: list[Row]) -> list[Row]:
-    """The rows with the settings of the last one; figures of other settings are not comparable with them."""
-    return [row for row in rows if row["settings"] == rows[-1]["settings"]]
+    """The rows of the same shapes and fits as the last one; figures of others are not comparable with them."""
+    last = changed(rows[-1]["settings"], loop=False)
+    return [row for row in rows if changed(row["settings"], loop=False) == last]
+
+
+def titles(rows: list[Row]) -> list[str]:
+    """The tokenizers of the rows, with their tokens where there are several of one."""
+    names = [row["tokenizer"] for row in rows]
+    return [
+        name if names.count(name) == 1 else f"{name}-{row['tokens_per_field']}"
+        for name, row in zip(names, rows, strict=True)
+    ]
 
 
 DEFINITIONS = """All figures are of held-out shapes, against the true shape. *Plain fit* is the field fitted to the
@@ -118,12 +132,15 @@ shape from the shared initial field, before any quantisation. Bits are tokens ti
 of codes. Chamfer is the Chamfer-L1 distance of points on the surfaces in half-sides of the box; normals is the
 normal consistency. SDF error is the mean error of the distance where the true one is below 0.1. Weight error is the
 distance from the plain fit, as a share of the fit's distance from the initial field; the codebook in the loop chooses
-weights of its own, so there it tells no error of the shape. GPT bits are the fewest that a GPT needed for the codes of
-a held-out shape, after so many others (`python -m training.bits`)."""
+weights of its own, so there, and for the graph, it tells no error of the shape. The graph reads fields, not shapes:
+each shape was fitted from a random start of its own for it, and that field is what was encoded, not the plain fit. GPT
+bits are the fewest that a GPT needed for the codes of a held-out shape, after so many others
+(`python -m training.bits`)."""
 
 
 def _corpus(corpus: str, rows: list[Row]) -> list[str]:
     """The part of the page on one corpus."""
+    rows = [{**row, "tokenizer": title} for row, title in zip(rows, titles(rows), strict=True)]
     coded = [row for row in rows if row.get("usage")]
     labels = sorted({label for row in rows for label in row["by_class"]})
     classes = [[row["tokenizer"], *(_of_class(row, label) for label in labels)] for row in rows]
@@ -139,23 +156,28 @@ def _corpus(corpus: str, rows: list[Row]) -> list[str]:
         "",
         "IoU, and its ratio to the plain fit, by class:",
         "",
-        _table(["tokenizer", *labels], classes),
+        markdown(["tokenizer", *labels], classes),
     ]
     if not coded:
         return lines
     layers = len(coded[0]["weight_error_by_layer"])
-    errors = [[row["tokenizer"], *map(_text, row["weight_error_by_layer"])] for row in coded]
+    errors = [[row["tokenizer"], *map(cell, row["weight_error_by_layer"])] for row in coded]
     used = [
-        [row["tokenizer"], _text(row["codes"]), *(_list(row["usage"][key]) for key in ("used", "dead", "perplexity"))]
+        [row["tokenizer"], cell(row["codes"]), *(_list(row["usage"][key]) for key in ("used", "dead", "perplexity"))]
         for row in coded
     ]
     levels = [[row["tokenizer"], _list([level["iou"] for level in row["by_levels"]])] for row in coded]
     return [
         *lines,
-        *("", "Weight error by layer:", "", _table(["tokenizer", *(f"layer {i + 1}" for i in range(layers))], errors)),
+        *(
+            "",
+            "Weight error by layer:",
+            "",
+            markdown(["tokenizer", *(f"layer {i + 1}" for i in range(layers))], errors),
+        ),
         *("", "Codes over the training shapes, level by level:", ""),
-        _table(["tokenizer", "codes", "used", "dead", "perplexity"], used),
-        *("", "IoU of the first level alone, the first two, …:", "", _table(["tokenizer", "IoU"], levels)),
+        markdown(["tokenizer", "codes", "used", "dead", "perplexity"], used),
+        *("", "IoU of the first level alone, the first two, …:", "", markdown(["tokenizer", "IoU"], levels)),
     ]
 
 
@@ -164,12 +186,14 @@ def _of_class(row: Row, label: str) -> str:
     return f"{found['iou']:.3f} ({found['iou_ratio']:.3f})" if found else "–"
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
+def markdown(heads: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _text(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as it stands in tables."""
     if isinstance(value, float) and abs(value) < 10:
         return f"{value:.4f}"
     if isinstance(value, int | float):
@@ -184,11 +208,12 @@ def _list(values: Sequence[float]) -> str:
 def _plot(rows: list[Row], path: Path) -> None:
     """IoU against bits: a point for each tokenizer, a line through its first levels, the plain fit as a limit."""
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
-    for index, row in enumerate(row for row in rows if row.get("by_levels")):
+    named = list(zip(titles(rows), rows, strict=True))
+    for index, (title, row) in enumerate((title, row) for title, row in named if row.get("by_levels")):
         colour = f"C{index % 10}"
         bits, kept = ([level[key] for level in row["by_levels"]] for key in ("bits", "iou"))
         axes.plot(bits, kept, "-", color=colour, linewidth=1, alpha=0.5)
-        axes.plot(bits[-1], kept[-1], "o" if index < 10 else "s", color=colour, label=row["tokenizer"])
+        axes.plot(bits[-1], kept[-1], "o" if index < 10 else "s", color=colour, label=title)
     for row in rows:
         if row["tokens_per_field"] is None:
             axes.axhline(row["iou"], color="0.4", linestyle="--", linewidth=1, label=row["tokenizer"])
@@ -202,7 +227,7 @@ def _plot(rows: list[Row], path: Path) -> None:
 
 def _sheet(rows: list[Row], folder: Path, path: Path) -> None:
     """All strips of a corpus, one below the other, the true shapes first."""
-    names = dict.fromkeys(["true shape", *(row["tokenizer"] for row in rows)])
+    names = dict.fromkeys(["true shape", *(row.get("folder", row["tokenizer"]) for row in rows)])
     strips = [np.asarray(Image.open(folder / f"{name}.png")) for name in names if (folder / f"{name}.png").is_file()]
     if strips:
         save_png(Image.fromarray(np.concatenate(strips)), path)

@@ -186,8 +186,10 @@ def judge(
         zip(("generated", "held-out", "training"), equal_sets((generated, held_out, train), count, seed), strict=True)
     )
     sets = {
-        name: mesh_all(part.sdfs, resolution=resolution, points=points, title=f"meshing {name}" if progress else None)
-        for name, part in taken.items()
+        name: mesh_all(
+            part.sdfs, seed=number, resolution=resolution, points=points, title=f"meshing {name}" if progress else None
+        )
+        for number, (name, part) in enumerate(taken.items())
     }
     if not sets["held-out"].solid:
         raise InputError("no held-out shape has a surface; give others to compare with.")

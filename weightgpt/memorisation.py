@@ -65,7 +65,7 @@ class TrainingShapes:
                 f"{len(shapes)} training shapes came with distances {tuple(probed.shape)} at {len(probes)} probes; give"
                 " one shape or more, and a row for each."
             )
-        self.shapes, self.probes, self.probed = shapes, probes, torch.tanh(5 * probed.float()).half()
+        self.shapes, self.probes, self.probed = shapes, probes, torch.tanh(5 * probed.float())
         self.clouds: dict[int, NDArray[np.float64]] = {}
 
     def cloud(self, index: int) -> NDArray[np.float64]:
@@ -78,9 +78,9 @@ class TrainingShapes:
     def nearest(self, queries: Sequence[Sdf]) -> Neighbours:
         """The nearest training shape of each query."""
         index, distance = [], []
-        for sdf in queries:
-            seen = torch.tanh(5 * sdf(self.probes)).half()
-            gap = torch.cat([(part - seen).abs().mean(1, dtype=torch.float32) for part in self.probed.split(4096)])
+        seen = [torch.tanh(5 * sdf(self.probes).float()) for sdf in queries]
+        gaps = torch.cdist(torch.stack(seen), self.probed, p=1) if seen else []
+        for sdf, gap in zip(queries, gaps, strict=True):
             cloud = surface_cloud(sdf, self.probes.shape[1])
             best = gap.topk(min(CANDIDATES, len(gap)), largest=False).indices.tolist()
             found = min((chamfer(cloud, self.cloud(i)), i) for i in best)

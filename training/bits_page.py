@@ -130,8 +130,8 @@ def _verdict(rows: list[Row]) -> list[str]:
     return [
         f"The GPT of {best['tokenizer']} needs {best['bits_per_field']:,.0f} bits at an IoU ratio of"
         f" {best['iou_ratio']:.3f}. Of the others, by GPT or as independent codes, whichever is less, the fewest bits"
-        f" are {told[0]}, and those of the highest ratio are {told[1]}. A GPT of long sequences has few steps for the same"
-        " compute; where it needs more than independent codes do, it has not learnt enough to be compared."
+        f" are {told[0]}, and those of the highest ratio are {told[1]}. A GPT of long sequences has few steps for the"
+        " same compute; where it needs more than independent codes do, it has not learnt enough to be compared."
     ]
 
 

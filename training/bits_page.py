@@ -102,7 +102,7 @@ def show(output: Path) -> None:
     for corpus in dict.fromkeys(row["corpus"] for row in equal):
         own = [row for row in equal if row["corpus"] == corpus]
         parts += ["", f"## {corpus}: the same shapes for every tokenizer", "", *_commands(own), "", table(own)]
-        parts += ["", *_verdict(own)]
+        parts += ["", *_verdict([row for row in rows if row["corpus"] == corpus])]
     grown = [row for row in rows if row["table"] == DRAWN]
     grown.sort(key=lambda row: (row["tokenizer"], row["parameters"], row["train_shapes"]))
     if grown:
@@ -118,20 +118,23 @@ def _commands(rows: list[Row]) -> list[str]:
 
 
 def _verdict(rows: list[Row]) -> list[str]:
-    """The fewest bits of a GPT, and what the others need by the better of both ways, with their distortion."""
-    judged = [row for row in rows if row["iou_ratio"] is not None]
-    if len(judged) < 2:
+    """The fewest bits of a GPT on a corpus, and what the other tokenizers need by the better of both ways."""
+    judged = sorted((row for row in rows if row["iou_ratio"] is not None), key=lambda row: row["bits_per_field"])
+    if not judged:
         return []
-    best, *others = judged
-    need = {row["tokenizer"]: min(row["bits_per_field"], row["independent_bits_per_field"]) for row in others}
-    least = min(others, key=lambda row: need[row["tokenizer"]])
-    near = max(others, key=lambda row: row["iou_ratio"])
-    told = [f"{need[r['tokenizer']]:,.0f} ({r['tokenizer']}, IoU ratio {r['iou_ratio']:.3f})" for r in (least, near)]
+    best, others = judged[0], [row for row in judged if row["tokenizer"] != judged[0]["tokenizer"]]
+    if not others:
+        return []
+    need = [(min(row["bits_per_field"], row["independent_bits_per_field"]), row) for row in others]
+    least = min(need, key=lambda pair: pair[0])
+    near = max(need, key=lambda pair: (pair[1]["iou_ratio"], -pair[0]))
+    told = [f"{bits:,.0f} ({row['tokenizer']}, IoU ratio {row['iou_ratio']:.3f})" for bits, row in (least, near)]
     return [
         f"The GPT of {best['tokenizer']} needs {best['bits_per_field']:,.0f} bits at an IoU ratio of"
-        f" {best['iou_ratio']:.3f}. Of the others, by GPT or as independent codes, whichever is less, the fewest bits"
-        f" are {told[0]}, and those of the highest ratio are {told[1]}. A GPT of long sequences has few steps for the"
-        " same compute; where it needs more than independent codes do, it has not learnt enough to be compared."
+        f" {best['iou_ratio']:.3f}, after {best['train_shapes']:,} shapes. Of the others, by GPT or as independent"
+        f" codes, whichever is less, the fewest bits are {told[0]}, and those of the highest ratio are {told[1]}. A GPT"
+        " of long sequences has few steps for the same compute; where it needs more than independent codes do, it has"
+        " not learnt enough to be compared."
     ]
 
 

@@ -174,12 +174,15 @@ def test_sizes_are_the_first_of_the_drawn_shapes_and_a_plot(tmp_path, monkeypatc
 
 
 def test_the_page_names_the_fewest_bits_and_the_nearest_of_the_others():
-    names = [("short", 10.0, 1.0), ("middle", 50.0, 0.8), ("long", 90.0, 0.9)]
-    rows = [{"tokenizer": name, "bits_per_field": need, "iou_ratio": ratio} for name, need, ratio in names]
+    names = [("short", 70.0, 20.0, 1.0, 8), ("middle", 50.0, 60.0, 0.8, 8), ("long", 90.0, 80.0, 0.9, 8)]
+    names += [("new", 5.0, 1.0, None, 8), ("short", 10.0, 20.0, 1.0, 2000)]
+    keys = ("tokenizer", "bits_per_field", "independent_bits_per_field", "iou_ratio", "train_shapes")
+    rows = [dict(zip(keys, values, strict=True)) for values in names]
     (sentence,) = bits_page._verdict(rows)
-    assert "short: 10 at an IoU ratio of 1.000" in sentence
-    assert "another are 50 (middle, 0.800)" in sentence
-    assert "0.900 (long, 90 bits)" in sentence
+    assert "short needs 10 bits at an IoU ratio of 1.000, after 2,000 shapes" in sentence
+    assert "fewest bits are 50 (middle, IoU ratio 0.800)" in sentence
+    assert "highest ratio are 80 (long, IoU ratio 0.900)" in sentence
+    assert bits_page._verdict(rows[:1]) == bits_page._verdict(rows[3:4]) == []
 
 
 def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys):

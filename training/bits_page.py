@@ -102,7 +102,7 @@ def show(output: Path) -> None:
     for corpus in dict.fromkeys(row["corpus"] for row in equal):
         own = [row for row in equal if row["corpus"] == corpus]
         parts += ["", f"## {corpus}: the same shapes for every tokenizer", "", *_commands(own), "", table(own)]
-        parts += ["", *_verdict(own)]
+        parts += ["", *_verdict([row for row in rows if row["corpus"] == corpus])]
     grown = [row for row in rows if row["table"] == DRAWN]
     grown.sort(key=lambda row: (row["tokenizer"], row["parameters"], row["train_shapes"]))
     if grown:
@@ -118,16 +118,23 @@ def _commands(rows: list[Row]) -> list[str]:
 
 
 def _verdict(rows: list[Row]) -> list[str]:
-    """The fewest bits, and what the others need, with their distortion; rows are sorted by bits."""
-    others = [row for row in rows[1:] if row["iou_ratio"] is not None]
-    if rows[0]["iou_ratio"] is None or not others:
+    """The fewest bits of a GPT on a corpus, and what the other tokenizers need by the better of both ways."""
+    judged = sorted((row for row in rows if row["iou_ratio"] is not None), key=lambda row: row["bits_per_field"])
+    if not judged:
         return []
-    near = max(others, key=lambda row: row["iou_ratio"])
+    best, others = judged[0], [row for row in judged if row["tokenizer"] != judged[0]["tokenizer"]]
+    if not others:
+        return []
+    need = [(min(row["bits_per_field"], row["independent_bits_per_field"]), row) for row in others]
+    least = min(need, key=lambda pair: pair[0])
+    near = max(need, key=lambda pair: (pair[1]["iou_ratio"], -pair[0]))
+    told = [f"{bits:,.0f} ({row['tokenizer']}, IoU ratio {row['iou_ratio']:.3f})" for bits, row in (least, near)]
     return [
-        f"The fewest bits are those of {rows[0]['tokenizer']}: {rows[0]['bits_per_field']:,.0f} at an IoU ratio of"
-        f" {rows[0]['iou_ratio']:.3f}. The fewest of another are {others[0]['bits_per_field']:,.0f}"
-        f" ({others[0]['tokenizer']}, {others[0]['iou_ratio']:.3f}); the highest ratio of another is"
-        f" {near['iou_ratio']:.3f} ({near['tokenizer']}, {near['bits_per_field']:,.0f} bits)."
+        f"The GPT of {best['tokenizer']} needs {best['bits_per_field']:,.0f} bits at an IoU ratio of"
+        f" {best['iou_ratio']:.3f}, after {best['train_shapes']:,} shapes. Of the others, by GPT or as independent"
+        f" codes, whichever is less, the fewest bits are {told[0]}, and those of the highest ratio are {told[1]}. A GPT"
+        " of long sequences has few steps for the same compute; where it needs more than independent codes do, it has"
+        " not learnt enough to be compared."
     ]
 
 

@@ -19,14 +19,14 @@ from tests.fakes import (
     tiny_graph,
     tiny_tables,
 )
-from tokenization import bench, judge, measure, page
+from tokenization import bench, judge, measure, page, registry
 from tokenization.bench import Bench, BenchConfig
 from weightgpt import fitting
 from weightgpt.encoding import EncodeConfig
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_tensors
 from weightgpt.fitting import FitConfig, fit
-from weightgpt.graph_quantiser import START
+from weightgpt.graph_quantiser import START, GraphQuantiser
 from weightgpt.sampling import sample, uniform_points
 from weightgpt.tokenizer import WeightTokenizer
 
@@ -237,6 +237,29 @@ def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, caps
 def test_settings_that_measure_nothing_are_refused():
     with pytest.raises(InputError, match="must be positive"):
         replace(SMALL, held=0)
+
+
+@pytest.mark.slow
+def test_the_graph_is_measured_like_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "GraphConfig", partial(registry.GraphConfig, steps=2))
+    seen = []
+    true = GraphQuantiser.encode
+
+    def encode(self, fields, options):
+        seen.append(fields)
+        return true(self, fields, options)
+
+    monkeypatch.setattr(GraphQuantiser, "encode", encode)
+    small = {"levels": 2, "codes": 8, "latent_width": 4, "coefficients": 4, "steps": 4}
+    config = replace(SMALL, fitted=2, held=2, fit_steps=4, most_steps=4, resolution=16, changes=small)
+    plain, graph = measure.measure(config, ["graph"], tmp_path, "command")
+    assert (graph["tokens_per_field"], graph["bits_per_field"]) == (8, 24)
+    bench_ = bench.prepare(config, tmp_path / "chairs" / "shared")
+    for fields, conditioned in zip(seen, (bench_.corpus.fits, bench_.plain), strict=True):
+        moved = (fields.flat - conditioned.flat).square().sum(1)
+        assert (moved > 4 * (conditioned.flat - bench_.corpus.initial).square().sum(1)).all()  # not from that start
+    assert "each shape was fitted from a random start of its own" in (tmp_path / "tokenizers.md").read_text()
+    assert plain["folder"] != graph["folder"]
 
 
 @pytest.mark.slow

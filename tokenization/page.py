@@ -109,7 +109,7 @@ def write_page(output: Path) -> None:
         _sheet(rows, output / corpus / "pictures", output / f"tokenizers-{corpus}.png")
         parts += ["", f"## {corpus}", "", *_corpus(corpus, rows)]
     with whole(output / PAGE) as draft:
-        draft.writecell("\n".join(parts) + "\n", encoding="utf-8")
+        draft.write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
 def newest(rows: list[Row]) -> list[Row]:

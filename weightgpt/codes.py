@@ -41,14 +41,18 @@ def usage(codes: Tensor, size: int) -> Usage:
     )
 
 
+@torch.no_grad()
 def nearest_code(vectors: Tensor, table: Tensor) -> Tensor:
-    """Index (n,) of the row of `table` (K, r) nearest to each of `vectors` (n, r), in slices that stay in the cache."""
-    norms = (table**2).sum(-1)
+    """Index (n,) of the row of `table` (K, r) nearest to each of `vectors` (n, r), in slices that stay in the cache.
+
+    Doubling is exact, so it may come before the product; NumPy finds the least of a row several times faster.
+    """
+    norms, doubled = (table**2).sum(-1), (table * -2).T
     found = []
-    for part in vectors.split(4096):
-        cross = part @ table.T * -2
-        squared = (part**2).sum(-1, keepdim=True) + norms + cross
-        found.append(squared.clamp(min=1e-8).sqrt().argmin(-1))
+    for part in vectors.split(1024):
+        squared = (part**2).sum(-1, keepdim=True) + norms
+        squared.add_(part @ doubled).clamp_(min=1e-8).sqrt_()
+        found.append(torch.from_numpy(squared.cpu().numpy().argmin(-1)).to(table.device))
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
 
 

@@ -89,7 +89,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         "",
         *table(cost, costly),
         "",
-        *(f"{row['row']}\n\n![{row['row']}]({corpus}-{row['row']}.png)\n" for row in rows),
+        *(f"{row['row']}\n\n![{row['row']}]({corpus}/{row['row']}.png)\n" for row in rows),
         "Noise that was tried, on fewer shapes:",
         "",
         *sweeps(rows),

@@ -79,7 +79,7 @@ class TrainingShapes:
         """The nearest training shape of each query."""
         index, distance = [], []
         seen = [torch.tanh(5 * sdf(self.probes).float()) for sdf in queries]
-        gaps = torch.cdist(torch.stack(seen), self.probed, p=1) if seen else []
+        gaps = torch.cdist(torch.stack(seen), self.probed, p=1) if seen else torch.zeros(0, len(self.shapes))
         for sdf, gap in zip(queries, gaps, strict=True):
             cloud = surface_cloud(sdf, self.probes.shape[1])
             best = gap.topk(min(CANDIDATES, len(gap)), largest=False).indices.tolist()

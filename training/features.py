@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from training.evaluate import surface_cloud
 from weightgpt.families import FAMILIES, draw_shapes
 from weightgpt.features import POINTS, WEIGHTS, WIDTH, PointFeatures
 from weightgpt.files import InputError, write_tensors
+from weightgpt.memorisation import surface_cloud
 from weightgpt.shapes import Shape
 
 SHAPES = 1500
@@ -31,7 +31,7 @@ JITTER = 0.01
 def family_clouds(shapes: Sequence[Shape]) -> tuple[Tensor, Tensor]:
     """Surface points (N, CLOUD, 3) of shapes of the built-in families, and the numbers of their families (N,)."""
     names = list(FAMILIES)
-    clouds = [surface_cloud(shape.sdf, 3) for shape in tqdm(shapes, "surfaces", unit="shape")]
+    clouds = [torch.from_numpy(surface_cloud(shape.sdf, 3)).float() for shape in tqdm(shapes, "surfaces", unit="shape")]
     return torch.stack(clouds), torch.tensor([names.index(shape.label) for shape in shapes])
 
 

@@ -244,7 +244,7 @@ def _levels(ys: Sequence[float], log: bool) -> list[float]:
     """Round numbers that enclose the values: two or more."""
     low, high = min(ys), max(ys)
     if not log:
-        span = (high - low) or abs(high) or 1.0
+        span = high - low if high - low > 1e-9 * abs(high) else abs(high) or 1.0
         step = _ticks(0.0, span)[1]
         first, last = math.floor(low / step), math.ceil(high / step)
         return [float(f"{k * step:.12g}") for k in range(first, max(last, first + 1) + 1)]

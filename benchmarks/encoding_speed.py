@@ -201,7 +201,7 @@ def compare(tables: Tensor, latents: Tensor, ours: Tensor, theirs: Tensor, toler
 
 
 def codes(codebook: Codebook, latents: Tensor, repetitions: int) -> Row:
-    """Latents (B, C, r) of existing fields to codes, against the library's quantiser."""
+    """Latents (B, C, r) to codes, against the library's quantiser."""
     vq = holding(codebook.codes)
 
     @torch.no_grad()
@@ -216,11 +216,10 @@ def codes(codebook: Codebook, latents: Tensor, repetitions: int) -> Row:
 
 @torch.no_grad()
 def latents_of(quantiser: Any, count: int) -> Tensor:
-    """Latents (B, C, r) of `count` MLPs: decoded from shapes, then read back from their weights alone."""
+    """Latents (B, C, r) of the MLPs that the quantiser's encoder makes of `count` shapes; in units of its tables."""
     samples = sample(draw_shapes(count, 3, [FAMILY]), quantiser.encoder.probes)
-    fields = Fields(quantiser.config, quantiser.codebook.join(quantiser.encoder(samples.sdf)))
-    parts = [fields.select(slice(i, i + 256)) for i in range(0, count, 256)]
-    return torch.cat([quantiser.codebook.project(part) for part in parts])
+    latents: Tensor = quantiser.encoder(samples.sdf)
+    return latents
 
 
 def page(rows: list[Row], command: str) -> str:

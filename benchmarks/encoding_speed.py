@@ -118,7 +118,6 @@ def corpus(shapes: int, fitted: int, started: int, held: int, config: CodebookCo
     seen, judged = sample(rest, points), sample(rest, uniform_points(JUDGED, 3, 1))
     plain = fit(FieldConfig(), seen, options, initial=initial, judged=judged).iou
     assert plain is not None
-    refined = EncodeConfig()
     return row(
         f"a corpus of {shapes} shapes learnt and encoded, against {fitted} plain fits",
         [sampled + learning],
@@ -127,8 +126,8 @@ def corpus(shapes: int, fitted: int, started: int, held: int, config: CodebookCo
         started=started,
         held_out=held,
         iou=iou_of(quantiser, quantiser.encode_samples(seen, EncodeConfig(steps=0)), judged),
-        iou_refined=iou_of(quantiser, quantiser.encode_samples(seen, refined), judged),
-        refining_steps=refined.steps,
+        iou_refined=iou_of(quantiser, quantiser.encode_samples(seen, EncodeConfig()), judged),
+        refining_steps=EncodeConfig.steps,
         iou_of_plain_fits=float(plain.mean()),
     )
 
@@ -202,7 +201,7 @@ def compare(tables: Tensor, latents: Tensor, ours: Tensor, theirs: Tensor, toler
 
 
 def codes(codebook: Codebook, latents: Tensor, repetitions: int) -> Row:
-    """Latents (B, C, r) of existing fields to codes, against the library's quantiser."""
+    """Latents (B, C, r) to codes, against the library's quantiser."""
     vq = holding(codebook.codes)
 
     @torch.no_grad()
@@ -217,11 +216,10 @@ def codes(codebook: Codebook, latents: Tensor, repetitions: int) -> Row:
 
 @torch.no_grad()
 def latents_of(quantiser: Any, count: int) -> Tensor:
-    """Latents (B, C, r) of `count` MLPs: decoded from shapes, then read back from their weights alone."""
+    """Latents (B, C, r) of the MLPs that the quantiser's encoder makes of `count` shapes; in units of its tables."""
     samples = sample(draw_shapes(count, 3, [FAMILY]), quantiser.encoder.probes)
-    fields = Fields(quantiser.config, quantiser.codebook.join(quantiser.encoder(samples.sdf)))
-    parts = [fields.select(slice(i, i + 256)) for i in range(0, count, 256)]
-    return torch.cat([quantiser.codebook.project(part) for part in parts])
+    latents: Tensor = quantiser.encoder(samples.sdf)
+    return latents
 
 
 def page(rows: list[Row], command: str) -> str:
@@ -276,7 +274,7 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=1024, help="of the corpus")
     parser.add_argument("--fitted", type=int, default=128, help="of the corpus, that are fitted instead")
     parser.add_argument("--started", type=int, default=32, help="of the corpus, fitted for the learning to start from")
-    parser.add_argument("--steps", type=int, default=900, help="of the learning")
+    parser.add_argument("--steps", type=int, default=950, help="of the learning")
     parser.add_argument("--held", type=int, default=64, help="shapes held out")
     parser.add_argument("--fields", type=int, nargs="+", default=[1024, 8192], help="MLPs whose codes are found")
     parser.add_argument("--repetitions", type=int, default=5)

@@ -5,10 +5,13 @@ BIN := $(VENV)/bin
 # The CPU build of torch is small; the newest default build would bring several GB of CUDA along.
 TORCH := torch==2.13.0
 
-.PHONY: demo test lint format clean
+.PHONY: demo speed test lint format clean
 
 demo: $(VENV)/installed  ## the main job on the built-in corpus; resumes when run again
 	$(BIN)/python -m training.pipeline --output runs/demo
+
+speed: $(VENV)/installed  ## how fast shapes and fields become tokens; after make demo
+	$(BIN)/python -m benchmarks.encoding_speed --model runs/demo/model --output runs/speed.json --page docs/results/speed.md
 
 test: $(VENV)/installed lint  ## environment, style, types and tests
 	$(BIN)/python -m pytest

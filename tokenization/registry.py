@@ -21,8 +21,6 @@ from weightgpt.fitting import fit
 Learner = Callable[[Corpus, bool], Learnt]
 
 DEFAULT = "loop"
-VECTOR_TABLES = ("scalar-vq", "residual-vq")
-"""Tables learnt from the weights themselves: of single weights, and of short vectors in levels."""
 
 
 def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> Learnt:

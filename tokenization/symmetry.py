@@ -1,18 +1,25 @@
-"""Measure what the order of hidden neurons costs: `python -m tokenization.symmetry --output RUN`.
+"""What neurons in another order do to tokens, measured: `python -m tokenization.symmetry --output RUN`.
 
-Plain conditioned fits of one family are put into a random order of neurons and aligned to their shared initial field
-again. Held-out shapes are then fitted from that field, from that field with the neurons permuted afterwards, and each
-from a random start of its own. All go to tokens and back, as they came and aligned first, through tables learnt from
-the conditioned fits and, where a bundle is given, through its quantiser. The results are judged by IoU against the true
-shapes.
+Three questions:
+- *Permuted*: plain conditioned fits, their hidden neurons shuffled. Does `align` to the shared initial field bring back
+  the very same weights?
+- *Strangers*: the same architecture fitted from random starts, each its own. How near to the shared field does `align`
+  bring their weights, and how much of the shape survives a tokenizer, with and without?
+- *The function*: how far apart a field and its shuffled self are, in single and in double precision.
 
-Fits are kept as files, so that the same command goes on where it was stopped. `symmetry.json` has the figures,
-`symmetry.md` shows them.
+A tokenizer is asked to encode the fields themselves, without the shapes, and what it decodes is judged against the true
+shapes. It is asked three times: for fits as they came from its own initial field, for the same fits shuffled, and for
+strangers; each time without and with `align` to its initial field. Two tables are learnt here, from the fits of the
+first question; `--tokenizer` adds others, of any kind.
 
-Dimensions: N training shapes, H held-out shapes, P parameters.
+Fits are kept in the folder of the run, so that the same command goes on where it was stopped. `symmetry.json` has the
+figures, `symmetry.md` shows them.
+
+Dimensions: B fields, P parameters.
 """
 
 import argparse
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,21 +28,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tokenization.baselines import vector_quantisation
 from tokenization.corpus import Corpus
-from tokenization.learn_codebook import CodebookConfig
-from tokenization.registry import VECTOR_TABLES, learner
+from weightgpt.codes import fingerprint
 from weightgpt.encoding import EncodeConfig
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.files import InputError, read_json, whole, write_json
 from weightgpt.fitting import FitConfig, field_iou, fit, mean_field
 from weightgpt.quantiser import Quantiser
 from weightgpt.sampling import Samples, sample, shared_schedule, uniform_points
 from weightgpt.symmetry import align, permute, random_permutations
 from weightgpt.tokenizer import WeightTokenizer
 
-STARTS = 100_000
-"""First seed of the random starts; none is that of the shared initial field."""
+STRANGERS = 100_000
+"""First seed of the random starts; row i follows its number, and none is that of the shared initial field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,62 +51,67 @@ class Settings:
 
     family: str = "chair"
     fits: int = 256
-    """N, shapes with plain conditioned fits."""
+    """Conditioned fits, shuffled and aligned; the tables are learnt from them too."""
     held: int = 64
-    """H, shapes that are judged."""
-    schedule: int = 8192
-    """Shared points of the fits."""
-    judged: int = 16384
-    """Uniform points at which IoU is measured."""
-    fit_steps: int = 600
+    """Other shapes, which go through the tokenizers."""
+    fit_steps: int = FitConfig.steps
     """Of fitting a field."""
-    model: str | None = None
-    """A bundle whose quantiser is measured too."""
-    seed: int = 3
-    """Of the shapes; another than that of the built-in corpora, so that a bundle has not seen them."""
+    codes: int = 1024
+    """Codes of a level of the residual table; the scalar table has a quarter of them."""
+    schedule: int = 8192
+    """Shared points for fitting."""
+    judged: int = 16384
+    """Uniform points at which IoU is measured and functions are compared."""
 
 
-QUICK = {"fits": 24, "held": 4, "schedule": 2048, "judged": 2048, "fit_steps": 20}
-"""Settings small enough for half a minute; figures that say little."""
+QUICK = Settings(fits=16, held=4, fit_steps=100, codes=256, schedule=2048, judged=4096)
+"""Settings of `--quick`: every stage, with figures that say little."""
 
 
-def measure(settings: Settings, output: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Data:
+    """Sampled shapes and the field that their fits start from."""
+
+    train: Samples
+    held: Samples
+    judged: Samples
+    """The held-out shapes at uniform points."""
+    initial: Tensor
+    """(P,)."""
+
+
+def measure(settings: Settings, tokenizers: list[Path], output: Path, command: str) -> dict[str, Any]:
     """Do, or finish, everything; returns the figures of `symmetry.json`.
 
     Raises:
-        InputError: the family is unknown, the bundle cannot be read or is for other fields, or `output` holds a run of
-            other settings.
+        InputError: `output` holds a run of other settings, or a tokenizer cannot be read or is for other fields.
     """
-    kept, config = output / "settings.json", FieldConfig()
+    kept = output / "settings.json"
     if kept.is_file() and read_json(kept) != asdict(settings):
         raise InputError(f"{output} holds a run of other settings; choose another output folder.")
-    given = {"the bundle": WeightTokenizer.from_pretrained(settings.model).quantiser} if settings.model else {}
+    given = {str(folder): WeightTokenizer.from_pretrained(folder).quantiser for folder in tokenizers}
+    config, options = FieldConfig(), FitConfig(steps=settings.fit_steps)
+    if any(quantiser.config != config for quantiser in given.values()):
+        raise InputError(f"a tokenizer is not for fields of {config}; leave it out.")
     write_json(kept, asdict(settings))
-    shapes = draw_shapes(settings.fits + settings.held, settings.seed, [settings.family])
-    train, held = shapes[: settings.fits], shapes[settings.fits :]
-    points = shared_schedule(train, settings.schedule, settings.seed)
-    samples, seen = sample(train, points), sample(held, points)
-    judged = sample(held, uniform_points(settings.judged, 3, settings.seed + 1))
-    options, path = FitConfig(steps=settings.fit_steps), output / "initial.safetensors"
-    if not path.is_file():
-        write_tensors(path, {"flat": mean_field(config, samples, options)})
-    shared = read_tensors(path)["flat"]
-    fits = fit(config, samples, options, initial=shared, folder=output / "fits", progress="plain fits").fields
-    plain = fit(config, seen, options, initial=shared, folder=output / "held", progress="plain fits, held out").fields
-    alone = FitConfig(steps=settings.fit_steps, seed=STARTS)
-    started = fit(config, seen, alone, folder=output / "random", progress="fits of random starts").fields
-    corpus = Corpus(samples, fits, shared, options, settings.seed)
-    tables = {name: learner(name, CodebookConfig())(corpus, False).quantiser for name in VECTOR_TABLES}
-    orders = random_permutations(config, settings.held, settings.seed)
-    sources = {
-        "shared start": plain,
-        "shared start, permuted": Fields(config, permute(config, plain.flat, orders)),
-        "random starts": started,
-    }
+    data = sampled(config, settings, options)
+    fits = fit(config, data.train, options, initial=data.initial, folder=output / "fits", progress="fits").fields
+    strangers = FitConfig(steps=settings.fit_steps, seed=STRANGERS)
+    alone = fit(config, data.held, strangers, folder=output / "strangers", progress="strangers").fields
+    quantisers = {**learnt_tables(Corpus(data.train, fits, data.initial, options), settings), **given}
+    rows = []
+    for name, quantiser in quantisers.items():
+        initial = quantiser.initial
+        folder = output / f"held-{fingerprint({}, {'initial': initial})}"  # tokenizers of one corpus share its fits
+        own = fit(config, data.held, options, initial=initial, folder=folder, progress=f"fits for {name}")
+        rows += round_trips(name, quantiser, {"own": own.fields, "strangers": alone}, data.judged)
     result = {
+        "command": command,
         "settings": asdict(settings),
-        "permuted": restored(fits, shared, settings.seed),
-        "rows": [row for name, fields in sources.items() for row in rows(name, fields, shared, tables | given, judged)],
+        "permuted": permuted(fits, data.initial),
+        "strangers": distances(alone, data.initial),
+        "function": function(fits, data.judged.points),
+        "round_trips": rows,
     }
     write_json(output / "symmetry.json", result)
     with whole(output / "symmetry.md") as draft:
@@ -107,81 +119,154 @@ def measure(settings: Settings, output: Path) -> dict[str, Any]:
     return result
 
 
-def restored(fits: Fields, shared: Tensor, seed: int) -> dict[str, int]:
-    """How many fields alignment brings back bit for bit from a random order, and how many it leaves as they came."""
-    shuffled = permute(fits.config, fits.flat, random_permutations(fits.config, len(fits), seed))
-    same = [(align(fits.config, flat, shared)[0] == fits.flat).all(1).sum() for flat in (shuffled, fits.flat)]
-    return {"fields": len(fits), "restored": int(same[0]), "left": int(same[1])}
+def sampled(config: FieldConfig, settings: Settings, options: FitConfig) -> Data:
+    """The shapes of the run, and the field that is fitted to their mean."""
+    shapes = draw_shapes(settings.fits + settings.held, 0, [settings.family])
+    train, held = shapes[: settings.fits], shapes[settings.fits :]
+    points = shared_schedule(train, settings.schedule, 0)
+    samples = sample(train, points)
+    judged = sample(held, uniform_points(settings.judged, 3, 7))
+    return Data(samples, sample(held, points), judged, mean_field(config, samples, options))
 
 
-def rows(
-    name: str, fields: Fields, shared: Tensor, quantisers: dict[str, Quantiser], judged: Samples
-) -> list[dict[str, Any]]:
-    """The figures of fields as they came, and aligned to the `shared` field (P,) first."""
-    aligned = Fields(fields.config, align(fields.config, fields.flat, shared)[0])
-    return [
-        {
-            "fields": name,
-            "aligned": fields is not one,
-            "distance": float((one.flat - shared).norm(dim=1).mean()),
-            "iou": float(field_iou(one, judged).mean()),
-            "iou_through": {known: through(quantiser, one, judged) for known, quantiser in quantisers.items()},
-        }
-        for one in (fields, aligned)
-    ]
+def learnt_tables(corpus: Corpus, settings: Settings) -> dict[str, Quantiser]:
+    """A table of scalars, and one of short vectors in three residual levels."""
+    codes = settings.codes
+    return {
+        "scalar table": vector_quantisation(corpus, width=1, codes=codes // 4).quantiser,
+        "residual table": vector_quantisation(corpus, width=8, codes=codes, levels=3).quantiser,
+    }
 
 
-def through(quantiser: Quantiser, fields: Fields, judged: Samples) -> float:
-    """Mean IoU of fields that went to codes and back."""
-    codes = quantiser.encode(fields, EncodeConfig(steps=0))
-    return float(field_iou(quantiser.decode(codes), judged).mean())
+def permuted(fits: Fields, initial: Tensor) -> dict[str, Any]:
+    """Conditioned fits shuffled and aligned again: how many are the same to the last bit."""
+    shuffled = permute(fits.config, fits.flat, random_permutations(fits.config, len(fits), 1))
+    aligned, _ = align(fits.config, shuffled, initial)
+    return {
+        "fields": len(fits),
+        "exact": int((aligned == fits.flat).all(1).sum()),
+        "distance_as_fitted": distance(fits.flat, initial),
+        "distance_shuffled": distance(shuffled, initial),
+        "distance_aligned": distance(aligned, initial),
+        "distance_from_fit_shuffled": distance(shuffled, fits.flat),
+        "distance_from_fit_aligned": distance(aligned, fits.flat),
+    }
+
+
+def distances(fields: Fields, initial: Tensor) -> dict[str, Any]:
+    """Distance to the shared initial field, before and after `align`."""
+    aligned, _ = align(fields.config, fields.flat, initial)
+    before, after = distance(fields.flat, initial), distance(aligned, initial)
+    return {"fields": len(fields), "distance_before": before, "distance_aligned": after, "ratio": after / before}
+
+
+def distance(flat: Tensor, other: Tensor) -> float:
+    """Mean Euclidean distance of weights (B, P) to others, (B, P) or (P,)."""
+    return float((flat - other).norm(dim=1).mean())
+
+
+@torch.no_grad()
+def function(fits: Fields, points: Tensor) -> dict[str, float]:
+    """The largest difference of a field and its shuffled self at any of the points."""
+    found = {}
+    for name, kind in (("single", torch.float32), ("double", torch.float64)):
+        flat = fits.flat.to(kind)
+        both = flat, permute(fits.config, flat, random_permutations(fits.config, len(flat), 1))
+        values = [[Fields(fits.config, row)(points.to(kind)) for row in part.split(1)] for part in both]
+        found[name] = max(float((a - b).abs().max()) for a, b in zip(*values, strict=True))
+    return found
+
+
+def round_trips(name: str, quantiser: Quantiser, fields: dict[str, Fields], judged: Samples) -> list[dict[str, Any]]:
+    """IoU after a round trip, without and with `align`, of own fits of a quantiser, these shuffled, and strangers."""
+    config, own = quantiser.config, fields["own"].flat
+    sources = {
+        "as fitted": own,
+        "shuffled": permute(config, own, random_permutations(config, len(own), 2)),
+        "random starts": fields["strangers"].flat,
+    }
+    rows = []
+    for source, flat in sources.items():
+        aligned, _ = align(config, flat, quantiser.initial)
+        without, wanted = (
+            mean_iou(quantiser.decode(quantiser.encode(Fields(config, part), EncodeConfig())), judged)
+            for part in (flat, aligned)
+        )
+        itself = mean_iou(Fields(config, flat), judged)
+        row = {"tokenizer": name, "tokens": quantiser.tokens_per_field, "source": source, "iou_of_the_fit": itself}
+        rows.append({**row, "iou_without": without, "iou_aligned": wanted, "gained": wanted - without})
+    return rows
+
+
+def mean_iou(fields: Fields, judged: Samples) -> float:
+    """Mean volume IoU with the shapes."""
+    return float(field_iou(fields, judged).mean())
 
 
 def page(result: dict[str, Any]) -> str:
     """The figures as Markdown, with the command that makes them."""
-    settings, permuted, names = result["settings"], result["permuted"], list(result["rows"][0]["iou_through"])
-    changed = [f" --{k.replace('_', '-')} {v}" for k, v in settings.items() if v != getattr(Settings(), k)]
-    lines = [
-        f"| {row['fields']} | {'yes' if row['aligned'] else 'no'} | {row['distance']:.3f} | {row['iou']:.4f} | "
-        + " | ".join(f"{value:.4f}" for value in row["iou_through"].values())
-        + " |"
-        for row in result["rows"]
+    own, alone, difference = result["permuted"], result["strangers"], result["function"]
+    rows = [
+        f"| {row['tokenizer']} | {row['tokens']} | {row['source']} | {row['iou_of_the_fit']:.3f} |"
+        f" {row['iou_without']:.3f} | {row['iou_aligned']:.3f} | {row['gained']:+.3f} |"
+        for row in result["round_trips"]
     ]
-    return f"""# The order of neurons
+    near = [
+        f"| to the shared initial field | {own['distance_as_fitted']:.3f} | {own['distance_shuffled']:.3f} |"
+        f" {own['distance_aligned']:.3f} |",
+        f"| to the fit itself | 0 | {own['distance_from_fit_shuffled']:.3f} | {own['distance_from_fit_aligned']:.3g} |",
+    ]
+    return f"""# Neurons in another order
 
-`python -m tokenization.symmetry --output runs/symmetry{"".join(changed)}` fitted {settings["fits"]} shapes of the
-family "{settings["family"]}" from one shared initial field and put the hidden neurons of every fit into a random order.
-Aligned to the shared field, {permuted["restored"]} of {permuted["fields"]} came back bit for bit. Of the fits as they
-were, alignment left {permuted["left"]} untouched.
+Written by `{result["command"]}`, on the family "{result["settings"]["family"]}". Distances are mean Euclidean distances
+of all weights of a field; IoU is volume IoU with the true shapes.
 
-{settings["held"]} held-out shapes were fitted from the shared field, from the shared field with the neurons permuted
-afterwards, and each from a random start of its own. Distance is the mean distance of the weights from the shared field.
-IoU is volume IoU with the true shapes: of the fields themselves, and after tokens. The tables were learnt from the
-{settings["fits"]} fits; the bundle, where there is one, encodes without refining.
+## Conditioned fits, shuffled
 
-| fitted from | aligned | distance | IoU of the fields | {" | ".join(names)} |
-|{"---|" * (4 + len(names))}
-{chr(10).join(lines)}
+The hidden neurons of {own["fields"]} plain conditioned fits were put in random orders. `align` to the shared initial
+field brought {own["exact"]} of {own["fields"]} back exactly, bit for bit.
+
+| distance | as fitted | shuffled | aligned |
+|---|---|---|---|
+{chr(10).join(near)}
+
+The function stays what it was: the largest difference of a field and its shuffled self at
+{result["settings"]["judged"]} points is {difference["single"]:.1e} in single precision and
+{difference["double"]:.1e} in double.
+
+## Fields of random starts
+
+{alone["fields"]} fields, each fitted from a random start of its own, lie {alone["distance_before"]:.3f} from the shared
+initial field, and {alone["distance_aligned"]:.3f} when aligned to it: {alone["ratio"]:.3f} of the distance.
+
+## Round trips through tokens
+
+Fields alone are encoded, without the shapes; "aligned" means aligned first to the tokenizer's own initial field, which
+none of these does by itself. "As fitted" and "shuffled" are conditioned fits from that initial field, "random starts"
+those above.
+
+| tokenizer | tokens | fields | IoU of the fit | IoU of the round trip | … aligned | gained |
+|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
 """
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="tokenization.symmetry", description=__doc__.split("\n")[0])
+def main() -> int:
+    """The command line; the exit code is 2 for a mistake of the caller."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="half a minute; figures that say little")
-    for name, value in asdict(Settings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int if isinstance(value, int) else str)
-    given = vars(parser.parse_args())
-    asked = {name: given[name] for name in asdict(Settings()) if given[name] is not None}
+    parser.add_argument("--tokenizer", type=Path, action="append", default=[], help="bundle or tokenizer; repeatable")
+    parser.add_argument("--quick", action="store_true", help="small enough for a minute; figures that say little")
+    given, command = parser.parse_args(), shlex.join(["python", "-m", "tokenization.symmetry", *sys.argv[1:]])
     torch.set_num_threads(1)
     try:
-        result = measure(Settings(**{**(QUICK if given["quick"] else {}), **asked}), given["output"])
+        result = measure(QUICK if given.quick else Settings(), given.tokenizer, given.output, command)
     except InputError as error:
-        sys.exit(f"error: {error}")
-    print("\n".join(line for line in page(result).splitlines() if line.startswith("|")))
-    print(f"page: {given['output'] / 'symmetry.md'}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(page(result))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

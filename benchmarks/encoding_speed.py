@@ -15,7 +15,6 @@ Everything runs on one thread.
 """
 
 import argparse
-import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -36,9 +35,10 @@ from weightgpt.chunking import ChunkLayout
 from weightgpt.encoding import EncodeConfig
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError, whole, write_json
+from weightgpt.files import InputError, write_json, write_text
 from weightgpt.fitting import FitConfig, field_iou, fit, mean_field
 from weightgpt.loop import LoopQuantiser
+from weightgpt.program import command, program
 from weightgpt.sampling import Samples, sample, shared_schedule, uniform_points
 from weightgpt.shapes import Shape
 from weightgpt.tokenizer import WeightTokenizer
@@ -230,8 +230,9 @@ def measure(settings: Settings, model: Path | None, command: str) -> dict[str, A
     }
 
 
-def main() -> int:
-    """The command line; the exit code is 2 for a mistake of the caller."""
+@program
+def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("--page", type=Path, help="Markdown file for them")
@@ -240,19 +241,11 @@ def main() -> int:
     )
     given = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        result = measure(
-            Settings(), given.model, shlex.join(["python", "-m", "benchmarks.encoding_speed", *sys.argv[1:]])
-        )
-        write_json(given.output, result)
-        if given.page:
-            with whole(given.page) as draft:
-                draft.write_text(page(result), encoding="utf-8")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    result = measure(Settings(), given.model, command("benchmarks.encoding_speed"))
+    write_json(given.output, result)
+    if given.page:
+        write_text(given.page, page(result))
     print(page(result))
-    return 0
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")}
 
 LAYERS = [
-    {"files", "primitives", "tracing"},
-    {"encoder", "field", "metrics", "mixer", "set_metrics", "shapes", "vocabulary"},
+    {"files", "markdown", "primitives", "tracing"},
+    {"encoder", "field", "metrics", "mixer", "program", "set_metrics", "shapes", "vocabulary"},
     {
         "chunking",
         "codes",

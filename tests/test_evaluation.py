@@ -28,7 +28,7 @@ def two_balls(points: torch.Tensor) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     held = mesh_all(balls([0.35, 0.45, 0.55, 0.65]), seed=1, resolution=32, points=256)
-    return Judge(held, training([0.3, 0.4, 0.5, 0.6]))
+    return Judge.of(held, training([0.3, 0.4, 0.5, 0.6]))
 
 
 def test_copies_of_training_shapes_are_memorised_and_new_ones_are_not(judge):

@@ -27,9 +27,10 @@ from weightgpt.codebook import Codebook
 from weightgpt.encoder import ShapeEncoder
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors, write_text
 from weightgpt.fitting import FitConfig, field_iou, fit, mean_field
 from weightgpt.graph_quantiser import GraphQuantiser
+from weightgpt.program import program
 from weightgpt.sampling import Samples, sample, shared_schedule, uniform_points
 
 TRAIN_STARTS, HELD_STARTS = 1000, 100_000
@@ -103,8 +104,7 @@ def measure(settings: Settings, output: Path) -> dict[str, Any]:
     table = {name: row | {"ratio": row["iou"] / best} for name, row in figures.items()}
     result = {"tokens": codebook.layout.chunks * codebook.levels, "held": settings.held, "rows": table}
     write_json(output / "metrics.json", result)
-    with whole(output / "graph.md") as draft:
-        draft.write_text(page(settings, result), encoding="utf-8")
+    write_text(output / "graph.md", page(settings, result))
     return result
 
 
@@ -201,6 +201,7 @@ def summary(fields: Fields, judged: Samples) -> dict[str, float]:
     return {"iou": float(found.mean()), "least": float(found.min()), "dead": int((found <= 0.1).sum())}
 
 
+@program
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -209,14 +210,11 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     given = vars(parser.parse_args())
     torch.set_num_threads(1)
-    try:
-        figures = measure(Settings(**{name: given[name] for name in asdict(Settings())}), given["output"])
-    except InputError as error:
-        sys.exit(str(error))
+    figures = measure(Settings(**{name: given[name] for name in asdict(Settings())}), given["output"])
     print(f"{'':22}  IoU   ratio   least  dead   ({figures['tokens']} tokens, {figures['held']} held-out shapes)")
     for name, row in figures["rows"].items():
         print(f"{name:22} {row['iou']:.4f}  {row['ratio']:.3f}  {row['least']:.3f}  {row['dead']:4}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

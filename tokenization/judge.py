@@ -73,10 +73,10 @@ def judge(bench: Bench, truth: Sequence[Cloud | None], fields: Fields, title: st
     surface = np.full((len(fields), 2), np.nan)
     error = torch.zeros(len(fields))
     for i in tqdm(range(len(fields)), f"judging {title}", unit="shape"):
-        one = fields.select(slice(i, i + 1))
-        difference = (one(points)[0, :, 0] - bench.samples.sdf[i]).abs()
+        sdf = fields.sdf(i)
+        difference = (sdf(points) - bench.samples.sdf[i]).abs()
         error[i] = (difference * near[i]).sum() / near[i].sum().clamp(min=1)
-        made, true = cloud(lambda p, one=one: one(p)[0, :, 0], bench.config.resolution), truth[i]
+        made, true = cloud(sdf, bench.config.resolution), truth[i]
         if made is not None and true is not None:
             surface[i] = chamfer(made[0], true[0]), normal_consistency(made, true)
     iou = field_iou(fields, bench.judged)

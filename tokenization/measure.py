@@ -13,7 +13,6 @@ Decisions:
 
 import argparse
 import hashlib
-import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass, fields, replace
@@ -31,9 +30,9 @@ from tokenization.learn_codebook import CodebookConfig
 from tokenization.registry import NAMES, learner, settings
 from weightgpt.encoding import EncodeConfig
 from weightgpt.field import Fields
-from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.files import read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.program import command, program
 from weightgpt.quantiser import Quantiser
-from weightgpt.shapes import Sdf
 from weightgpt.tokenizer import WeightTokenizer
 
 PLAIN = "plain-fit"
@@ -81,14 +80,14 @@ def measure(config: BenchConfig, names: list[str], output: Path, command: str) -
     rows = [row(bench, PLAIN, command, of_fits(bench, plain))]
     sheet = partial(page.write_strip, folder, bench.held)
     sheet("true shape", "true shape", [shape.sdf for shape in bench.held], [""] * len(bench.held))
-    sheet(rows[0]["folder"], PLAIN, sdfs(bench.plain), captions("weights", plain))
+    sheet(rows[0]["folder"], PLAIN, bench.plain.sdfs(), captions("weights", plain))
     page.add_rows(output, command, rows)
     for name in names:
         found = made(bench, name, folder / place(config, name))
         decoded = found.tokenizer.quantiser.decode(found.held)
         figures = judge(bench, truth, decoded, name)
         tokens = f"{found.tokenizer.quantiser.tokens_per_field} tokens"
-        sheet(place(config, name), name, sdfs(decoded), captions(tokens, figures))
+        sheet(place(config, name), name, decoded.sdfs(), captions(tokens, figures))
         rows.append(row(bench, name, command, of_tokens(bench, found, decoded, figures, plain)))
         page.add_rows(output, command, rows[-1:])
     page.write_page(output)
@@ -164,12 +163,6 @@ def row(bench: Bench, name: str, command: str, values: dict[str, Any]) -> dict[s
     }
 
 
-def sdfs(fields: Fields) -> list[Sdf]:
-    """Each field of a batch as a signed distance function."""
-    ones = [fields.select(slice(i, i + 1)) for i in range(len(fields))]
-    return [lambda points, one=one: one(points)[0, :, 0] for one in ones]
-
-
 def captions(cost: str, figures: Figures) -> list[str]:
     """Cost and IoU of each shape."""
     return [f"{cost} · IoU {value:.2f}" for value in figures.iou]
@@ -240,21 +233,14 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(width) for width in text.split(","))
 
 
-def main() -> int:
-    """Measure; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
+@program
+def main() -> None:
+    """Measure."""
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
-    try:
-        config, names, output = parse()
-        rows = measure(config, names, output, shlex.join(["python", "-m", "tokenization.measure", *sys.argv[1:]]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
+    config, names, output = parse()
+    rows = measure(config, names, output, command("tokenization.measure"))
     print(page.table(rows))
     print(f"page: {output / page.PAGE}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

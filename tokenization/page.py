@@ -21,7 +21,9 @@ from matplotlib import pyplot
 from PIL import Image
 
 from tokenization.bench import changed
-from weightgpt.files import InputError, read_json, whole, write_json
+from weightgpt import markdown
+from weightgpt.files import read_json, whole, write_json, write_text
+from weightgpt.program import program
 from weightgpt.rendering import contact_sheet, render, save_png
 from weightgpt.shapes import Sdf, Shape
 
@@ -74,7 +76,7 @@ def add_rows(output: Path, command: str, rows: list[Row]) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The main figures as a Markdown table."""
-    return markdown(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
+    return markdown.table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
 
 
 def write_strip(
@@ -108,8 +110,7 @@ def write_page(output: Path) -> None:
         _plot(rows, output / f"rate-distortion-{corpus}.png")
         _sheet(rows, output / corpus / "pictures", output / f"tokenizers-{corpus}.png")
         parts += ["", f"## {corpus}", "", *_corpus(corpus, rows)]
-    with whole(output / PAGE) as draft:
-        draft.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    write_text(output / PAGE, "\n".join(parts) + "\n")
 
 
 def newest(rows: list[Row]) -> list[Row]:
@@ -156,7 +157,7 @@ def _corpus(corpus: str, rows: list[Row]) -> list[str]:
         "",
         "IoU, and its ratio to the plain fit, by class:",
         "",
-        markdown(["tokenizer", *labels], classes),
+        markdown.table(["tokenizer", *labels], classes),
     ]
     if not coded:
         return lines
@@ -173,23 +174,17 @@ def _corpus(corpus: str, rows: list[Row]) -> list[str]:
             "",
             "Weight error by layer:",
             "",
-            markdown(["tokenizer", *(f"layer {i + 1}" for i in range(layers))], errors),
+            markdown.table(["tokenizer", *(f"layer {i + 1}" for i in range(layers))], errors),
         ),
         *("", "Codes over the training shapes, level by level:", ""),
-        markdown(["tokenizer", "codes", "used", "dead", "perplexity"], used),
-        *("", "IoU of the first level alone, the first two, …:", "", markdown(["tokenizer", "IoU"], levels)),
+        markdown.table(["tokenizer", "codes", "used", "dead", "perplexity"], used),
+        *("", "IoU of the first level alone, the first two, …:", "", markdown.table(["tokenizer", "IoU"], levels)),
     ]
 
 
 def _of_class(row: Row, label: str) -> str:
     found = row["by_class"].get(label)
     return f"{found['iou']:.3f} ({found['iou_ratio']:.3f})" if found else "–"
-
-
-def markdown(heads: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def cell(value: Any) -> str:
@@ -233,16 +228,12 @@ def _sheet(rows: list[Row], folder: Path, path: Path) -> None:
         save_png(Image.fromarray(np.concatenate(strips)), path)
 
 
-def main() -> int:
-    """Write the page again; the exit code is 2 for a mistake of the caller."""
+@program
+def main() -> None:
+    """Write the page again."""
     parser = argparse.ArgumentParser(prog="tokenization.page", description="Write the page of a measurement again.")
     parser.add_argument("--output", type=Path, required=True, help="folder of tokenization.measure")
-    try:
-        write_page(parser.parse_args().output)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    write_page(parser.parse_args().output)
 
 
 if __name__ == "__main__":

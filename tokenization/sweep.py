@@ -13,7 +13,6 @@ Dimensions: N training shapes, H held-out shapes.
 
 import argparse
 import hashlib
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -32,9 +31,11 @@ from matplotlib import pyplot
 from tokenization.bench import BUILT_IN, Bench, BenchConfig, prepare
 from tokenization.judge import Cloud, Figures, judge, rate, summary, true_clouds
 from tokenization.measure import PLAIN, asked
-from tokenization.page import Row, cell, markdown
+from tokenization.page import Row, cell
 from tokenization.registry import DEFAULT, learner
-from weightgpt.files import InputError, read_json, whole, write_json
+from weightgpt import markdown
+from weightgpt.files import read_json, whole, write_json, write_text
+from weightgpt.program import command, program
 from weightgpt.sampling import Samples
 
 ROWS, PAGE = "sweep.json", "sweep.md"
@@ -204,15 +205,14 @@ def write_pages(folder: Path, config: SweepConfig, command: str, rows: list[Row]
     write_json(folder / ROWS, {"command": command, "settings": asdict(config), "rows": rows})
     _plot(rows, folder / "sweep.png")
     _plot_axes(rows, folder / "sweep-axes.png")
-    with whole(folder / PAGE) as draft:
-        draft.write_text(page(config, command, rows), encoding="utf-8")
+    write_text(folder / PAGE, page(config, command, rows))
 
 
 def page(config: SweepConfig, command: str, rows: list[Row]) -> str:
     """The rows as Markdown."""
     once = {repr(sorted(row.items())): row for row in ({**row, "axis": "", "value": 0} for row in rows)}.values()
     last = rows[-1]
-    table = markdown(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
+    table = markdown.table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
     return f"""# Rate and distortion of the codebook in the loop
 
 Written by `{command}`.
@@ -272,8 +272,9 @@ def _save(figure: Any, path: Path) -> None:
     pyplot.close(figure)
 
 
-def main() -> int:
-    """Sweep; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
+@program
+def main() -> None:
+    """Sweep."""
     parser = argparse.ArgumentParser(prog="tokenization.sweep", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of the rows")
     parser.add_argument("--pages", type=Path, help="folder of tables and plots (default: the same)")
@@ -282,18 +283,10 @@ def main() -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=help)
     given = vars(parser.parse_args())
     torch.set_num_threads(1)
-    command = shlex.join(["python", "-m", "tokenization.sweep", *sys.argv[1:]])
-    try:
-        config = SweepConfig(**{name: given[name] for name in asdict(SweepConfig())})
-        rows = sweep(config, given["output"], given["pages"] or given["output"], command)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
-    print(markdown(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows]))
-    return 0
+    told = command("tokenization.sweep")
+    config = SweepConfig(**{name: given[name] for name in asdict(SweepConfig())})
+    rows = sweep(config, given["output"], given["pages"] or given["output"], told)
+    print(markdown.table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows]))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ Dimensions: B fields, P parameters.
 """
 
 import argparse
-import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,8 +33,9 @@ from weightgpt.codes import fingerprint
 from weightgpt.encoding import EncodeConfig
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError, read_json, whole, write_json
+from weightgpt.files import InputError, read_json, write_json, write_text
 from weightgpt.fitting import FitConfig, field_iou, fit, mean_field
+from weightgpt.program import command, program
 from weightgpt.quantiser import Quantiser
 from weightgpt.sampling import Samples, sample, shared_schedule, uniform_points
 from weightgpt.symmetry import align, permute, random_permutations
@@ -114,8 +114,7 @@ def measure(settings: Settings, tokenizers: list[Path], output: Path, command: s
         "round_trips": rows,
     }
     write_json(output / "symmetry.json", result)
-    with whole(output / "symmetry.md") as draft:
-        draft.write_text(page(result), encoding="utf-8")
+    write_text(output / "symmetry.md", page(result))
     return result
 
 
@@ -251,21 +250,19 @@ those above.
 """
 
 
-def main() -> int:
-    """The command line; the exit code is 2 for a mistake of the caller."""
+@program
+def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, action="append", default=[], help="bundle or tokenizer; repeatable")
     parser.add_argument("--quick", action="store_true", help="small enough for a minute; figures that say little")
-    given, command = parser.parse_args(), shlex.join(["python", "-m", "tokenization.symmetry", *sys.argv[1:]])
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    try:
-        result = measure(QUICK if given.quick else Settings(), given.tokenizer, given.output, command)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    result = measure(
+        QUICK if given.quick else Settings(), given.tokenizer, given.output, command("tokenization.symmetry")
+    )
     print(page(result))
-    return 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import argparse
 import dataclasses
 import hashlib
 import math
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from training.bits_page import PAGE, add_rows, show, table
 from training.pretrain import PRESETS, PretrainConfig, code_loss, pretrain
 from training.sequences import Ids, Source, draw, of_folder, of_run
 from weightgpt.files import InputError, read_json, write_json
+from weightgpt.program import command, program
 
 SMOOTHING = tuple(4.0**power for power in range(-6, 4))
 """What may be added to every count of a code; the validation sequences choose."""
@@ -157,10 +157,13 @@ def sources(given: argparse.Namespace) -> list[Source]:
     if not given.tokenizers or not given.corpus:
         raise InputError("no tokenizer was given; give --tokenizers with --corpus, or --run.")
     folder = given.tokenizers / given.corpus
-    names = given.names.split(",") if given.names else sorted(path.parent.name for path in folder.glob("*/ids.*"))
-    if not names:
-        raise InputError(f"{folder} holds no tokenizers; measure some with tokenization.measure.")
-    return [of_folder(folder / name) for name in names]
+    found = [of_folder(path.parent) for path in sorted(folder.glob("*/ids.safetensors"))]
+    if given.names:
+        found = [source for source in found if source.name in given.names.split(",")]
+    if not found:
+        called = f" called {given.names}" if given.names else ""
+        raise InputError(f"{folder} holds no tokenizers{called}; measure some with tokenization.measure.")
+    return found
 
 
 def run(given: argparse.Namespace, command: str) -> list[dict[str, Any]]:
@@ -207,21 +210,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main() -> int:
-    """Measure; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
+@program
+def main() -> None:
+    """Measure."""
     logging.set_verbosity_error()
-    try:
-        given = parse()
-        rows = run(given, shlex.join(["python", "-m", "training.bits", *sys.argv[1:]]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
+    given = parse()
+    rows = run(given, command("training.bits"))
     print(table(rows))
     print(f"page: {given.output / PAGE}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from weightgpt.files import read_json, whole, write_json
+from weightgpt import markdown
+from weightgpt.files import read_json, whole, write_json, write_text
 
 ROWS, PAGE, PLOT = "predictability.json", "predictability.md", "predictability.png"
 SIDE_BY_SIDE, DRAWN = "side by side", "drawn"
@@ -87,11 +88,11 @@ def fewest(rows: list[Row], fingerprint: str | None) -> Row:
 
 def table(rows: list[Row]) -> str:
     """Rows as a Markdown table."""
-    lines = [[head for head, _ in COLUMNS.values()], ["---"] * len(COLUMNS)]
+    lines = []
     for row in rows:
         values = [(row[key], form) for key, (_, form) in COLUMNS.items()]
         lines.append(["–" if value is None else format(value, form) for value, form in values])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown.table([head for head, _ in COLUMNS.values()], lines)
 
 
 def show(output: Path) -> None:
@@ -109,8 +110,7 @@ def show(output: Path) -> None:
         parts += ["", "## More shapes to learn from", "", *_commands(grown), "", table(grown), "", f"![Bits]({PLOT})"]
         parts += ["", *_fewest(grown)]
         _plot(grown, output / PLOT)
-    with whole(output / PAGE) as draft:
-        draft.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    write_text(output / PAGE, "\n".join(parts) + "\n")
 
 
 def _commands(rows: list[Row]) -> list[str]:

@@ -16,7 +16,6 @@ Dimensions: n shapes of a set, P parameters, L tokens, C chunks, r latent width.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,13 +30,14 @@ from torch import Tensor
 from training import compare_page
 from training.corpus import column, part
 from training.costs import of_run
-from weightgpt.evaluation import Judge, ShapeSet, field_sdfs, mesh_all
+from weightgpt.evaluation import Judge, mesh_all
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors, write_json
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.hub import Bundle, load_bundle
 from weightgpt.memorisation import SHARE, TrainingShapes
+from weightgpt.program import command, program
 from weightgpt.sampling import Samples
 from weightgpt.shapes import Sdf, Shape, load_folder
 from weightgpt.splits import augment, split_shapes
@@ -88,7 +88,7 @@ class Ground:
         """The held-out shapes and the guard."""
         held = mesh_all([shape.sdf for shape in self.held], seed=1, title="held-out shapes")
         points, rows = self.samples.points[:PROBES], self.samples.sdf[:, :PROBES]
-        return Judge(held, TrainingShapes([shape.sdf for shape in self.train], points, rows), self.config["seed"])
+        return Judge.of(held, TrainingShapes([shape.sdf for shape in self.train], points, rows), self.config["seed"])
 
 
 def ground(run: Path, count: int) -> Ground:
@@ -148,18 +148,15 @@ def latents(here: Ground) -> tuple[Tensor, Callable[[Tensor], Fields]]:
 def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields]) -> tuple[list[Sdf], dict[str, Any]]:
     """Training fields with the best amount of noise, and the sweep that chose it."""
     some = min(SWEPT, here.count)
-    held = here.judge.held
-    small = ShapeSet(held.sdfs[:some], held.clouds[:some], held.pieces[:some], held.broken[:some])
-    judge, sweep = Judge(small, here.judge.training, here.judge.seed), []
-    judge.__dict__["familiar"] = here.judge.familiar
+    judge, sweep = here.judge.of_first(some), []
     for amount in AMOUNTS:
         fields = decode(noisy(values, amount, here.judge.seed)[:some])
-        row = judge.row(mesh_all(field_sdfs(fields), seed=0, title=f"noise {amount}"))
+        row = judge.row(mesh_all(fields.sdfs(), seed=0, title=f"noise {amount}"))
         sweep.append({"amount": amount} | {key: row[key] for key in ("mmd", "cov", "one_nna", "memorised_share")})
-    new = [row for row in sweep if row["one_nna"] is not None and row["memorised_share"] <= 2 * SHARE]
+    new = [row for row in sweep if row["one_nna"] is not None and row["memorised_share"] <= SHARE]
     best = min(new, key=lambda row: row["one_nna"]) if new else sweep[-1]
     fields = decode(noisy(values, best["amount"], here.judge.seed))
-    return field_sdfs(fields), {"noise": best["amount"], "noise_sweep": sweep}
+    return fields.sdfs(), {"noise": best["amount"], "noise_sweep": sweep}
 
 
 def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tuple[list[Sdf], dict[str, Any]]:
@@ -168,23 +165,23 @@ def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tu
     if name == "limit":
         return [shape.sdf for shape in here.train[: here.count]], {}
     if name == "training-fields":
-        return field_sdfs(here.plain), {}
+        return here.plain.sdfs(), {}
     if name == "round-trip":
-        return field_sdfs(decode(here.ids[: here.count])), {}
+        return decode(here.ids[: here.count]).sdfs(), {}
     if name == "independent-codes":
-        return field_sdfs(decode(independent(here.ids, here.labels, here.count, seed))), {}
+        return decode(independent(here.ids, here.labels, here.count, seed)).sdfs(), {}
     if name == "training-weights-noise":
         return with_noise(here, here.plain.flat, lambda flat: Fields(here.plain.config, flat))
     if name == "training-latents-noise":
         return with_noise(here, *latents(here))
     if name == "ours":
         sampled = here.bundle.sample(here.count, seed=seed, temperature=temperature, progress=True)
-        return field_sdfs(sampled.fields), {"temperature": temperature, **of_run(here.run, here.bundle)}
+        return sampled.fields.sdfs(), {"temperature": temperature, **of_run(here.run, here.bundle)}
     assert rivals is not None
     cost = read_json(rivals / name / "cost.json")
     kept = ("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps")
     fields, _ = load_fields(rivals / name / "fields.safetensors")
-    return field_sdfs(fields)[: here.count], {key: cost[key] for key in kept}
+    return fields.sdfs()[: here.count], {key: cost[key] for key in kept}
 
 
 def names(rivals: Path | None) -> list[str]:
@@ -213,8 +210,9 @@ def compare(given: argparse.Namespace, command: str) -> None:
     compare_page.write(given.output)
 
 
-def main() -> int:
-    """Compare; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
+@program
+def main() -> None:
+    """Compare."""
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
     parser = argparse.ArgumentParser(prog="training.compare", description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="a finished run of training.pipeline")
@@ -223,15 +221,7 @@ def main() -> int:
     parser.add_argument("--name", help="of the corpus (default: six-families, or the folder of the shapes)")
     parser.add_argument("--count", type=int, default=256, help="shapes of each set")
     parser.add_argument("--temperature", type=float, default=0.9, help="of the run's own GPT")
-    try:
-        compare(parser.parse_args(), shlex.join(["python", "-m", "training.compare", *sys.argv[1:]]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
-    return 0
+    compare(parser.parse_args(), command("training.compare"))
 
 
 if __name__ == "__main__":

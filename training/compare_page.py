@@ -4,8 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from weightgpt.evaluation import ShapeSet
-from weightgpt.files import read_json, whole, write_json
+from weightgpt import markdown
+from weightgpt.evaluation import POINTS, ShapeSet
+from weightgpt.files import read_json, write_json, write_text
 from weightgpt.rendering import contact_sheet, render, save_png
 
 PAGE, ROWS = "evaluation.md", "evaluation.json"
@@ -23,18 +24,19 @@ ORDER = (
     "meshgpt",
     "ours",
 )
-HEAD = """# Evaluation
+HEAD = f"""# Evaluation
 
-All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances of 512
+All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances of {POINTS}
 points on each surface, times 100 for MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
 
 - *limit*: other true shapes; *training-fields*: plain fits of training shapes; *round-trip*: the fields that their
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy.
-- The rivals learnt the very fields that our tokens decode to, with a budget of operations no smaller than ours. Where
-  a row has fewer samples than the others its figures are of smaller sets, and do not compare with theirs.
-- *Fréchet*: of the features of the project's own point network, which tells the built-in families apart; no smaller
-  than that of the limit can be hoped for.
+- The rivals learnt the very fields that our tokens decode to; the table of costs says what each spent. So they have
+  our decoder for nothing. Where a row has fewer samples than the others its figures are of smaller sets, and do not
+  compare with theirs.
+- *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
+  limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *memorised*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
   *nearest*: median distance to the nearest training shape, over that of held-out shapes.
 """
@@ -56,8 +58,7 @@ def write(output: Path) -> None:
     text = [HEAD, "Written by:", "", *(f"    {command}" for command in commands), ""]
     for corpus in dict.fromkeys(row["corpus"] for row in rows):
         text += section(corpus, [row for row in rows if row["corpus"] == corpus])
-    with whole(output / PAGE) as draft:
-        draft.write_text("\n".join(text), encoding="utf-8")
+    write_text(output / PAGE, "\n".join(text))
 
 
 def place(name: str) -> tuple[int, str]:
@@ -79,29 +80,28 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         "",
         f"{rows[0]['held_out']} held-out shapes.",
         "",
-        *table(quality + others + guard, rows),
+        table(quality + others + guard, rows),
         "",
         "The same under HyperDiffusion's protocol (squared distances, summed over both directions):",
         "",
-        *table(squared, rows),
+        table(squared, rows),
         "",
         "What it cost:",
         "",
-        *table(cost, costly),
+        table(cost, costly),
         "",
         *(f"{row['row']}\n\n![{row['row']}]({corpus}/{row['row']}.png)\n" for row in rows),
         "Noise that was tried, on fewer shapes:",
         "",
-        *sweeps(rows),
+        sweeps(rows),
         "",
     ]
 
 
-def table(columns: list[tuple[str, str]], rows: list[dict[str, Any]]) -> list[str]:
-    """A Markdown table."""
-    head = ["row", *(title for title, _ in columns)]
+def table(columns: list[tuple[str, str]], rows: list[dict[str, Any]]) -> str:
+    """The figures named in `columns` (title, key) of each row."""
     lines = [[row["row"], *(cell(row, key) for _, key in columns)] for row in rows]
-    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)]
+    return markdown.table(["row", *(title for title, _ in columns)], lines)
 
 
 def cell(row: dict[str, Any], key: str) -> str:
@@ -117,7 +117,7 @@ def cell(row: dict[str, Any], key: str) -> str:
     return text if interval is None else f"{text} [{scale * interval[0]:.3f}, {scale * interval[1]:.3f}]"
 
 
-def sweeps(rows: list[dict[str, Any]]) -> list[str]:
+def sweeps(rows: list[dict[str, Any]]) -> str:
     """The sweeps of the noise."""
     lines = [
         {"row": row["row"] + (" (kept)" if one["amount"] == row["noise"] else ""), **one}

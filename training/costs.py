@@ -27,12 +27,13 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
     Raises:
         InputError: the run's tokenizer is another one.
     """
-    config, quantiser, length = read_json(run / "config.json"), bundle.tokenizer.quantiser, bundle.tokenizer.vocabulary
+    config, quantiser = read_json(run / "config.json"), bundle.tokenizer.quantiser
     book: Codebook | None = getattr(quantiser, "codebook", None)
     encoder: ShapeEncoder | None = getattr(quantiser, "encoder", None)
     if book is None or encoder is None:
         raise InputError("the costs of this run's tokenizer are not known; compare a run of the default one.")
     codes = config["codebook"]
+    gpt, length = bundle.model, bundle.tokenizer.vocabulary.length
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
     decoding = decode_flops(book)
     fits = FitConfig(**config["fit"])
@@ -41,13 +42,13 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
     learnt += codes["steps"] * codes["shapes"] * 6.0 * quantiser.config.parameters * codes["points"]
     learnt += codes["steps"] * codes["shapes"] * 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
     own = [book.base, book.basis, book.codes, *book.mixer.parameters()]
-    parameters, size = size_of(bundle.model)
+    parameters, size = size_of(gpt)
     seconds = read_json(run / "seconds.json")["seconds"]
     return {
         "parameters": parameters + sum(part.numel() for part in own),
         "bytes": size + sum(part.numel() * part.element_size() for part in own),
         "steps": steps,
-        "train_flops": started + learnt + steps * step_flops(bundle.model, config["gpt"]["batch"], length.length),
+        "train_flops": started + learnt + steps * step_flops(gpt, config["gpt"]["batch"], length),
         "sample_flops": count_flops(lambda: bundle.sample(1)) + decoding,
         "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
     }

@@ -37,16 +37,10 @@ class Judged:
         return float(np.mean(self.one_piece))
 
 
-def field_sdf(fields: Fields, index: int) -> Callable[[Tensor], Tensor]:
-    """The signed distance function of one field of a batch: (n, D) -> (n,)."""
-    one = fields.select(slice(index, index + 1))
-    return lambda points: one(points)[0, :, 0]
-
-
 @torch.no_grad()
 def mesh_fields(fields: Fields, resolution: int, title: str = "meshing") -> Judged:
     """Mesh every field on a grid of `resolution`³ and count the pieces of its solid."""
-    grids = (sdf_grid(field_sdf(fields, i), resolution) for i in range(len(fields)))
+    grids = (sdf_grid(sdf, resolution) for sdf in fields.sdfs())
     meshed, one_piece = [], []
     for grid in tqdm(grids, title, total=len(fields), unit="shape"):
         meshed.append(mesh_grid(grid))

@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from weightgpt.families import FAMILIES, draw_shapes
 from weightgpt.features import POINTS, WEIGHTS, WIDTH, PointFeatures
-from weightgpt.files import InputError, write_tensors
+from weightgpt.files import write_tensors
 from weightgpt.memorisation import surface_cloud
+from weightgpt.program import program
 from weightgpt.shapes import Shape
 
 SHAPES = 1500
@@ -64,21 +65,17 @@ def accuracy(encoder: PointFeatures, head: nn.Linear, clouds: Tensor, labels: Te
     return float((answers == labels).float().mean())
 
 
-def main() -> int:
+@program
+def main() -> None:
     """Parse arguments, learn, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=WEIGHTS, help="default: the file of the package")
     given = parser.parse_args()
     clouds, labels = family_clouds(draw_shapes(SHAPES + HELD_OUT, SEED))
     encoder, head = train_features(clouds[:SHAPES], labels[:SHAPES], SEED)
-    try:
-        write_tensors(given.output, encoder.state_dict())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    write_tensors(given.output, encoder.state_dict())
     held = accuracy(encoder, head, clouds[SHAPES:], labels[SHAPES:])
     print(f"{given.output}: accuracy {held:.3f} on {HELD_OUT} held-out shapes")
-    return 0
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ from training.run import Run
 from weightgpt.encoding import EncodeConfig
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig
-from weightgpt.files import InputError, read_tensors, whole, write_json, write_tensors
+from weightgpt.files import read_tensors, whole, write_json, write_tensors
 from weightgpt.fitting import FitConfig, Fits, field_iou, fit, mean_field
 from weightgpt.hub import Bundle
 from weightgpt.kinds import load_quantiser
+from weightgpt.program import program
 from weightgpt.shapes import Refusal, load_folder
 from weightgpt.splits import Split, augment, split_shapes
 from weightgpt.tokenizer import WeightTokenizer
@@ -265,20 +266,13 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     return config, given.output
 
 
-def main() -> int:
-    """Run the pipeline; the exit code is 2 for a mistake of the caller, 130 for Ctrl-C."""
-    try:
-        config, output = parse()
-        figures = run(config, output)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
+@program
+def main() -> None:
+    """Run the pipeline."""
+    config, output = parse()
+    figures = run(config, output)
     print(json.dumps(figures, indent=2))
     print(f"samples: {output / 'samples.png'}\nreport:  {output / 'report.html'}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from weightgpt.files import InputError, read_json, whole
+from weightgpt import markdown
+from weightgpt.files import InputError, read_json, write_text
+from weightgpt.program import program
 
 
 def _sets(values: dict[str, float] | None) -> str:
@@ -50,8 +52,8 @@ ROWS = (
 
 def table(figures: dict[str, Any], command: str) -> str:
     """The figures as a Markdown table, below the command that made them."""
-    rows = [f"| {name} | {show(figures)} |" for name, show in ROWS]
-    return "\n".join([f"`{command}` measured:", "", "| figure | value |", "|---|---|", *rows])
+    rows = [(name, show(figures)) for name, show in ROWS]
+    return f"`{command}` measured:\n\n{markdown.table(('figure', 'value'), rows)}"
 
 
 def publish(page: Path, name: str, text: str) -> None:
@@ -65,11 +67,11 @@ def publish(page: Path, name: str, text: str) -> None:
     after, count = re.subn(pattern, lambda m: f"{m[1]}{text}\n{m[2]}", before, flags=re.DOTALL)
     if count != 1:
         raise InputError(f"{page} has {count} places called figures:{name}; it needs one pair of markers.")
-    with whole(page) as draft:
-        draft.write_text(after, encoding="utf-8")
+    write_text(page, after)
 
 
-def main() -> int:
+@program
+def main() -> None:
     """Parse arguments and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True)
@@ -78,15 +80,10 @@ def main() -> int:
     parser.add_argument("--command", default="make demo", help="the command that made the run")
     parser.add_argument("--picture", type=Path, help="where to copy samples.png")
     given = parser.parse_args()
-    try:
-        publish(given.page, given.name, table(read_json(given.run / "metrics.json"), given.command))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    publish(given.page, given.name, table(read_json(given.run / "metrics.json"), given.command))
     if given.picture:
         given.picture.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(given.run / "samples.png", given.picture)
-    return 0
 
 
 if __name__ == "__main__":

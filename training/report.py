@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from weightgpt.files import InputError, whole
+from weightgpt.files import InputError, write_text
 
 Figure = str | float
 Points = Sequence[tuple[float, float]]
@@ -112,8 +112,7 @@ def write_report(run: Path, report: Report) -> Path:
     }
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: places[match[1]], _TEMPLATE.read_text(encoding="utf-8"))
     path = run / "report.html"
-    with whole(path) as draft:
-        draft.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

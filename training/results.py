@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training.corpus import column, part
 from training.data import Sampled
-from training.evaluate import Judged, field_sdf, mesh_fields, set_metrics
+from training.evaluate import Judged, mesh_fields, set_metrics
 from training.pretrain import code_loss
 from training.report import Curve, Pair, Report, write_report
 from weightgpt.codes import Usage, usage
@@ -88,7 +88,7 @@ def colour(parts: Parts, label: str) -> tuple[float, float, float]:
 def write_samples(parts: Parts, generated: Generated, judged: Judged) -> np.ndarray:
     """Write `samples/` and `samples.png`, class by class; returns the pictures (N, size, size, 3)."""
     colours = [colour(parts, label) for label in generated.labels]
-    pictures = render([field_sdf(generated.fields, i) for i in range(len(generated.fields))], 112, colours=colours)
+    pictures = render(generated.fields.sdfs(), 112, colours=colours)
     seen: dict[str, int] = {}
     names = []
     for label in generated.labels:
@@ -115,7 +115,7 @@ def neighbours(parts: Parts, generated: Generated, judged: Judged) -> tuple[Neig
 
 def solids(generated: Generated, judged: Judged) -> list[Sdf]:
     """The samples that have a surface."""
-    return [field_sdf(generated.fields, i) for i, part in enumerate(judged.meshed) if part.mesh is not None]
+    return [generated.fields.sdf(i) for i, part in enumerate(judged.meshed) if part.mesh is not None]
 
 
 def sets(parts: Parts, generated: Generated, judged: Judged) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, 
     made = []
     for place, i in enumerate(solid[:PAIRS]):
         shape = parts.split.train[near.index[place]]
-        sample, other = mesh_sdf(field_sdf(generated.fields, i), 56).mesh, mesh_sdf(shape.sdf, 56).mesh
+        sample, other = mesh_sdf(generated.fields.sdf(i), 56).mesh, mesh_sdf(shape.sdf, 56).mesh
         if sample is None or other is None:
             continue
         tint = colour(parts, generated.labels[i])

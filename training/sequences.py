@@ -63,7 +63,8 @@ def of_folder(folder: Path) -> Source:
     cut = len(ids) - len(ids) // 16
     known = read_json(rows)["rows"] if rows.is_file() else []
     near: dict[str, Any] = next((r for r in known if r.get("fingerprint") == tokenizer.quantiser.fingerprint), {})
-    return Source(folder.parent.name, folder.name, tokenizer, Ids(ids[:cut], ids[cut:], found["held"].long()), near)
+    name = near.get("tokenizer", folder.name)
+    return Source(folder.parent.name, name, tokenizer, Ids(ids[:cut], ids[cut:], found["held"].long()), near)
 
 
 def of_run(folder: Path) -> Source:

@@ -146,8 +146,7 @@ def write_meshes(
     counts: Counter[str] = Counter(meshes=0, watertight=0, leaves_box=0, empty=0, full=0, nonfinite=0)
     files = _file_names(catalogue.names)
     for index in tqdm(range(len(fields)), "meshing", unit="shape", disable=not watched()):
-        one = fields.select(slice(index, index + 1))
-        made = mesh_sdf(_solid(one), resolution)
+        made = mesh_sdf(fields.sdf(index), resolution)
         if made.mesh is None:
             counts[made.outcome] += 1
             warn(f"no mesh of {catalogue.names[index]}: the field is {made.outcome}")
@@ -187,12 +186,9 @@ def _pictures(fields: "Fields", first: int, size: int) -> "list[np.ndarray[Any, 
         raise InputError(f"fields of {config} cannot be drawn; give solids, planar shapes or images.")
     if config.in_features == 3:
         return list(render(lambda points: part(points)[..., 0], size))
-    rows = [part.select(slice(i, i + 1)) for i in range(len(part))]
-    return [render_2d(_solid(row) if config.out_features == 1 else _image(row), size) for row in rows]
-
-
-def _solid(one: "Fields") -> Any:
-    return lambda points: one(points)[0, :, 0]
+    if config.out_features == 1:
+        return [render_2d(sdf, size) for sdf in part.sdfs()]
+    return [render_2d(_image(part.select(slice(i, i + 1))), size) for i in range(len(part))]
 
 
 def _image(one: "Fields") -> Any:

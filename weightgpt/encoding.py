@@ -73,7 +73,7 @@ def encode_fields(codebook: Codebook, encoder: ShapeEncoder, fields: Fields, opt
     """
     check_fields(fields, codebook.layout.config)
     with torch.no_grad():
-        shapes = [_as_shape(fields.select(slice(i, i + 1)), i) for i in range(len(fields))]
+        shapes = [_as_shape(fields, i) for i in range(len(fields))]
         points = shared_schedule(shapes, options.schedule, options.seed)
         samples = Samples(points, fields(points)[..., 0])
         probed = fields(encoder.probes)[..., 0]
@@ -81,12 +81,12 @@ def encode_fields(codebook: Codebook, encoder: ShapeEncoder, fields: Fields, opt
     return encode_samples(codebook, encoder, samples, probed, options, start=start)
 
 
-def _as_shape(field: Fields, index: int) -> Shape:
+def _as_shape(fields: Fields, index: int) -> Shape:
     return Shape(
         name=str(index),
         label="none",
-        sdf=lambda points: field(points)[0, :, 0],
-        dimension=field.config.in_features,
+        sdf=fields.sdf(index),
+        dimension=fields.config.in_features,
     )
 
 

@@ -13,9 +13,9 @@ Dimensions: n shapes of a set.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from weightgpt import features
-from weightgpt.field import Fields
 from weightgpt.memorisation import TrainingShapes, verdict
 from weightgpt.meshing import mesh_grid, sdf_grid
 from weightgpt.metrics import chamfer_matrices, solid_pieces, surface_points
@@ -98,28 +97,26 @@ def mesh_all(
     return ShapeSet(list(sdfs), clouds, pieces, broken)
 
 
-def field_sdfs(fields: Fields) -> list[Sdf]:
-    """Each field of a batch as a signed distance function."""
-
-    def alone(index: int) -> Sdf:
-        one = fields.select(slice(index, index + 1))
-        return lambda points: one(points)[0, :, 0]
-
-    return [alone(i) for i in range(len(fields))]
-
-
 @dataclass(frozen=True)
 class Judge:
     """Held-out shapes and training shapes, ready to judge sets of samples by."""
 
     held: ShapeSet
     training: TrainingShapes
+    familiar: list[float]
+    """Distances of held-out shapes, of all that there are, to their nearest training shapes."""
     seed: int = 0
 
-    @cached_property
-    def familiar(self) -> list[float]:
-        """Distances of the held-out shapes to their nearest training shapes."""
-        return self.training.nearest([self.held.sdfs[i] for i in self.held.solid]).distance
+    @classmethod
+    def of(cls, held: ShapeSet, training: TrainingShapes, seed: int = 0) -> Self:
+        """A judge that finds the nearest training shapes of the held-out ones first."""
+        return cls(held, training, training.nearest([held.sdfs[i] for i in held.solid]).distance, seed)
+
+    def of_first(self, count: int) -> "Judge":
+        """A judge by the first `count` held-out shapes, who knows how near to training all of them are."""
+        held = self.held
+        first = ShapeSet(held.sdfs[:count], held.clouds[:count], held.pieces[:count], held.broken[:count])
+        return replace(self, held=first)
 
     def row(self, samples: ShapeSet, *, guard: bool = True) -> dict[str, Any]:
         """The figures of a set of samples; those of its set metrics are None for fewer than two with a surface.

@@ -11,7 +11,7 @@ Dimensions: n points, D input dimension, O output dimension, P parameters, B fie
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -231,6 +231,15 @@ class Fields:
     def select(self, index: Tensor | slice) -> "Fields":
         """The fields at `index`, as a batch."""
         return Fields(self.config, self.flat[index])
+
+    def sdf(self, index: int) -> Callable[[Tensor], Tensor]:
+        """One field as a signed distance function: (n, D) points -> (n,) distances."""
+        one = self.select(slice(index, index + 1))
+        return lambda points: one(points)[0, :, 0]
+
+    def sdfs(self) -> list[Callable[[Tensor], Tensor]]:
+        """All of them, one by one."""
+        return [self.sdf(i) for i in range(len(self))]
 
     @classmethod
     def stack(cls, fields: "list[Field]") -> "Fields":

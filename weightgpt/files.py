@@ -63,10 +63,15 @@ def _make_folder(folder: Path) -> None:
         raise PermissionError(error.errno, error.strerror) from error
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write text as UTF-8."""
+    with whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` as indented JSON; NaN and infinity are refused (they are not JSON)."""
-    with whole(path) as draft:
-        draft.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:

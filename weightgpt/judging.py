@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from weightgpt.evaluation import POINTS, Judge, ShapeSet, field_sdfs, mesh_all
+from weightgpt.evaluation import POINTS, Judge, ShapeSet, mesh_all
 from weightgpt.field import Fields
 from weightgpt.files import InputError
 from weightgpt.memorisation import TrainingShapes, nearest_weights
@@ -95,7 +95,7 @@ def read_source(path: Path | str, *, generated: bool = False) -> Source:
         fields, catalogue = load_fields(path)
         if (fields.config.in_features, fields.config.out_features) != (3, 1):
             raise InputError(f"{path} holds no solids but {fields.config}; give fields of 3D signed distances.")
-        named = zip(catalogue.names, catalogue.labels, field_sdfs(fields), strict=True)
+        named = zip(catalogue.names, catalogue.labels, fields.sdfs(), strict=True)
         return Source(shapes=[Shape(name=name, label=label, sdf=sdf) for name, label, sdf in named], fields=fields)
     if not path.is_dir():
         raise InputError(
@@ -195,7 +195,7 @@ def judge(
         raise InputError("no held-out shape has a surface; give others to compare with.")
     probes = uniform_points(PROBES, 3, seed)
     training = TrainingShapes(train.sdfs, probes, train.at(probes))
-    judge = Judge(sets["held-out"], training, seed)
+    judge = Judge.of(sets["held-out"], training, seed)
     rows = {"limit": judge.row(sets["training"], guard=False), "generated": judge.row(sets["generated"])}
     parts = [part.fields for part in (taken["generated"], taken["held-out"], train)]
     weights = _weights(*parts, progress=progress)

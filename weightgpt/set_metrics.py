@@ -5,7 +5,7 @@ Two protocols are in use; both are here:
 - Yang et al. 2019 (PointFlow, section 5.1): MMD, COV and 1-NNA of two sets drawn without replacement.
 - Erkoç et al. 2023 (HyperDiffusion): the same three formulae on squared distances, summed over both directions, of sets
   from which empty shapes were taken and replaced. Squaring weighs far strays more and changes who is nearest, so the
-  figures of the two do not compare. `metrics.chamfer_matrix(..., squared=True)` gives its distances.
+  figures of the two do not compare. `metrics.chamfer_matrices` gives the distances of both.
 
 Decisions:
 - Distances are computed once, as blocks of one joint matrix; everything else is read off it.

@@ -17,6 +17,7 @@ from training.baselines.rival import FieldSets, Trained
 from training.corpus import column, part
 from weightgpt.field import FieldConfig
 from weightgpt.files import InputError, read_json, read_tensors, write_json
+from weightgpt.program import program
 from weightgpt.store import Catalogue, save_fields
 
 
@@ -72,6 +73,7 @@ def cost(trained: Trained, sample_seconds: float) -> dict[str, Any]:
     return {name: getattr(trained, name) for name in (*names, "history")} | {"sample_seconds": sample_seconds}
 
 
+@program
 def main() -> None:
     """Parse arguments and train one rival."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -82,11 +84,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
-    try:
-        compare(given.run, given.rival, given.budget, given.samples, given.seed, given.output, progress=True)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    compare(given.run, given.rival, given.budget, given.samples, given.seed, given.output, progress=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -37,6 +37,7 @@ from tqdm import tqdm
 from weightgpt.families import draw_shapes
 from weightgpt.files import InputError, read_json, whole, write_json
 from weightgpt.meshing import mesh_sdf
+from weightgpt.program import program
 from weightgpt.splits import split_shapes
 
 FACES, LATTICE, GRID = 200, 64, 48
@@ -252,6 +253,7 @@ def compare(folder: Path, budget: float, samples: int, seed: int, output: Path) 
     write_json(output / "cost.json", cost | {"autoencoder": first, "transformer": second})
 
 
+@program
 def main() -> None:
     """Parse arguments; draw the meshes where there are none, then train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -263,16 +265,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
-    try:
-        if given.run is not None and not given.meshes.is_dir():
-            draw_meshes(given.run, given.count, given.meshes)
-        if (given.output / "cost.json").is_file():
-            print(f"meshgpt is already trained: {given.output}", file=sys.stderr)
-        else:
-            compare(given.meshes, given.budget, given.samples, given.seed, given.output)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    if given.run is not None and not given.meshes.is_dir():
+        draw_meshes(given.run, given.count, given.meshes)
+    if (given.output / "cost.json").is_file():
+        print(f"meshgpt is already trained: {given.output}", file=sys.stderr)
+    else:
+        compare(given.meshes, given.budget, given.samples, given.seed, given.output)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

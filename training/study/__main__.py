@@ -4,7 +4,6 @@ Parts run one by one, at different times if need be; the page is joined from all
 """
 
 import argparse
-import shlex
 import sys
 import time
 from argparse import Namespace
@@ -16,6 +15,7 @@ import torch
 from training.study import conditioning, digits, permutation, regression, tokens
 from training.study.page import FOLDER, PAGE, join, publish
 from weightgpt.files import InputError
+from weightgpt.program import command, program
 
 PARTS: dict[str, Callable[[Path, Namespace], None]] = {
     "conditioning": lambda folder, given: conditioning.run(folder, given.quick, given.seed),
@@ -42,10 +42,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Namespace, list[str]]:
     parser.add_argument("--quick", action="store_true", help="small enough for a minute; figures that say little")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    asked = (
-        [name for name in PARTS if name != "digits" or given.images] if given.parts is None else given.parts.split(",")
-    )
-    names = [name for name in asked if name]
+    possible = ",".join(name for name in PARTS if name != "digits" or given.images)
+    names = [name for name in (given.parts or possible).split(",") if name]
     unknown = [repr(name) for name in names if name not in PARTS]
     if unknown:
         raise InputError(f"{unknown[0]} is no part of the study; choose among {', '.join(PARTS)}.")
@@ -63,17 +61,13 @@ def study(given: Namespace, names: list[str], command: str) -> None:
         publish(given.output, given.docs)
 
 
-def main() -> int:
-    """Run; the exit code is 2 for a mistake of the caller."""
+@program
+def main() -> None:
+    """Run."""
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
-    try:
-        given, names = parse()
-        study(given, names, shlex.join(["python", "-m", "training.study", *sys.argv[1:]]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    given, names = parse()
+    study(given, names, command("training.study"))
     print(f"page: {given.output / PAGE}", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from matplotlib import pyplot
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from training.study.page import save_figure, save_small, table, write_part
-from training.study.subjects import CONDITIONS, Subjects, explained, sdfs, spread
+from training.study.page import save_figure, save_small, write_part
+from training.study.subjects import CONDITIONS, Subjects, explained, spread
+from weightgpt import markdown
 from weightgpt.field import FieldConfig, Fields, layer_matrices
 from weightgpt.fitting import FitConfig
 from weightgpt.rendering import contact_sheet, render
@@ -100,7 +101,7 @@ def describe(figures: dict[str, dict[str, Any]], shared: dict[str, Any]) -> list
         f" each. The first shape is a {shared['first']}; IoU is that of the others with the true shapes. Distances"
         " are shares of the mean norm of a field; PC is the share of the variance that so many principal components"
         " explain.",
-        table(heads, rows),
+        markdown.table(heads, rows),
         f"{nearer}: two of them are {joined['distance_between']:.2f} norms apart where unconditioned ones are"
         f" {apart['distance_between']:.2f} (√2 would be unrelated weights). Half of the variance needs"
         f" {half[CONDITIONS[1]]} principal components instead of {half[CONDITIONS[0]]} of {shared['shapes'] - 1}."
@@ -124,7 +125,7 @@ def draw_shapes(subjects: Subjects, fits: dict[str, Fields], path: Path) -> None
     pictures = [*render([shape.sdf for shape in truth], SIZE)]
     for name, fields in fits.items():
         found = subjects.iou(fields)
-        pictures += [*render(sdfs(fields, chosen), SIZE)]
+        pictures += [*render([fields.sdf(i) for i in chosen], SIZE)]
         captions += [f"{name if i else 'overfitted'}, {found[i]:.2f}" for i in chosen]
     save_small(contact_sheet(pictures, captions, columns=len(truth)), path)
 

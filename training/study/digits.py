@@ -25,6 +25,7 @@ from training.study.digits_judge import Bench, Pictures, Row, choose, compare, m
 from training.study.digits_page import add_run, write_page, write_pictures
 from weightgpt.files import InputError, read_json
 from weightgpt.images import load_images, outlined, pixel_centres, slanted, softness, ssim_matrix
+from weightgpt.program import program
 from weightgpt.shapes import Refusal, Shape
 from weightgpt.splits import Split, split_shapes
 
@@ -159,8 +160,9 @@ def run(output: Path, quick: bool, seed: int, images: Path | None, variant: Vari
     return figures
 
 
-def main() -> int:
-    """Parse arguments and run; the exit code is 2 for a mistake of the caller."""
+@program
+def main() -> None:
+    """Parse arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path, required=True, help="folder of a pair of idx files")
     parser.add_argument("--output", type=Path, required=True, help="run again to resume")
@@ -169,13 +171,8 @@ def main() -> int:
     for name, value in asdict(Variant()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     given = vars(parser.parse_args())
-    try:
-        fixed = [given.pop(name) for name in ("output", "quick", "seed", "images")]
-        run(*fixed, Variant(**given))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    fixed = [given.pop(name) for name in ("output", "quick", "seed", "images")]
+    run(*fixed, Variant(**given))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weightgpt.files import read_json, whole, write_json
+from weightgpt import markdown
+from weightgpt.files import read_json, write_json, write_text
 from weightgpt.rendering import save_png
 
 RUNS, PAGE, GRID, NEAREST = "digits.json", "digits.md", "digits.png", "digits-nearest.png"
@@ -62,22 +63,21 @@ def write_page(output: Path) -> None:
     """Write `digits.md` about the last run of `digits.json`, with a line for each of the others."""
     runs = read_json(output / RUNS)["runs"]
     last = runs[-1]
-    facts = _table(("figure", "value"), [(name, show(last)) for name, show in FACTS])
+    facts = markdown.table(("figure", "value"), [(name, show(last)) for name, show in FACTS])
     swept = [(f"{row['temperature']:g}", _codes(row["top_k"]), *_figures(row)) for row in last["sweep"]]
     own = [row for row in last["rows"] if row["reference"] == "test"]
     theirs = [row for row in last["rows"] if row["reference"] != "test"]
     heads = ("set", "images", "accuracy", "MMD", "COV", "1-NNA", "familiar")
     parts = ["# Digits", f"Written by `{last['command']}`.", ABOUT, facts]
-    parts += ["Against the test images:", _table(heads, [_line(row) for row in own])]
+    parts += ["Against the test images:", markdown.table(heads, [_line(row) for row in own])]
     parts += [THEIRS]
-    parts += [_table(heads, [_line(row) for row in (*theirs, PUBLISHED)])]
+    parts += [markdown.table(heads, [_line(row) for row in (*theirs, PUBLISHED)])]
     parts += [f"![New digits, one class a row; drawn from their fields at twice the size of the images]({GRID})"]
     parts += [f"![New digits, above the training image most similar to each]({NEAREST})"]
     parts += ["Against the validation images, where temperature and top-k were chosen:"]
-    parts += [_table(("temperature", "top-k", "accuracy", "MMD", "COV", "1-NNA"), swept)]
+    parts += [markdown.table(("temperature", "top-k", "accuracy", "MMD", "COV", "1-NNA"), swept)]
     parts += [TRIED, _tried(runs)]
-    with whole(output / PAGE) as draft:
-        draft.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(output / PAGE, "\n\n".join(parts) + "\n")
 
 
 def write_pictures(output: Path, large: Tensor, labels: Tensor, images: Tensor, nearest: Tensor) -> None:
@@ -123,7 +123,7 @@ def _tried(runs: list[Row]) -> str:
         "COV",
         "1-NNA",
     ]
-    return _table([*heads, "minutes"], lines)
+    return markdown.table([*heads, "minutes"], lines)
 
 
 def _line(row: Row) -> tuple[str, ...]:
@@ -140,7 +140,3 @@ def _codes(top_k: int) -> str:
 
 def _text(value: Any) -> str:
     return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _table(heads: Any, rows: Any) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows])

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from training.baselines.rival import Descent, count_flops
 from training.study.page import save_figure, save_small
-from training.study.subjects import Subjects, sdfs
+from training.study.subjects import Subjects
 from weightgpt.field import Fields
 from weightgpt.rendering import contact_sheet, render
 
@@ -108,7 +108,7 @@ def worst(subjects: Subjects, targets: Fields, found: Fields) -> int:
 def picture(subjects: Subjects, targets: Fields, fields: Fields, index: int) -> tuple[np.ndarray, str]:
     """The picture of one of N fields, and its caption: N and the agreement with the field to be remembered."""
     agreement = float(subjects.agreement(fields, targets)[index])
-    return render(sdfs(fields, [index]), SIZE)[0], f"N={len(fields)}: {agreement:.2f}"
+    return render([fields.sdf(index)], SIZE)[0], f"N={len(fields)}: {agreement:.2f}"
 
 
 def draw_sheet(rows: dict[str, list[tuple[np.ndarray, str]]], path: Path) -> None:

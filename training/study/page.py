@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 from PIL import Image
 
-from weightgpt.files import read_json, whole, write_json
+from weightgpt.files import read_json, whole, write_json, write_text
 
 PAGE, FIGURES, FOLDER = "study.md", "study.json", "study"
 
@@ -26,12 +26,7 @@ PAGE, FIGURES, FOLDER = "study.md", "study.json", "study"
 def write_part(folder: Path, name: str, title: str, lines: Sequence[str], figures: dict[str, Any]) -> None:
     """Write `NAME.json` and then `NAME.md`: the title and paragraphs, with blank lines between them."""
     write_json(folder / f"{name}.json", figures)
-    _write_text(folder / f"{name}.md", "\n\n".join([f"# {title}", *lines]) + "\n")
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows])
+    write_text(folder / f"{name}.md", "\n\n".join([f"# {title}", *lines]) + "\n")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -65,7 +60,7 @@ def join(output: Path, order: Sequence[str], made: dict[str, dict[str, Any]]) ->
         f"Written by {', '.join(f'`{command}`' for command in commands)}; every figure and every finding was measured."
     )
     write_json(output / FIGURES, {"parts": parts})
-    _write_text(output / PAGE, "\n\n".join(["# The presentation's experiments", head, ABOUT, *pages]) + "\n")
+    write_text(output / PAGE, "\n\n".join(["# The presentation's experiments", head, ABOUT, *pages]) + "\n")
 
 
 def publish(output: Path, docs: Path) -> None:
@@ -74,7 +69,7 @@ def publish(output: Path, docs: Path) -> None:
     for name in re.findall(rf"\]\({FOLDER}/([^)/]+\.png)\)", text):
         with whole(docs / FOLDER / name) as draft:
             draft.write_bytes((output / FOLDER / name).read_bytes())
-    _write_text(docs / PAGE, text)
+    write_text(docs / PAGE, text)
 
 
 ABOUT = """The project grew from a presentation by Luis Muschal and Luca Fanselau: neural fields that are overfitted to
@@ -88,8 +83,3 @@ def _as_section(text: str, told: dict[str, Any]) -> str:
     text = re.sub(r"^(#+ )", r"#\1", text.strip(), flags=re.MULTILINE)
     text = re.sub(r"\]\(([^)/]+\.png)\)", rf"]({FOLDER}/\1)", text)
     return f"{text}\n\n{told['seconds'] / 60:.1f} minutes." if "seconds" in told else text
-
-
-def _write_text(path: Path, text: str) -> None:
-    with whole(path) as draft:
-        draft.write_text(text, encoding="utf-8")

@@ -20,8 +20,9 @@ from training.baselines.regression import (
 from training.baselines.rival import FieldSets
 from training.study import memory
 from training.study.memory import Row, Sweep
-from training.study.page import table, write_part
+from training.study.page import write_part
 from training.study.subjects import CONDITIONS, Subjects, spread
+from weightgpt import markdown
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.fitting import FitConfig
 
@@ -123,7 +124,7 @@ def describe(figures: Row, sweep: Sweep) -> list[str]:
         f"*Error* is the mean error of a weight over the mean deviation of the weights; *agreement* is the IoU of the"
         f" decoded field with the one to be remembered; *taught* is teacher-forced; *free* runs from the first"
         f" {figures['start']} weights, one neuron; *mean* is the mean of the N fields after that same start.",
-        table(heads, lines),
+        markdown.table(heads, lines),
         *findings(rows),
         "All of this at the same few steps; nothing here says what many more would do."
         + ("" if all(row["distinct_starts"] == row["fields"] for row in rows) else " Some fields share their start."),

@@ -3,7 +3,6 @@
 Dimensions: N shapes, P parameters, n points.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +13,7 @@ from weightgpt.field import FieldConfig, Fields
 from weightgpt.fitting import FitConfig, field_iou, fit
 from weightgpt.metrics import iou
 from weightgpt.sampling import Samples, sample, shared_schedule, uniform_points
-from weightgpt.shapes import Sdf, Shape
+from weightgpt.shapes import Shape
 
 CONDITIONS = ("unconditioned", "conditioned")
 DRAWN = 1000
@@ -60,12 +59,6 @@ class Subjects:
         """(B,) volume IoU of fields with others, at the points that the shapes are judged at."""
         with torch.no_grad():
             return iou(fields(self.judged.points)[..., 0], others(self.judged.points)[..., 0])
-
-
-def sdfs(fields: Fields, chosen: Sequence[int]) -> list[Sdf]:
-    """Some fields of a batch, each as a signed distance function."""
-    ones = [fields.select(slice(i, i + 1)) for i in chosen]
-    return [lambda points, one=one: one(points)[0, :, 0] for one in ones]
 
 
 def spread(flat: Tensor) -> float:

@@ -16,8 +16,9 @@ from training.baselines.rival import descend
 from training.pretrain import collate
 from training.study import memory
 from training.study.memory import Row, Sweep
-from training.study.page import table, write_part
+from training.study.page import write_part
 from training.study.subjects import CONDITIONS, Subjects
+from weightgpt import markdown
 from weightgpt.encoding import EncodeConfig
 from weightgpt.field import Fields
 from weightgpt.files import read_json
@@ -163,7 +164,7 @@ def describe(figures: Row, others: list[Row], sweep: Sweep) -> list[str]:
         f" fields of {figures['weights']} weights; IoU with the true shapes {figures['fit_iou']:.3f}. GPT-2 has"
         f" {sweep.words()}, as above. A free run is given the first {GIVEN} codes; fields that share them"
         " cannot be told apart.",
-        table(heads, lines),
+        markdown.table(heads, lines),
         memory.told("As tokens", rows),
         *bought(rows, others),
         "![Agreement against N, tokens and weights](tokens.png)",
@@ -194,7 +195,7 @@ def bought(rows: list[Row], others: list[Row]) -> list[str]:
     last, other = rows[-1], others[-1]
     return [
         "Beside the regression of conditioned fields, both running free:",
-        table(heads, lines),
+        markdown.table(heads, lines),
         f"{verdict}: N = {far} fields are remembered instead of {before}, at the same steps and"
         f" {other['flops'] / last['flops']:.0f} times fewer operations at N = {last['fields']}, though each token field"
         " has more weights; the tokenizer, learnt before, is not counted."

@@ -108,6 +108,7 @@ def test_materials_beside_a_mesh_are_not_opened(tmp_path: Path, monkeypatch: pyt
 REFUSED = {
     "nothing.obj": ("", "has no faces"),
     "noise.ply": (b"\x93\x00\xff" * 99, "cannot be read as a mesh"),
+    # text of no known encoding, or some text without faces where charset_normalizer is there to guess at one
     "noise.obj": (b"\xff\xfe\x93\x00" * 99, "cannot be read as a mesh|has no faces"),
     "short.ply": (
         "ply\nformat binary_little_endian 1.0\nelement vertex 9\nproperty float x\nend_header\n",

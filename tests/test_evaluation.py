@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fakes import sphere_shape
+from tests.fakes import box_shape, sphere_shape
 from weightgpt.evaluation import Judge, mesh_all
 from weightgpt.files import InputError
 from weightgpt.memorisation import TrainingShapes, nearest_weights, verdict
@@ -51,6 +51,13 @@ def test_held_out_shapes_themselves_score_as_a_copy(judge):
     assert (row["mmd"], row["cov"], row["one_nna"], row["mmd_squared"]) == (0.0, 1.0, 0.0, 0.0)
     assert row["memorised_share"] is None
     assert (row["one_piece"], row["empty"], row["broken"]) == (1.0, 0.0, 0.0)
+    assert row["thin_share"] == 0
+
+
+def test_a_plate_is_thin_and_its_edges_are_not(judge):
+    """Faces of 1.6 x 1.6, twice, and edges of 0.1 x 6.4."""
+    row = judge.row(mesh_all([box_shape((1.6, 0.1, 1.6)).sdf] * 2, seed=0, resolution=64, points=2048), guard=False)
+    assert row["thin_share"] == pytest.approx(5.12 / (5.12 + 0.64), abs=0.03)
 
 
 def test_empty_broken_and_split_shapes_are_counted_and_the_sets_stay_equal(judge):

@@ -15,7 +15,6 @@ from weightgpt.metrics import (
     chamfer_matrices,
     chamfer_matrix,
     iou,
-    nearest,
     normal_consistency,
     oriented_points,
     solid_pieces,
@@ -92,14 +91,6 @@ def test_chamfer_matrix_is_brute_force():
     a, b = clouds(0, 3), clouds(1, 4, points=9)
     assert np.allclose(chamfer_matrix(a, b), [[brute(x, y) for y in b] for x in a])
     assert np.allclose(chamfer_matrix(a, a), chamfer_matrix(a, list(a)))
-
-
-def test_nearest_finds_the_copy():
-    references = clouds(0, 5)
-    index, distance = nearest([references[3], references[0] + 1e-3], references)
-    assert index.tolist() == [3, 0]
-    assert distance[0] == 0
-    assert 0 < distance[1] < 2e-3
 
 
 @pytest.mark.parametrize("cloud", [np.zeros((0, 3)), np.zeros((4, 2)), np.full((4, 3), np.nan)])

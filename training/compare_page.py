@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from weightgpt import markdown
-from weightgpt.evaluation import POINTS, ShapeSet
+from weightgpt.evaluation import POINTS, THIN, ShapeSet
 from weightgpt.files import read_json, write_json, write_text
 from weightgpt.rendering import contact_sheet, render, save_png
 
@@ -37,6 +37,7 @@ points on each surface, times 100 for MMD. In brackets: 95 % intervals. Empty sa
   compare with theirs.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
+- *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.
 - *memorised*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
   *nearest*: median distance to the nearest training shape, over that of held-out shapes.
 """
@@ -69,7 +70,7 @@ def place(name: str) -> tuple[int, str]:
 def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
     """Tables and pictures of one corpus."""
     quality = [("samples", "count"), ("MMD", "mmd"), ("COV", "cov"), ("1-NNA", "one_nna"), ("Fréchet", "frechet")]
-    others = [("one piece", "one_piece"), ("empty", "empty"), ("broken", "broken")]
+    others = [("one piece", "one_piece"), ("empty", "empty"), ("broken", "broken"), ("thin", "thin_share")]
     guard = [("memorised", "memorised_share"), ("nearest", "nearest_train_ratio")]
     squared = [("MMD²", "mmd_squared"), ("COV²", "cov_squared"), ("1-NNA²", "one_nna_squared")]
     cost = [("parameters", "parameters"), ("training FLOPs", "train_flops"), ("FLOPs a sample", "sample_flops")]

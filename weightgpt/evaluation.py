@@ -25,14 +25,17 @@ from tqdm import tqdm
 from weightgpt import features
 from weightgpt.memorisation import TrainingShapes, verdict
 from weightgpt.meshing import mesh_grid, sdf_grid
-from weightgpt.metrics import chamfer_matrices, solid_pieces, surface_points
+from weightgpt.metrics import chamfer_matrices, oriented_points, solid_pieces
 from weightgpt.set_metrics import set_figures
 from weightgpt.shapes import Sdf
+from weightgpt.thin import thin_share
 
 Array = NDArray[np.float64]
 
 POINTS = 512
 """Points on each surface."""
+THIN = 0.15
+"""Thickness, in half-sides of the box, below which a part is thin: that of legs, wings and walls of built-in shapes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class ShapeSet:
     """Separate pieces of each solid."""
     broken: list[bool]
     """Whether a value is not finite."""
+    thin: list[float]
+    """Share of each surface where the solid is thinner than `THIN`; 0 where there is none."""
 
     @cached_property
     def solid(self) -> list[int]:
@@ -68,12 +73,22 @@ class ShapeSet:
         """Between those, Chamfer-L1 and squared."""
         return chamfer_matrices(self.surfaces, self.surfaces)
 
+    def first(self, n: int) -> "ShapeSet":
+        """The first `n` shapes."""
+        return ShapeSet(self.sdfs[:n], self.clouds[:n], self.pieces[:n], self.broken[:n], self.thin[:n])
+
     def rates(self) -> dict[str, float]:
-        """Shares of the n shapes: in one piece, empty, broken."""
+        """Shares of the n shapes: in one piece, empty, broken; and the mean share of thin surface."""
         count = len(self.sdfs)
         empty = count - len(self.solid) - sum(self.broken)
         one = sum(pieces == 1 and cloud is not None for pieces, cloud in zip(self.pieces, self.clouds, strict=True))
-        return {"one_piece": one / count, "empty": empty / count, "broken": sum(self.broken) / count}
+        thin = sum(self.thin) / max(len(self.solid), 1)
+        return {
+            "one_piece": one / count,
+            "empty": empty / count,
+            "broken": sum(self.broken) / count,
+            "thin_share": thin,
+        }
 
 
 @torch.no_grad()
@@ -86,15 +101,21 @@ def mesh_all(
         seed: of the points; sets that are compared need different ones.
     """
     clouds: list[Array | None] = []
-    pieces, broken = [], []
+    pieces, broken, thin = [], [], []
     for i, sdf in enumerate(tqdm(sdfs, title, unit="shape", disable=title is None)):
         grid = sdf_grid(sdf, resolution)
         meshed = mesh_grid(grid)
         mesh = meshed.mesh
-        clouds.append(surface_points(mesh, points, (seed << 20) + i) if mesh is not None and mesh.area > 0 else None)
+        if mesh is None or not mesh.area > 0:
+            clouds.append(None)
+            thin.append(0.0)
+        else:
+            cloud, normals = oriented_points(mesh, points, (seed << 20) + i)
+            clouds.append(cloud)
+            thin.append(thin_share(sdf, torch.from_numpy(cloud).float(), torch.from_numpy(normals).float(), THIN))
         broken.append(meshed.outcome == "nonfinite")
         pieces.append(0 if broken[-1] else solid_pieces(grid))
-    return ShapeSet(list(sdfs), clouds, pieces, broken)
+    return ShapeSet(list(sdfs), clouds, pieces, broken, thin)
 
 
 @dataclass(frozen=True)
@@ -114,9 +135,7 @@ class Judge:
 
     def of_first(self, count: int) -> "Judge":
         """A judge by the first `count` held-out shapes, who knows how near to training all of them are."""
-        held = self.held
-        first = ShapeSet(held.sdfs[:count], held.clouds[:count], held.pieces[:count], held.broken[:count])
-        return replace(self, held=first)
+        return replace(self, held=self.held.first(count))
 
     def row(self, samples: ShapeSet, *, guard: bool = True) -> dict[str, Any]:
         """The figures of a set of samples; those of its set metrics are None for fewer than two with a surface.

@@ -134,18 +134,6 @@ def chamfer_matrices(a: Sequence[Array], b: Sequence[Array]) -> tuple[Array, Arr
     return plain, squared
 
 
-def nearest(samples: Sequence[Array], references: Sequence[Array]) -> tuple[NDArray[np.int64], Array]:
-    """For each sample the reference at the smallest Chamfer-L1 distance: (S,) indices and (S,) distances.
-
-    Raises:
-        InputError: there is no reference, or as `chamfer`.
-    """
-    if not references:
-        raise InputError("there are no reference clouds to search; give at least one.")
-    matrix = chamfer_matrix(samples, references)
-    return matrix.argmin(1).astype(np.int64), matrix.min(1)
-
-
 def solid_pieces(grid: Tensor, min_voxels: int = 8) -> int:
     """Number of separate pieces of a solid.
 

@@ -2,11 +2,13 @@
 
 from functools import cache
 
+import pytest
 import torch
 import torch.nn.functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tokenization.corpus import Corpus
+from weightgpt import cli
 from weightgpt.chunking import ChunkLayout
 from weightgpt.codebook import Codebook
 from weightgpt.encoder import ShapeEncoder
@@ -22,6 +24,13 @@ from weightgpt.shapes import Shape
 from weightgpt.tables import TableQuantiser, Tables
 from weightgpt.tokenizer import WeightTokenizer
 from weightgpt.vocabulary import BOS, EOS, PAD, Vocabulary
+
+
+def command(*arguments: str) -> int:
+    """The exit code of the command line."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(list(arguments))
+    return end.value.code or 0
 
 
 def generator(seed: int) -> torch.Generator:

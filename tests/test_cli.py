@@ -12,7 +12,7 @@ import trimesh
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.fakes import tiny_gpt, tiny_tokenizer
+from tests.fakes import command, tiny_gpt, tiny_tokenizer
 from weightgpt import cli
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError
@@ -50,12 +50,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
-
-
-def command(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        cli.main(list(arguments))
-    return end.value.code or 0
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:

@@ -1,6 +1,7 @@
 """`weightgpt evaluate` from files to figures: copies fail the guard, new shapes pass it, mistakes are one sentence."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ import torch
 import trimesh
 from PIL import Image
 
+from tests import fakes
 from tests.fakes import fitted_sphere, tiny_config
-from weightgpt import cli
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.judging import equal_sets, read_source, table
 from weightgpt.sampling import uniform_points
@@ -58,10 +59,7 @@ def inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world)
 
 
-def command(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        cli.main(["evaluate", *arguments])
-    return end.value.code or 0
+command = partial(fakes.command, "evaluate")
 
 
 def test_copies_fail_the_guard(capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -24,6 +24,7 @@ TINY = pipeline.PipelineConfig(
     count=48,
     held=12,
     copies=1,
+    more=24,
     schedule=1024,
     judged=512,
     started=16,
@@ -125,7 +126,7 @@ def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, m
 
 
 def test_another_tokenizer_goes_the_same_way(tmp_path):
-    figures = pipeline.run(replace(TINY, count=32, tokenizer="delta-lloyd-max"), tmp_path / "run")
+    figures = pipeline.run(replace(TINY, count=32, more=0, tokenizer="delta-lloyd-max"), tmp_path / "run")
     assert figures["tokens_per_field"] == TINY.field.parameters
     assert figures["roundtrip_over_fit"] > 0.95
     assert figures["decode_rate"] == 1.0
@@ -136,7 +137,7 @@ def test_the_tokenizer_is_one_option(tmp_path):
     default, _ = pipeline.parse(["--output", str(tmp_path)])
     chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
     assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
-    assert replace(chosen, tokenizer="loop") == default
+    assert replace(chosen, tokenizer="loop", more=default.more) == default
     files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
     assert (default.encode.steps, files.encode.steps, files.codebook.levels) == (0, 100, 3)
 
@@ -148,11 +149,14 @@ def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):
             mesh = make().apply_scale([1, 1 + 0.1 * i, 1])
             mesh.export(tmp_path / "shapes" / label / f"{i}.ply")
     (tmp_path / "shapes" / "ball" / "broken.ply").write_bytes(b"ply\nformat")
-    split, refusals = pipeline.gather(replace(TINY, shapes=str(tmp_path / "shapes")))
+    split, refusals = pipeline.gather(replace(TINY, shapes=str(tmp_path / "shapes")).to_dict())
     assert [refusal.path.name for refusal in refusals] == ["broken.ply"]
     assert "broken.ply" in capsys.readouterr().err
     assert {shape.label for shape in split.train} == {"ball", "brick"}
-    assert len(split.train) == 2 * (16 - len(split.validation) - len(split.test))
+    originals = 16 - len(split.validation) - len(split.test)
+    assert len(split.train) == 2 * originals
+    assert len(split.more) == TINY.more
+    assert not {shape.name for shape in split.more} & {shape.name for shape in split.train}
 
 
 def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys):

@@ -30,20 +30,21 @@ from torch import Tensor
 from training import compare_page
 from training.corpus import column, part
 from training.costs import of_run
+from training.gather import gather
+from training.more import More, encode_more
+from weightgpt.encoding import EncodeConfig
 from weightgpt.evaluation import Judge, mesh_all
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors, write_json
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.hub import Bundle, load_bundle
-from weightgpt.memorisation import SHARE, TrainingShapes
+from weightgpt.memorisation import SHARE
 from weightgpt.program import command, program
 from weightgpt.sampling import Samples
-from weightgpt.shapes import Sdf, Shape, load_folder
-from weightgpt.splits import augment, split_shapes
+from weightgpt.shapes import Sdf, Shape
 from weightgpt.store import load_fields
 
-PROBES = 2048
 AMOUNTS = (0.1, 0.2, 0.4)
 """Noise, in standard deviations of the training set."""
 SWEPT = 48
@@ -60,6 +61,8 @@ class Ground:
     config: dict[str, Any]
     bundle: Bundle
     train: list[Shape]
+    more: More
+    """What the GPT alone learnt from."""
     held: list[Shape]
     samples: Samples
     """The training shapes at the points of the run."""
@@ -87,8 +90,7 @@ class Ground:
     def judge(self) -> Judge:
         """The held-out shapes and the guard."""
         held = mesh_all([shape.sdf for shape in self.held], seed=1, title="held-out shapes")
-        points, rows = self.samples.points[:PROBES], self.samples.sdf[:, :PROBES]
-        return Judge.of(held, TrainingShapes([shape.sdf for shape in self.train], points, rows), self.config["seed"])
+        return Judge.of(held, self.more.seen(self.train, self.samples), self.config["seed"])
 
 
 def ground(run: Path, count: int) -> Ground:
@@ -100,18 +102,17 @@ def ground(run: Path, count: int) -> Ground:
     if not (run / "model").is_dir():
         raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
     config, seed = read_json(run / "config.json"), read_json(run / "config.json")["seed"]
-    if config["shapes"] is None:
-        total = config["count"] + config["held"]
-        train = split_shapes(draw_shapes(total, seed), config["held"] / total, seed).train
-        held = draw_shapes(count, seed + FRESH)
-    else:
-        split = split_shapes(load_folder(config["shapes"])[0], config["held_out"], seed)
-        train, held = augment(split.train, config["copies"], seed), [*split.validation, *split.test]
-    count = min(count, len(held), len(train))
+    split = gather(config)[0]
+    held = draw_shapes(count, seed + FRESH) if config["shapes"] is None else [*split.validation, *split.test]
+    count = min(count, len(held), len(split.train))
     found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
     samples = Samples(found["points"], found["train"])
     codes = column(ids.select_columns("ids"), "ids").long()
-    return Ground(run, config, load_bundle(run / "model"), train, held[:count], samples, codes, count)
+    bundle = load_bundle(run / "model")
+    more = encode_more(
+        split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
+    )
+    return Ground(run, config, bundle, split.train, more, held[:count], samples, codes, count)
 
 
 def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:

@@ -55,6 +55,12 @@ def build(
     return Dataset(pa.table(columns)).cast(features(weights.shape[1], ids.shape[1]))
 
 
+def sequences(ids: Tensor) -> Dataset:
+    """A dataset of ids (N, L) alone, in the column that the corpus has them in."""
+    feature = Features({"ids": List(Value("int32"), length=ids.shape[1])})
+    return Dataset(pa.table({"ids": _fixed(ids.to(torch.int32))})).cast(feature)
+
+
 def _fixed(rows: Tensor) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.contiguous().flatten().numpy()), rows.shape[1])
 

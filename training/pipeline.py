@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from datasets import Dataset, load_from_disk
+from datasets import Dataset, concatenate_datasets, load_from_disk
 from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
@@ -24,19 +24,20 @@ from tokenization.learn_codebook import CodebookConfig
 from tokenization.registry import DEFAULT, NAMES, learner
 from training.corpus import build, part, save
 from training.data import Sampled, sample_split
+from training.gather import gather
+from training.more import More, encode_more
 from training.pretrain import PRESETS, PretrainConfig, pretrain
 from training.results import Parts, show
 from training.run import Run
 from weightgpt.encoding import EncodeConfig
-from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig
 from weightgpt.files import read_tensors, whole, write_json, write_tensors
 from weightgpt.fitting import FitConfig, Fits, field_iou, fit, mean_field
 from weightgpt.hub import Bundle
 from weightgpt.kinds import load_quantiser
 from weightgpt.program import program
-from weightgpt.shapes import Refusal, load_folder
-from weightgpt.splits import Split, augment, split_shapes
+from weightgpt.shapes import Refusal
+from weightgpt.splits import Split
 from weightgpt.tokenizer import WeightTokenizer
 
 Result = TypeVar("Result")
@@ -58,6 +59,8 @@ class PipelineConfig:
     """Share of the files held out, half for validation and half for test."""
     copies: int = 8
     """Stretched or mirrored copies of each training file; built-in shapes need none."""
+    more: int = 0
+    """Further shapes that the GPT alone learns from: new drawings, or more copies of the files."""
     schedule: int = 8192
     """Shared points at which shapes are sampled for learning."""
     judged: int = 16384
@@ -94,7 +97,7 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
     return show(learn(config, job, gather), job.stage)
 
 
-def learn(config: PipelineConfig, job: Run, gather: Callable[[PipelineConfig], tuple[Split, list[Refusal]]]) -> Parts:
+def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], tuple[Split, list[Refusal]]]) -> Parts:
     """Do, or finish, all stages up to the GPT.
 
     Args:
@@ -103,7 +106,7 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[PipelineConfig], t
     """
     output = job.output
     with job.stage("shapes"):
-        split, refusals = gather(config)
+        split, refusals = gather(job.config)
         job.keep()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         sampled = sample_split(split, config.schedule, config.judged, config.seed, output / "samples.safetensors")
@@ -115,8 +118,9 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[PipelineConfig], t
     with job.stage("corpus"):
         folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))
+        more = encode_more(split.more, tokenizer, sampled.train.points, config.encode, output / "more.safetensors")
     with job.stage("gpt"):
-        model = train_gpt(config, corpus, tokenizer, output)
+        model = train_gpt(config, corpus, more, tokenizer, output)
     return Parts(
         output=output,
         config=config.to_dict(),
@@ -126,6 +130,7 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[PipelineConfig], t
         fit_history=plain.history,
         fit_gain=float((judged_iou(plain) - field_iou(plain.earlier, sampled.judged_test)).mean()),
         corpus=corpus,
+        more=more,
         bundle=Bundle(model, tokenizer),
     )
 
@@ -135,19 +140,6 @@ def made(path: Path, make: Callable[[], None]) -> Path:
     if not path.exists():
         make()
     return path
-
-
-def gather(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
-    """Draw or load the shapes, say which files were refused, and split."""
-    if config.shapes is None:
-        total = config.count + config.held
-        return split_shapes(draw_shapes(total, config.seed), config.held / total, config.seed), []
-    shapes, refusals = load_folder(config.shapes)
-    for refusal in refusals:
-        print(f"refused: {refusal.reason}", file=sys.stderr)
-    print(f"{len(shapes)} shapes, {len(refusals)} files refused", file=sys.stderr)
-    split = split_shapes(shapes, config.held_out, config.seed)
-    return Split(augment(split.train, config.copies, config.seed), split.validation, split.test), refusals
 
 
 def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Corpus, Fits]:
@@ -216,11 +208,14 @@ def write_corpus(
     save(corpus, output / "corpus")
 
 
-def train_gpt(config: PipelineConfig, corpus: Dataset, tokenizer: WeightTokenizer, output: Path) -> GPT2LMHeadModel:
+def train_gpt(
+    config: PipelineConfig, corpus: Dataset, more: More, tokenizer: WeightTokenizer, output: Path
+) -> GPT2LMHeadModel:
     """Train the GPT unless its bundle is there; the bundle lands in `output/model`."""
     if not (output / "model").is_dir():
         logging.set_verbosity_error()
-        model = pretrain(part(corpus, "train"), part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
+        train = concatenate_datasets([part(corpus, "train").select_columns("ids"), more.sequences])
+        model = pretrain(train, part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
         with whole(output / "model") as draft:
             Bundle(model, tokenizer).save_pretrained(draft)
     return GPT2LMHeadModel.from_pretrained(output / "model").eval()
@@ -234,6 +229,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
     parser.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
     parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
+    parser.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
     parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
     parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
     parser.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
@@ -250,12 +246,15 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     encode = EncodeConfig(steps=100, learning_rate=3e-2) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # The GPT passes over the few sequences of files more often, and drops out.
-    epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 6.0, 0.0)
+    epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 1.5, 0.0)
+    # Built-in shapes cost nothing where an encoder writes their codes.
+    more = 0 if given.shapes or given.tokenizer != DEFAULT else 65536
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,
         tokenizer=given.tokenizer,
         count=given.count,
         copies=given.copies,
+        more=more if given.more is None else given.more,
         samples=given.samples,
         temperature=given.temperature,
         seed=given.seed,

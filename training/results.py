@@ -21,12 +21,13 @@ from torch import Tensor
 from training.corpus import column, part
 from training.data import Sampled
 from training.evaluate import Judged, mesh_fields, set_metrics
+from training.more import More
 from training.pretrain import code_loss
 from training.report import Curve, Pair, Report, write_report
 from weightgpt.codes import Usage, usage
 from weightgpt.files import InputError, read_json, whole, write_json
 from weightgpt.hub import Bundle, Generated, write_card
-from weightgpt.memorisation import Neighbours, TrainingShapes
+from weightgpt.memorisation import Neighbours
 from weightgpt.meshing import mesh_sdf, save_mesh, sdf_grid
 from weightgpt.metrics import solid_pieces
 from weightgpt.rendering import contact_sheet, render, save_png
@@ -36,7 +37,7 @@ from weightgpt.store import Catalogue, save_fields
 
 PALETTE = ((0.36, 0.55, 0.83), (0.93, 0.58, 0.30), (0.40, 0.68, 0.45), (0.80, 0.42, 0.47), (0.58, 0.48, 0.76))
 PALETTE = (*PALETTE, (0.30, 0.68, 0.70), (0.85, 0.70, 0.32), (0.62, 0.56, 0.50))
-SHEET, PAIRS, PROBES = 48, 24, 2048
+SHEET, PAIRS = 48, 24
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -55,6 +56,7 @@ class Parts:
     fit_gain: float
     """IoU that the plain test fits gained in the last quarter of their steps."""
     corpus: Dataset
+    more: More
     bundle: Bundle
 
 
@@ -108,8 +110,7 @@ def write_samples(parts: Parts, generated: Generated, judged: Judged) -> np.ndar
 
 def neighbours(parts: Parts, generated: Generated, judged: Judged) -> tuple[Neighbours, Neighbours]:
     """The nearest training shapes of the samples that have a surface, and of the test shapes."""
-    train = parts.sampled.train
-    training = TrainingShapes([shape.sdf for shape in parts.split.train], train.points[:PROBES], train.sdf[:, :PROBES])
+    training = parts.more.seen(parts.split.train, parts.sampled.train)
     return training.nearest(solids(generated, judged)), training.nearest([shape.sdf for shape in parts.split.test])
 
 
@@ -255,8 +256,9 @@ def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, 
     """The first samples with a surface, each beside its nearest training shape."""
     solid = [i for i, meshed in enumerate(judged.meshed) if meshed.mesh is not None]
     made = []
+    seen = [*parts.split.train, *parts.split.more]
     for place, i in enumerate(solid[:PAIRS]):
-        shape = parts.split.train[near.index[place]]
+        shape = seen[near.index[place]]
         sample, other = mesh_sdf(generated.fields.sdf(i), 56).mesh, mesh_sdf(shape.sdf, 56).mesh
         if sample is None or other is None:
             continue

@@ -135,7 +135,7 @@ def run(output: Path, quick: bool, seed: int, images: Path | None, variant: Vari
     config = settings(quick, seed, images, variant)
     name = "-".join(f"{value:g}" for value in asdict(variant).values())
     job = Run(config.to_dict(), output / f"run-{name}")
-    parts = learn(config, job, lambda config: gather(config, grey))
+    parts = learn(config, job, lambda _: gather(config, grey))
     with job.stage("figures"):
         bench = set_up(parts, grey, seed)
         swept = sweep(bench, seed)

@@ -1,0 +1,72 @@
+"""Further training shapes, for the GPT alone: more sequences teach it more than more passes over few do.
+
+Their weights are not kept. Their distances at the first points of the schedule are, because the guard against copies
+must know every shape that the GPT has seen.
+
+File: {ids (N, L) int32, probed (N, m) float16}.
+
+Dimensions: N further shapes, T training shapes, L tokens of a sequence, m probes, M points of the schedule.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from tqdm import tqdm
+
+from training.corpus import sequences
+from weightgpt.encoding import EncodeConfig
+from weightgpt.files import read_tensors, write_tensors
+from weightgpt.memorisation import TrainingShapes
+from weightgpt.sampling import Samples, sample
+from weightgpt.shapes import Shape
+from weightgpt.tokenizer import WeightTokenizer
+
+PROBES = 2048
+"""m; the encoder sees a shape at these points too, and without refining at no others."""
+GROUP = 1024
+"""Shapes encoded at once."""
+
+
+@dataclass(frozen=True)
+class More:
+    """N further shapes; there may be none."""
+
+    shapes: list[Shape]
+    ids: Tensor
+    """(N, L)."""
+    probed: Tensor
+    """(N, m)."""
+
+    @property
+    def sequences(self) -> Dataset:
+        """A dataset with a column `ids`."""
+        return sequences(self.ids)
+
+    def seen(self, train: list[Shape], samples: Samples) -> TrainingShapes:
+        """These and T training shapes, sampled at the schedule: all that the GPT has seen, for the guard."""
+        points, rows = samples.points[:PROBES], samples.sdf[:, :PROBES]
+        shapes = [shape.sdf for shape in (*train, *self.shapes)]
+        return TrainingShapes(shapes, points, torch.cat([rows.half(), self.probed]))
+
+
+def encode_more(
+    shapes: list[Shape], tokenizer: WeightTokenizer, points: Tensor, options: EncodeConfig, path: Path
+) -> More:
+    """Sequences of N shapes, sampled at the schedule `points` (M, D); kept in `path`, and read from there again."""
+    if options.steps == 0:
+        points = points[:PROBES]
+    if not path.is_file():
+        ids = torch.zeros(0, tokenizer.vocabulary.length, dtype=torch.int32)
+        probed = torch.zeros(0, min(PROBES, len(points)), dtype=torch.float16)
+        for first in tqdm(range(0, len(shapes), GROUP), "encoding more shapes", unit=f"{GROUP} shapes"):
+            some = shapes[first : first + GROUP]
+            found = sample(some, points)
+            codes = tokenizer.quantiser.encode_samples(found, options)
+            rows = tokenizer.vocabulary.ids(codes, [shape.label for shape in some])
+            ids, probed = torch.cat([ids, rows.int()]), torch.cat([probed, found.sdf[:, :PROBES].half()])
+        write_tensors(path, {"ids": ids, "probed": probed})
+    kept = read_tensors(path)
+    return More(shapes, kept["ids"].long(), kept["probed"])

@@ -1,7 +1,7 @@
 """Every rival learns two kinds of fields, keeps its budget, repeats itself, and tells what it cannot do."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from training.baselines.rival import Descent, FieldSets, count_flops, descend
 from training.corpus import build, save
 from weightgpt.field import FieldConfig
 from weightgpt.files import InputError, write_json, write_tensors
+from weightgpt.fitting import FitConfig
 from weightgpt.store import load_fields
 
 CONFIG = FieldConfig(in_features=2, hidden=(4,), octaves=0)
@@ -152,21 +153,38 @@ def test_bad_input_is_told_in_one_sentence():
 def test_the_program_trains_once_and_refuses_other_settings(tmp_path, monkeypatch):
     run, output = tmp_path / "run", tmp_path / "flow"
     with pytest.raises(InputError, match="no corpus"):
-        program.field_sets(run)
+        program.field_sets(run, 0)
     splits, ids, none = ["train"] * 60 + ["validation"] * 4, torch.zeros(64, 5), [None] * 64
     save(build([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none), run / "corpus")
     write_json(run / "config.json", {"field": CONFIG.to_dict()})
     write_tensors(run / "fits" / "initial.safetensors", {"flat": SETS.initial})
-    sets = program.field_sets(run)
+    sets = program.field_sets(run, 0)
     assert torch.equal(sets.train, SETS.train[:60])
     assert len(sets.validation) == 4
-    program.compare(run, "flow-matching", 2e11, 6, 0, output, False)
+    program.compare(run, "flow-matching", 0, 2e11, 6, 0, output, False)
     fields, catalogue = load_fields(output / "fields.safetensors")
     assert len(fields) == 6
     assert set(catalogue.labels) <= {"a", "b"}
     cost = json.loads((output / "cost.json").read_text())
     assert cost["train_flops"] <= 2e11
     monkeypatch.setitem(RIVALS, "flow-matching", None)  # would fail if it were trained again
-    program.compare(run, "flow-matching", 2e11, 6, 0, output, False)
+    program.compare(run, "flow-matching", 0, 2e11, 6, 0, output, False)
     with pytest.raises(InputError, match="seed differ"):
-        program.compare(run, "flow-matching", 2e11, 6, 1, output, False)
+        program.compare(run, "flow-matching", 0, 2e11, 6, 1, output, False)
+
+
+def test_plain_fits_are_made_of_the_first_training_shapes(tmp_path):
+    splits, ids, none = ["train"] * 60 + ["validation"] * 4, torch.zeros(64, 5), [None] * 64
+    save(
+        build([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none), tmp_path / "corpus"
+    )
+    write_json(tmp_path / "config.json", {"field": CONFIG.to_dict(), "fit": asdict(FitConfig(steps=20, points=16))})
+    write_tensors(tmp_path / "fits" / "initial.safetensors", {"flat": SETS.initial})
+    points = torch.rand(64, CONFIG.in_features) * 2 - 1
+    found = {"points": points, "train": points.norm(dim=1).expand(60, 64).half() - 0.5}
+    write_tensors(tmp_path / "samples.safetensors", found | {"validation": found["train"][:4].float()})
+    sets = program.field_sets(tmp_path, 8)
+    assert (len(sets.train), len(sets.validation)) == (8, 4)
+    assert sets.labels == SETS.labels[:8]
+    assert not torch.equal(sets.train, SETS.train[:8])
+    assert torch.equal(program.field_sets(tmp_path, 8).train, sets.train)

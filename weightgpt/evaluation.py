@@ -123,7 +123,8 @@ class Judge:
     """Held-out shapes and training shapes, ready to judge sets of samples by."""
 
     held: ShapeSet
-    training: TrainingShapes
+    training: TrainingShapes | None
+    """None where no guard is asked for."""
     familiar: list[float]
     """Distances of held-out shapes, of all that there are, to their nearest training shapes."""
     seed: int = 0
@@ -150,7 +151,7 @@ class Judge:
         if count >= 2:
             found |= self._compare(samples, count)
         values |= found | {"memorised_share": None, "nearest_train_ratio": None, "nearest_train_quantiles": None}
-        if guard and samples.solid:
+        if guard and self.training is not None and samples.solid:
             near = self.training.nearest([samples.sdfs[i] for i in samples.solid]).distance
             told = verdict(near, self.familiar)
             values["memorised_share"] = told.memorised_share

@@ -2,6 +2,11 @@
 
 Leaves `fields.safetensors`, its samples, and `cost.json`, what they cost. A rival that has both is not trained again,
 and the same folder refuses other settings.
+
+Decisions: a rival learns the fields that the run's tokens decode to, the very fields that the GPT writes. They lie on
+the few directions of our decoder, so they are far easier to learn than plain fits, and making them is our work. With
+`--plain N` a rival learns the plain conditioned fits of the run's first N training shapes instead, as published
+recipes do; fitting those is not counted in its budget.
 """
 
 import argparse
@@ -11,43 +16,63 @@ from pathlib import Path
 from typing import Any
 
 from datasets import load_from_disk
+from torch import Tensor
 
 from training.baselines.registry import RIVALS, rival
 from training.baselines.rival import FieldSets, Trained
 from training.corpus import column, part
 from weightgpt.field import FieldConfig
 from weightgpt.files import InputError, read_json, read_tensors, write_json
+from weightgpt.fitting import FitConfig, fit
 from weightgpt.program import program
+from weightgpt.sampling import Samples
 from weightgpt.store import Catalogue, save_fields
 
 
-def field_sets(run: Path) -> FieldSets:
-    """The fields that the tokens of a run decode to.
+def field_sets(run: Path, plain: int) -> FieldSets:
+    """The fields that the tokens of a run decode to, or `plain` fits of as many of its training shapes.
 
     Raises:
         InputError: the folder is not that of a run with a corpus.
     """
     if not (run / "corpus").is_dir():
         raise InputError(f"{run} has no corpus; give the folder of a run of training.pipeline.")
-    corpus = load_from_disk(str(run / "corpus"))
-    train = part(corpus, "train")
+    corpus, config = load_from_disk(str(run / "corpus")), read_json(run / "config.json")
+    parts = {name: part(corpus, name) for name in ("train", "validation")}
+    initial = read_tensors(run / "fits" / "initial.safetensors")["flat"]
+    weights = {name: column(rows, "weights") for name, rows in parts.items()}
+    if plain:
+        weights = plain_fits(run, config, initial, plain)
     return FieldSets(
-        config=FieldConfig.from_dict(read_json(run / "config.json")["field"]),
-        train=column(train, "weights"),
-        validation=column(part(corpus, "validation"), "weights"),
-        labels=tuple(train["label"]),
-        initial=read_tensors(run / "fits" / "initial.safetensors")["flat"],
+        config=FieldConfig.from_dict(config["field"]),
+        **weights,
+        labels=tuple(parts["train"]["label"][: len(weights["train"])]),
+        initial=initial,
     )
 
 
-def compare(run: Path, name: str, budget: float, samples: int, seed: int, output: Path, progress: bool) -> None:
+def plain_fits(run: Path, config: dict[str, Any], initial: Tensor, count: int) -> dict[str, Tensor]:
+    """Plain fits of the first `count` training shapes and of the validation shapes; kept in the run's folder."""
+    found, options = read_tensors(run / "samples.safetensors"), FitConfig(**config["fit"])
+    field, fits = FieldConfig.from_dict(config["field"]), {}
+    for name in ("train", "validation"):
+        samples = Samples(found["points"], found[name]).select(slice(0, count))
+        folder = run / "fits" / f"plain-{name}-{len(samples.sdf)}"
+        made = fit(field, samples, options, initial=initial, folder=folder, progress=f"plain fits, {name}")
+        fits[name] = made.fields.flat
+    return fits
+
+
+def compare(
+    run: Path, name: str, plain: int, budget: float, samples: int, seed: int, output: Path, progress: bool
+) -> None:
     """Train one rival and write its samples and its cost, or leave them as they are where both are there.
 
     Raises:
         InputError: the rival is unknown, the run has no corpus, or `output` was made with other settings.
     """
     train = rival(name)
-    asked = {"run": str(run), "rival": name, "budget": budget, "samples": samples, "seed": seed}
+    asked = {"run": str(run), "rival": name, "plain": plain, "budget": budget, "samples": samples, "seed": seed}
     if (output / "cost.json").is_file():
         found = read_json(output / "cost.json")
         changed = sorted(key for key, value in asked.items() if found.get(key) != value)
@@ -57,7 +82,7 @@ def compare(run: Path, name: str, budget: float, samples: int, seed: int, output
             )
         print(f"{name} is already trained: {output}", file=sys.stderr)
         return
-    trained = train(field_sets(run), budget, seed, progress)
+    trained = train(field_sets(run, plain), budget, seed, progress)
     begun = time.perf_counter()
     fields = trained.sample(samples, seed)
     spent = time.perf_counter() - begun
@@ -79,12 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished run of training.pipeline")
     parser.add_argument("--rival", choices=[*RIVALS, "meshgpt"], required=True)
+    parser.add_argument("--plain", type=int, default=0, help="learn so many plain fits, not what the tokens decode to")
     parser.add_argument("--budget", type=float, default=5e13, help="floating-point operations of training")
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
-    compare(given.run, given.rival, given.budget, given.samples, given.seed, given.output, progress=True)
+    settings = (given.rival, given.plain, given.budget, given.samples, given.seed)
+    compare(given.run, *settings, given.output, progress=True)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def test_the_tokenizer_is_one_option(tmp_path):
     default, _ = pipeline.parse(["--output", str(tmp_path)])
     chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
     assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
-    assert replace(chosen, tokenizer="loop", more=default.more) == default
+    assert replace(chosen, tokenizer="loop", more=default.more, gpt=default.gpt) == default
     files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
     assert (default.encode.steps, files.encode.steps, files.codebook.levels) == (0, 100, 3)
 

@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the page; more corpora may be added")
     parser.add_argument("--name", help="of the corpus (default: six-families, or the folder of the shapes)")
     parser.add_argument("--count", type=int, default=256, help="shapes of each set")
-    parser.add_argument("--temperature", type=float, default=0.9, help="of the run's own GPT")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the run's own GPT")
     compare(parser.parse_args(), command("training.compare"))
 
 

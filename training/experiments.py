@@ -34,7 +34,6 @@ from weightgpt.evaluation import Judge, mesh_all
 from weightgpt.families import draw_shapes
 from weightgpt.files import InputError, read_json, write_json
 from weightgpt.hub import Bundle
-from weightgpt.loop import LoopQuantiser
 from weightgpt.program import command, program
 from weightgpt.tokenizer import WeightTokenizer
 
@@ -118,11 +117,12 @@ class Lab:
         quantiser = self.tokenizer.quantiser
         if levels in (None, quantiser.levels):
             return self.tokenizer, self.ids
-        if not isinstance(quantiser, LoopQuantiser):
-            raise InputError("only the levels of the default tokenizer can be left out; give a run of that one.")
-        book = dataclasses.replace(quantiser.codebook, codes=quantiser.codebook.codes[:levels])
+        book, encoder = getattr(quantiser, "codebook", None), getattr(quantiser, "encoder", None)
+        if book is None or encoder is None:
+            raise InputError("only the levels of the default tokenizer can be left out; give a bundle of that one.")
+        first = type(quantiser)(dataclasses.replace(book, codes=book.codes[:levels]), encoder)
         labels = [name for name in self.tokenizer.vocabulary.classes if name != "none"]
-        short = WeightTokenizer.create(LoopQuantiser(book, quantiser.encoder), labels)
+        short = WeightTokenizer.create(first, labels)
 
         def cut(rows: Tensor) -> Tensor:
             codes, own = self.tokenizer.vocabulary.parse(rows)

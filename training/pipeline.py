@@ -69,7 +69,7 @@ class PipelineConfig:
     """Training shapes whose plain fits give base and bases their start."""
     samples: int = 96
     """Shapes to generate."""
-    temperature: float = 0.9
+    temperature: float = 1.0
     """Of sampling; 1 is the model's own distribution, lower keeps to its likelier codes."""
     resolution: int = 64
     """Grid points along each side when meshing samples."""
@@ -234,7 +234,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
     parser.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
     parser.add_argument("--levels", type=int, help="codes of a chunk of the loop")
-    parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset, help="size of the GPT")
+    parser.add_argument("--preset", choices=PRESETS, help="size of the GPT")
     parser.add_argument("--epochs", type=float, help="of the GPT, at most")
     parser.add_argument("--temperature", type=float, default=PipelineConfig.temperature, help="of sampling")
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
@@ -245,22 +245,26 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     codebook = CodebookConfig(levels=16) if given.shapes else CodebookConfig()
     encode = EncodeConfig(steps=100, learning_rate=3e-2) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
-    # The GPT passes over the few sequences of files more often, and drops out.
-    epochs, dropout = (given.epochs or 16.0, 0.1) if given.shapes else (given.epochs or 1.5, 0.0)
-    # Built-in shapes cost nothing where an encoder writes their codes.
-    more = 0 if given.shapes or given.tokenizer != DEFAULT else 65536
+    # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. Over the
+    # few sequences of files it passes more often, and drops out.
+    more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
+    more = more if given.more is None else given.more
+    gpt = PretrainConfig(epochs=16.0, dropout=0.1) if given.shapes else PretrainConfig(epochs=6.0)
+    if more and not given.shapes:
+        gpt = PretrainConfig(preset="tiny", epochs=2.85, learning_rate=2e-3)
+    asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,
         tokenizer=given.tokenizer,
         count=given.count,
         copies=given.copies,
-        more=more if given.more is None else given.more,
+        more=more,
         samples=given.samples,
         temperature=given.temperature,
         seed=given.seed,
         encode=encode,
         codebook=dataclasses.replace(codebook, steps=given.steps, seed=given.seed, **chunk),
-        gpt=PretrainConfig(preset=given.preset, epochs=epochs, dropout=dropout, seed=given.seed),
+        gpt=dataclasses.replace(gpt, seed=given.seed, **asked),
     )
     return config, given.output
 

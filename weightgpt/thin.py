@@ -77,17 +77,6 @@ def thin_points(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor
     return points[thin].double().numpy()
 
 
-def thin_share(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, bound: float = BOUND) -> float:
-    """Share of the surface points (n, 3), n >= 1, where the solid is thinner than `bound`.
-
-    Raises:
-        InputError: there are no points, or as `thickness`.
-    """
-    if len(points) == 0:
-        raise InputError("there are no surface points to measure; leave empty shapes out.")
-    return len(thin_points(sdf, points, normals, bound)) / len(points)
-
-
 def thin_recall(thin: Array, cloud: Array, tolerance: float = 0.04) -> float:
     """Share of a reference's thin surface that a sample has as well, in [0, 1]: 1 - the share of it that is lost.
 

@@ -1,5 +1,6 @@
 """The comparison: rows by hand, costs by hand, and a page that shows what was measured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from tests.fakes import sphere_shape, tiny_codebook, tiny_gpt, tiny_tokenizer
 from training import compare, compare_page, costs
+from training.baselines import __main__ as baselines
 from weightgpt.evaluation import UNKNOWN, mesh_all
 from weightgpt.files import InputError, read_json, write_json
 
@@ -99,3 +101,38 @@ def test_a_strip_is_drawn(tmp_path: Path):
         tmp_path / "x" / "row.png", mesh_all([sphere_shape(0.5).sdf] * 2, seed=0, resolution=16, points=32)
     )
     assert (tmp_path / "x" / "row.png").stat().st_size > 1000
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, main, line: str) -> None:
+    monkeypatch.setattr("sys.argv", line.split())
+    assert main() == 0
+
+
+@pytest.mark.slow
+def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path, tmp_path: Path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "run")
+    line = "baselines --run ../run --budget 2e10 --samples 4 --rival flow-matching --output ../rivals/flow-matching"
+    told = dict.fromkeys(("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps"), 7)
+    told |= {"samples": 8, "closed": 2, "stages": {"autoencoder": {"history": [[1, 5.0], [2, 4.0]]}}}
+    write_json(tmp_path / "rivals" / "meshgpt" / "cost.json", told)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        run_main(monkeypatch, baselines.main, line)
+        options = "--run ../run --rivals ../rivals --count 6 --points 256 --emd 4 --output out"
+        run_main(monkeypatch, compare.main, f"compare {options}")
+        shutil.rmtree(tmp_path / "run" / "fits" / "compared-6")
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("one", "two"))
+    assert one == two
+    rows = {row["row"]: row for row in read_json(tmp_path / "two" / "out" / compare_page.ROWS)["rows"]}
+    assert list(rows) == [name for name in compare_page.ORDER if name in rows]
+    assert len(rows) == 9
+    assert all(row["points"] == 256 and row["held_out"] == 6 for row in rows.values())
+    assert [name for name, row in rows.items() if row["thin_recall"] is not None] == list(compare.PAIRED)
+    assert [name for name, row in rows.items() if row["mmd"] is None] == ["meshgpt"]
+    assert rows["limit"]["emd_compared"] == 4
+    assert 0 < rows["round-trip"]["thin_recall"] <= 1
+    assert rows["flow-matching"]["count"] == 4
+    assert rows["ours"]["train_flops"] > 0
+    monkeypatch.setattr(compare, "mesh_all", None)  # what was measured is only read
+    run_main(monkeypatch, compare.main, f"compare {options}")

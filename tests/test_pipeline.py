@@ -46,15 +46,17 @@ def test_the_corpus_says_what_each_shape_is(finished):
     assert len(corpus[0]["weights"]) == TINY.field.parameters
 
 
-def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch):
+def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch, capsys):
     def unexpected(*_, **__):
         raise AssertionError("a finished stage was done again")
 
     for place, name in (STEPS["learner"], STEPS["pretrain"], STEPS["encode_samples"]):
         monkeypatch.setattr(place, name, unexpected)
     before = (finished / "samples" / "ids.json").read_text()
-    pipeline.run(TINY, finished)
+    monkeypatch.setattr(pipeline, "parse", lambda: (TINY, finished))
+    assert pipeline.main() == 0
     assert (finished / "samples" / "ids.json").read_text() == before
+    assert json.loads(capsys.readouterr().out) == json.loads((finished / "metrics.json").read_text())
 
 
 def test_other_settings_are_refused(finished):

@@ -1,5 +1,6 @@
 """The comparison: rows by hand, costs by hand, and a page that shows what was measured."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from tests.fakes import sphere_shape, tiny_codebook, tiny_gpt, tiny_tokenizer
 from training import compare, compare_page, costs
-from weightgpt.evaluation import mesh_all
+from training.baselines import __main__ as baselines
+from weightgpt.evaluation import UNKNOWN, mesh_all
 from weightgpt.files import InputError, read_json, write_json
 
 
@@ -50,7 +52,9 @@ def test_costs_by_hand():
 
 def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     whole = {"corpus": "balls", "held_out": 4, "command": "python -m training.compare", "count": 4, "empty": 0.0}
+    whole |= {"points": 2048, "emd": 3}
     mine = {"mmd": 0.05, "mmd_interval": [0.04, 0.06], "one_nna": 0.5, "one_nna_interval": [0.25, 0.75]}
+    mine |= {"emd_compared": 3, "mmd_emd": 0.125, "cov_emd": 1.0, "one_nna_emd": 0.625}
     write_json(
         tmp_path / "balls" / "ours.json", {**whole, **mine, "row": "ours", "train_flops": 2e12, "parameters": 12345}
     )
@@ -64,6 +68,32 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     assert "5.000 [4.000, 6.000]" in text
     assert "12,345 | 2.0e+12" in text
     assert "limit (kept) | 0.100" in text
+    assert "4 held-out shapes, 2,048 points on each surface." in text
+    assert "points of the first 3 shapes of each set:\n\n" in text
+    assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
+
+
+def test_a_rival_without_fields_has_its_cost_and_its_loss_for_a_picture(tmp_path: Path):
+    cost = dict.fromkeys(("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps"), 7)
+    stages = {"autoencoder": {"history": [[1, 5.0], [2, 4.0]]}, "transformer": {"history": []}}
+    write_json(tmp_path / "meshgpt" / "cost.json", {**cost, "samples": 8, "closed": 2, "stages": stages})
+    assert compare.names(tmp_path)[-2:] == ["meshgpt", "ours"]
+    sdfs, known = compare.of_rival(tmp_path / "meshgpt", 4)
+    assert sdfs is None
+    assert (known["count"], known["compared"], known["invalid"]) == (8, 0, 0.75)
+    assert known["curves"] == {"autoencoder": [[1, 5.0], [2, 4.0]], "transformer": []}
+    compare_page.plot(tmp_path / "out" / "balls" / "meshgpt.png", known["curves"])
+    assert (tmp_path / "out" / "balls" / "meshgpt.png").stat().st_size > 1000
+    asked = {"corpus": "balls", "row": "meshgpt", "held_out": 4, "points": 512, "emd": 64, "command": "it"}
+    write_json(tmp_path / "out" / "balls" / "meshgpt.json", {**asked, **UNKNOWN, **known})
+    compare_page.write(tmp_path / "out")
+    text = (tmp_path / "out" / compare_page.PAGE).read_text()
+    assert "a share of 0.750 of its 8 samples has no closed surface. Its loss:\n\n![meshgpt](balls/meshgpt.png)" in text
+    assert "| meshgpt | 8 | – |" in text
+    assert "earth mover" not in text
+    write_json(tmp_path / "other" / "cost.json", cost)
+    with pytest.raises(InputError, match="neither fields nor curves"):
+        compare.of_rival(tmp_path / "other", 4)
 
 
 def test_a_strip_is_drawn(tmp_path: Path):
@@ -71,3 +101,38 @@ def test_a_strip_is_drawn(tmp_path: Path):
         tmp_path / "x" / "row.png", mesh_all([sphere_shape(0.5).sdf] * 2, seed=0, resolution=16, points=32)
     )
     assert (tmp_path / "x" / "row.png").stat().st_size > 1000
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, main, line: str) -> None:
+    monkeypatch.setattr("sys.argv", line.split())
+    assert main() == 0
+
+
+@pytest.mark.slow
+def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path, tmp_path: Path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "run")
+    line = "baselines --run ../run --budget 2e10 --samples 4 --rival flow-matching --output ../rivals/flow-matching"
+    told = dict.fromkeys(("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps"), 7)
+    told |= {"samples": 8, "closed": 2, "stages": {"autoencoder": {"history": [[1, 5.0], [2, 4.0]]}}}
+    write_json(tmp_path / "rivals" / "meshgpt" / "cost.json", told)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        run_main(monkeypatch, baselines.main, line)
+        options = "--run ../run --rivals ../rivals --count 6 --points 256 --emd 4 --output out"
+        run_main(monkeypatch, compare.main, f"compare {options}")
+        shutil.rmtree(tmp_path / "run" / "fits" / "compared-6")
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("one", "two"))
+    assert one == two
+    rows = {row["row"]: row for row in read_json(tmp_path / "two" / "out" / compare_page.ROWS)["rows"]}
+    assert list(rows) == [name for name in compare_page.ORDER if name in rows]
+    assert len(rows) == 9
+    assert all(row["points"] == 256 and row["held_out"] == 6 for row in rows.values())
+    assert [name for name, row in rows.items() if row["thin_recall"] is not None] == list(compare.PAIRED)
+    assert [name for name, row in rows.items() if row["mmd"] is None] == ["meshgpt"]
+    assert rows["limit"]["emd_compared"] == 4
+    assert 0 < rows["round-trip"]["thin_recall"] <= 1
+    assert rows["flow-matching"]["count"] == 4
+    assert rows["ours"]["train_flops"] > 0
+    monkeypatch.setattr(compare, "mesh_all", None)  # what was measured is only read
+    run_main(monkeypatch, compare.main, f"compare {options}")

@@ -1,13 +1,17 @@
 """Evaluation and the guard: spheres whose nearest neighbours are known, empty shapes counted and left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.fakes import box_shape, sphere_shape
-from weightgpt.evaluation import Judge, mesh_all
+from weightgpt.distances import emd
+from weightgpt.evaluation import EMD_POINTS, Judge, mesh_all
 from weightgpt.files import InputError
 from weightgpt.memorisation import TrainingShapes, nearest_weights, verdict
+from weightgpt.primitives import box, union
 from weightgpt.sampling import uniform_points
 
 
@@ -111,3 +115,54 @@ def test_like_meshes_get_points_of_their_own():
     assert not np.array_equal(twice.surfaces[0], other.surfaces[0])
     again = mesh_all(balls([0.5, 0.5]), seed=0, resolution=32, points=256)
     assert np.array_equal(twice.surfaces[1], again.surfaces[1])
+
+
+def test_a_table_without_legs_keeps_none_of_its_thin_parts():
+    """The true shapes are two tables and a ball, which has nothing thin; one of the tables is lost as a whole."""
+    top = box(1.4, 0.3, 1.4).moved(y=0.5)
+    table = union(top, box(0.12, 1.2, 0.12).moved(x=0.6, y=-0.1, z=0.6).mirrored("xz"))
+    ball = sphere_shape(0.5).sdf
+
+    def empty(points: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(points))
+
+    truth = mesh_all([table, table, ball], seed=0)
+    kept, legless = mesh_all([table, empty, ball], seed=1), mesh_all([top, empty, top], seed=1)
+    assert kept.thin_recall(truth) == pytest.approx(0.5, abs=0.005)
+    assert legless.thin_recall(truth) < 0.05
+    assert kept.thin_recall(mesh_all([ball] * 3, seed=0)) is None
+    with pytest.raises(InputError, match="2 true ones"):
+        kept.thin_recall(truth.first(2))
+
+
+def test_the_recall_stands_in_the_row_of_samples_whose_truth_is_known(judge):
+    plate = mesh_all([box_shape((1.6, 0.1, 1.6)).sdf] * 2, seed=0, resolution=32, points=256)
+    again = mesh_all([box_shape((1.6, 0.1, 1.6)).sdf] * 2, seed=3, resolution=32, points=256)
+    assert judge.row(again, guard=False)["thin_recall"] is None
+    assert judge.row(again, guard=False, truth=plate)["thin_recall"] > 0.98
+
+
+def test_figures_under_the_earth_movers_distance_are_those_of_their_definitions(judge):
+    """MMD, COV and 1-NNA of the first three of four, shape by shape."""
+    samples = mesh_all(balls([0.36, 0.44, 0.6, 0.9]), seed=0, resolution=32, points=256)
+    row = replace(judge, emd=3).row(samples)
+    mine, theirs = ([cloud[:EMD_POINTS] for cloud in part.surfaces[:3]] for part in (samples, judge.held))
+    assert row["emd_compared"] == 3
+    assert row["mmd_emd"] == pytest.approx(sum(min(emd(g, r) for g in mine) for r in theirs) / 3)
+    assert row["cov_emd"] == len({min(range(3), key=lambda i: emd(g, theirs[i])) for g in mine}) / 3
+    both = [*mine, *theirs]
+    nearest = [min((emd(x, y), j) for j, y in enumerate(both) if j != i)[1] for i, x in enumerate(both)]
+    assert row["one_nna_emd"] == sum((i < 3) == (j < 3) for i, j in enumerate(nearest)) / 6
+    plain = judge.row(samples)
+    assert {name for name in row if row[name] != plain[name]} == {"emd_compared", "mmd_emd", "cov_emd", "one_nna_emd"}
+    assert plain["mmd_emd"] is None
+
+
+def test_fewer_surfaces_are_compared_with_as_many_first_ones(judge):
+    movers, some = replace(judge, emd=4), judge.held.first(2)
+    assert movers.row(judge.held)["mmd_emd"] == 0
+    row = movers.row(some)
+    assert (row["emd_compared"], row["mmd_emd"], row["cov_emd"], row["one_nna_emd"]) == (2, 0, 1, 0)
+    for wrong in (-1, 1):
+        with pytest.raises(InputError, match="give 0 or 2 up"):
+            replace(judge, emd=wrong)

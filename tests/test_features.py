@@ -94,3 +94,17 @@ def test_learning_tells_small_balls_from_large(tmp_path):
     write_tensors(tmp_path / "f.safetensors", encoder.state_dict())
     again = load_features(tmp_path / "f.safetensors")
     assert (features(again, clouds) == features(encoder, clouds)).all()
+
+
+@pytest.mark.slow
+def test_the_program_writes_what_the_library_loads_and_equal_seeds_learn_equal_features(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(learning, "SHAPES", 24)
+    monkeypatch.setattr(learning, "HELD_OUT", 6)
+    for name in ("one", "two"):
+        monkeypatch.setattr("sys.argv", ["features", "--output", str(tmp_path / f"{name}.safetensors")])
+        assert learning.main() == 0
+        assert "on 6 held-out shapes" in capsys.readouterr().out
+    one, two = (load_features(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    clouds = torch.randn(3, 64, 3, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(features(one, clouds), features(two, clouds))
+    assert not np.array_equal(features(one, clouds), features(load_features(), clouds))

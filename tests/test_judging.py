@@ -141,6 +141,15 @@ def test_sets_are_taken_without_replacement_and_their_fields_with_them():
     }
 
 
+def test_the_earth_movers_distance_is_asked_for(capsys: pytest.CaptureFixture[str]):
+    assert command("new.safetensors", *SETS, *QUICK, "--emd", "3") == 0
+    lines = {line[:37].strip(): line[37:].split() for line in capsys.readouterr().out.splitlines()}
+    assert all(0 < float(value) < 0.2 for value in lines["MMD, earth mover's distance"])
+    assert {"COV, earth mover's distance", "1-NNA, earth mover's distance"} < set(lines)
+    assert command("new.safetensors", *SETS, *QUICK) == 0
+    assert "earth mover" not in capsys.readouterr().out
+
+
 def test_the_table_by_hand():
     rows = {"limit": {"count": 4, "compared": 3, "mmd": 0.25, "mmd_interval": (0.125, 0.5), "empty": 0.0}}
     assert [line.split() for line in table(rows)] == [
@@ -161,6 +170,7 @@ def test_the_table_by_hand():
         ("new.safetensors --train train.safetensors", "held-out"),
         ("new.safetensors --train train --held-out held --count 1", "count"),
         ("new.safetensors --train train --held-out held --max-memorised 2", "max-memorised"),
+        ("new.safetensors --train train.safetensors --held-out held.safetensors --emd 1", "give 0 or 2 up"),
         ("new.safetensors --train train --held-out held -o x.txt", ".json"),
         ("new.safetensors --train train --held-out held --picture x.jpg", ".png"),
     ],

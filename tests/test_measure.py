@@ -278,6 +278,10 @@ def test_a_quick_measurement_leaves_all_that_it_promises(tmp_path, monkeypatch, 
     assert rows[2]["iou_ratio"] > 0.9
     text = (tmp_path / "tokenizers.md").read_text()
     assert "## six-families" in text
+    (tmp_path / "tokenizers.md").unlink()
+    monkeypatch.setattr("sys.argv", ["page", "--output", str(tmp_path)])
+    assert page.main() == 0
+    assert (tmp_path / "tokenizers.md").read_text() == text
     for name in ("rate-distortion-six-families.png", "tokenizers-six-families.png"):
         assert name in text
         assert (tmp_path / name).stat().st_size > 10_000

@@ -3,51 +3,18 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import trimesh
 from datasets import load_from_disk
 
 import training.pipeline as pipeline
-from tokenization.learn_codebook import CodebookConfig
-from training.pretrain import PretrainConfig
+from tests.conftest import TINY
 from training.run import STAGES
-from weightgpt.encoding import EncodeConfig
-from weightgpt.field import FieldConfig
 from weightgpt.files import InputError
-from weightgpt.fitting import FitConfig
 from weightgpt.hub import load_bundle
 from weightgpt.loop import LoopQuantiser
 
-TINY = pipeline.PipelineConfig(
-    count=48,
-    held=12,
-    copies=1,
-    more=24,
-    schedule=1024,
-    judged=512,
-    started=16,
-    samples=4,
-    resolution=24,
-    field=FieldConfig(hidden=(16, 16), octaves=1),
-    fit=FitConfig(steps=150, points=256),
-    codebook=CodebookConfig(
-        neurons=16,
-        latent_width=6,
-        coefficients=6,
-        mixer_width=32,
-        levels=3,
-        codes=8,
-        probes=256,
-        encoder_width=32,
-        steps=200,
-        shapes=8,
-        points=128,
-    ),
-    encode=EncodeConfig(steps=4, points=128),
-    gpt=PretrainConfig(preset="nano", epochs=1, batch=16, evaluations=1),
-)
 KEYS = {
     *("tokens_per_field", "fit_iou_heldout", "roundtrip_iou_heldout", "decode_rate", "empty_rate", "gpt_val_loss"),
     *("gpt_val_bits_per_token", "uniform_bits_per_token", "one_piece_rate", "one_piece_rate_train"),
@@ -57,13 +24,6 @@ STEPS = {name: (pipeline, name) for name in ("sample_split", "fit", "learner")}
 STEPS |= {"encode_samples": (LoopQuantiser, "encode_samples"), "pretrain": (pipeline, "pretrain")}
 STEPS |= {"show": (pipeline, "show")}
 """Where each stage is done, in order."""
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    output = tmp_path_factory.mktemp("runs") / "tiny"
-    pipeline.run(TINY, output)
-    return output
 
 
 def test_a_run_leaves_all_that_it_promises(finished):
@@ -86,15 +46,17 @@ def test_the_corpus_says_what_each_shape_is(finished):
     assert len(corpus[0]["weights"]) == TINY.field.parameters
 
 
-def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch):
+def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch, capsys):
     def unexpected(*_, **__):
         raise AssertionError("a finished stage was done again")
 
     for place, name in (STEPS["learner"], STEPS["pretrain"], STEPS["encode_samples"]):
         monkeypatch.setattr(place, name, unexpected)
     before = (finished / "samples" / "ids.json").read_text()
-    pipeline.run(TINY, finished)
+    monkeypatch.setattr(pipeline, "parse", lambda: (TINY, finished))
+    assert pipeline.main() == 0
     assert (finished / "samples" / "ids.json").read_text() == before
+    assert json.loads(capsys.readouterr().out) == json.loads((finished / "metrics.json").read_text())
 
 
 def test_other_settings_are_refused(finished):

@@ -134,16 +134,16 @@ def test_an_unknown_part_is_refused():
 
 
 @pytest.mark.slow
-def test_a_quick_study_leaves_a_whole_page(tmp_path: Path):
+def test_a_quick_study_leaves_a_whole_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tiny_tokenizer().save_pretrained(tmp_path / "tokenizer")
     arguments = ["--output", str(tmp_path / "out"), "--docs", str(tmp_path / "docs"), "--quick"]
-    given, names = program.parse([*arguments, "--tokenizer", str(tmp_path / "tokenizer")])
-    program.study(given, names, "the command")
+    monkeypatch.setattr("sys.argv", ["study", *arguments, "--tokenizer", str(tmp_path / "tokenizer")])
+    assert program.main() == 0
     text = (tmp_path / "docs" / page.PAGE).read_text()
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert len(pictures) == 9
     assert all((tmp_path / "docs" / name).is_file() for name in pictures)
-    assert text.startswith("# The presentation's experiments\n\nWritten by `the command`")
+    assert text.startswith("# The presentation's experiments\n\nWritten by `python -m training.study --output ")
     parts = json.loads((tmp_path / "out" / page.FIGURES).read_text())["parts"]
     assert list(parts) == ["conditioning", "permutation", "regression", "tokens"]
     assert parts["permutation"]["figures"]["brought_back_exactly"] == 4

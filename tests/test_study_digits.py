@@ -54,9 +54,11 @@ def test_the_whole_road_leaves_a_page_and_goes_on_where_it_stopped(tmp_path, mon
 
     monkeypatch.setattr("training.pipeline.pretrain", None)  # learnt already
     monkeypatch.setattr("training.pipeline.learner", None)
-    again = digits.run(tmp_path / "out", True, 0, tmp_path, variant)
-    assert again["rows"] == figures["rows"]
-    assert len(json.loads((tmp_path / "out" / "digits.json").read_text())["runs"]) == 1
+    line = f"digits --images {tmp_path} --output {tmp_path / 'out'} --quick"
+    monkeypatch.setattr("sys.argv", f"{line} --levels 2 --latent-width 8 --steps 3000 --epochs 20".split())
+    assert digits.main() == 0
+    (again,) = json.loads((tmp_path / "out" / "digits.json").read_text())["runs"]
+    assert again["rows"] == json.loads(json.dumps(figures["rows"]))
 
 
 def test_images_are_asked_for(tmp_path):

@@ -10,7 +10,7 @@ from weightgpt.files import InputError
 from weightgpt.meshing import mesh_grid, sdf_grid
 from weightgpt.metrics import oriented_points
 from weightgpt.primitives import box, union
-from weightgpt.thin import thickness, thin_points, thin_recall, thin_share
+from weightgpt.thin import thickness, thin_points, thin_recall
 
 UP = torch.tensor([0.0, 1.0, 0.0])
 TOP = box(1.4, 0.2, 1.4).moved(y=0.5)
@@ -95,12 +95,12 @@ def test_the_thin_points_of_a_table_are_on_its_legs():
     assert thin[:, 1].max() < 0.42
 
 
-def test_the_thin_share_is_the_share_of_area():
+def test_the_share_of_thin_points_is_that_of_the_area():
     """Only the two large faces of the slab are thin, 2·1.2² of 2·1.2² + 4·1.2·0.08."""
     slab = box_shape((1.2, 0.08, 1.2)).sdf
     points, normals = drawn(trimesh.creation.box((1.2, 0.08, 1.2)), 4000)
-    assert thin_share(slab, points, normals) == pytest.approx(2.88 / 3.264, abs=0.02)
-    assert thin_share(slab, points, normals, bound=0.07) == 0
+    assert len(thin_points(slab, points, normals)) / 4000 == pytest.approx(2.88 / 3.264, abs=0.02)
+    assert len(thin_points(slab, points, normals, bound=0.07)) == 0
 
 
 def test_a_table_without_legs_has_lost_them():
@@ -122,7 +122,6 @@ def test_what_cannot_be_measured_is_refused():
     for call in (
         lambda: thickness(ball, points, points[:3], 1.0),
         lambda: thickness(ball, points, points, 0.0),
-        lambda: thin_share(ball, points[:0], points[:0]),
         lambda: thin_recall(np.zeros((0, 3)), np.zeros((4, 3))),
         lambda: thin_recall(np.zeros((4, 2)), np.zeros((4, 3))),
     ):

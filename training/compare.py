@@ -1,7 +1,7 @@
 """Judge a run beside what it must beat: `python -m training.compare --run RUN --rivals DIR --output DIR`.
 
 The rows always come together: other true shapes (the limit), plain fits, the round trip through tokens, codes drawn
-without a model, training fields and latents with noise, every rival whose samples lie in a folder of `--rivals` (see
+without a model, training fields and latents with noise, every rival with a folder in `--rivals` (see
 `training.baselines`), and the run's own GPT.
 
 Decisions:
@@ -10,6 +10,8 @@ Decisions:
 - Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
 - Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard which a sample
   of ours must pass; without noise, a training shape would be the best sample of all.
+- Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept.
+- A rival that left no fields, as MeshGPT does, has a row of its cost alone, and the curve of its loss for a picture.
 - A row is kept as soon as it is measured, so that the same command goes on where it stopped.
 
 Dimensions: n shapes of a set, P parameters, L tokens, C chunks, r latent width.
@@ -18,7 +20,7 @@ Dimensions: n shapes of a set, P parameters, L tokens, C chunks, r latent width.
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from training.costs import of_run
 from training.gather import gather
 from training.more import More, encode_more
 from weightgpt.encoding import EncodeConfig
-from weightgpt.evaluation import Judge, mesh_all
+from weightgpt.evaluation import POINTS, UNKNOWN, Judge, ShapeSet, mesh_all
 from weightgpt.families import draw_shapes
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors, write_json
@@ -45,6 +47,8 @@ from weightgpt.sampling import Samples
 from weightgpt.shapes import Sdf, Shape
 from weightgpt.store import load_fields
 
+PAIRED = ("training-fields", "round-trip")
+"""Rows whose i-th shape should be the i-th training shape."""
 AMOUNTS = (0.1, 0.2, 0.4)
 """Noise, in standard deviations of the training set."""
 SWEPT = 48
@@ -70,6 +74,10 @@ class Ground:
     """(N, L) of the training shapes."""
     count: int
     """n."""
+    points: int
+    """On each surface."""
+    emd: int
+    """Shapes to compare by earth mover's distance as well."""
 
     @property
     def labels(self) -> list[str]:
@@ -89,11 +97,20 @@ class Ground:
     @cached_property
     def judge(self) -> Judge:
         """The held-out shapes and the guard."""
-        held = mesh_all([shape.sdf for shape in self.held], seed=1, title="held-out shapes")
-        return Judge.of(held, self.more.seen(self.train, self.samples), self.config["seed"])
+        held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
+        return Judge.of(held, self.more.seen(self.train, self.samples), self.config["seed"], self.emd)
+
+    @cached_property
+    def true(self) -> ShapeSet:
+        """The first n training shapes."""
+        return self.mesh([shape.sdf for shape in self.train[: self.count]], "training shapes")
+
+    def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0) -> ShapeSet:
+        """Shapes with as many points as asked for."""
+        return mesh_all(sdfs, seed=seed, points=self.points, title=title)
 
 
-def ground(run: Path, count: int) -> Ground:
+def ground(run: Path, count: int, points: int = POINTS, emd: int = 0) -> Ground:
     """Read a finished run of training.pipeline.
 
     Raises:
@@ -112,7 +129,7 @@ def ground(run: Path, count: int) -> Ground:
     more = encode_more(
         split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
     )
-    return Ground(run, config, bundle, split.train, more, held[:count], samples, codes, count)
+    return Ground(run, config, bundle, split.train, more, held[:count], samples, codes, count, points, emd)
 
 
 def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:
@@ -149,10 +166,10 @@ def latents(here: Ground) -> tuple[Tensor, Callable[[Tensor], Fields]]:
 def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields]) -> tuple[list[Sdf], dict[str, Any]]:
     """Training fields with the best amount of noise, and the sweep that chose it."""
     some = min(SWEPT, here.count)
-    judge, sweep = here.judge.of_first(some), []
+    judge, sweep = replace(here.judge.of_first(some), emd=0), []
     for amount in AMOUNTS:
         fields = decode(noisy(values, amount, here.judge.seed)[:some])
-        row = judge.row(mesh_all(fields.sdfs(), seed=0, title=f"noise {amount}"))
+        row = judge.row(here.mesh(fields.sdfs(), f"noise {amount}"))
         sweep.append({"amount": amount} | {key: row[key] for key in ("mmd", "cov", "one_nna", "memorised_share")})
     new = [row for row in sweep if row["one_nna"] is not None and row["memorised_share"] <= SHARE]
     best = min(new, key=lambda row: row["one_nna"]) if new else sweep[-1]
@@ -160,11 +177,27 @@ def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields])
     return fields.sdfs(), {"noise": best["amount"], "noise_sweep": sweep}
 
 
-def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tuple[list[Sdf], dict[str, Any]]:
-    """The shapes of a row, and what is known of its cost."""
+def of_rival(folder: Path, count: int) -> tuple[list[Sdf] | None, dict[str, Any]]:
+    """The first `count` shapes of a rival, None if it left no fields, and what is known of it.
+
+    Raises:
+        InputError: the rival left no curves of its loss either.
+    """
+    cost = read_json(folder / "cost.json")
+    known = {key: cost[key] for key in ("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps")}
+    if (folder / "fields.safetensors").is_file():
+        return load_fields(folder / "fields.safetensors")[0].sdfs()[:count], known
+    if "stages" not in cost:
+        raise InputError(f"{folder} has neither fields nor curves of a loss; train the rival again, or remove it.")
+    known |= {"count": cost["samples"], "compared": 0, "invalid": 1 - cost["closed"] / cost["samples"]}
+    return None, known | {"curves": {stage: part["history"] for stage, part in cost["stages"].items()}}
+
+
+def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tuple[list[Sdf] | None, dict[str, Any]]:
+    """The shapes of a row, None if it has none, and what is known of its cost."""
     decode, seed = here.bundle.tokenizer.decode, here.config["seed"]
     if name == "limit":
-        return [shape.sdf for shape in here.train[: here.count]], {}
+        return here.true.sdfs, {}
     if name == "training-fields":
         return here.plain.sdfs(), {}
     if name == "round-trip":
@@ -179,33 +212,40 @@ def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tu
         sampled = here.bundle.sample(here.count, seed=seed, temperature=temperature, progress=True)
         return sampled.fields.sdfs(), {"temperature": temperature, **of_run(here.run, here.bundle)}
     assert rivals is not None
-    cost = read_json(rivals / name / "cost.json")
-    kept = ("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps")
-    fields, _ = load_fields(rivals / name / "fields.safetensors")
-    return fields.sdfs()[: here.count], {key: cost[key] for key in kept}
+    return of_rival(rivals / name, here.count)
 
 
 def names(rivals: Path | None) -> list[str]:
     """All rows, in order."""
-    found = sorted(path.parent.name for path in rivals.glob("*/fields.safetensors")) if rivals else []
+    found = sorted(path.parent.name for path in rivals.glob("*/cost.json")) if rivals else []
     own = ["limit", "training-fields", "round-trip", "independent-codes"]
     return [*own, "training-weights-noise", "training-latents-noise", *found, "ours"]
 
 
+def judged(here: Ground, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str, Any]]:
+    """The shapes of a row, meshed, and their figures."""
+    shapes = here.true if name == "limit" else here.mesh(sdfs, f"meshing {name}")
+    truth = here.true if name in PAIRED else None
+    return shapes, here.judge.row(shapes, guard=name not in ("limit", *PAIRED), truth=truth)
+
+
 def compare(given: argparse.Namespace, command: str) -> None:
     """Measure what is missing, and write the page after each row."""
-    here = ground(given.run, given.count)
+    here = ground(given.run, given.count, given.points, given.emd)
     corpus = given.name or (Path(here.config["shapes"]).name if here.config["shapes"] else "six-families")
+    settings = {"run": str(given.run), "temperature": given.temperature, "points": given.points, "emd": given.emd}
     for name in names(given.rivals):
-        kept = given.output / corpus / f"{name}.json"
-        asked = {"corpus": corpus, "row": name, "run": str(given.run), "temperature": given.temperature}
+        kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
+        asked = {"corpus": corpus, "row": name, **settings}
         if kept.is_file() and {**read_json(kept), **asked} == read_json(kept):
             continue
         sdfs, known = made(here, name, given.rivals, given.temperature)
-        shapes = mesh_all(sdfs, seed=0, title=f"meshing {name}")
-        guard = name not in ("limit", "training-fields", "round-trip")
-        row = here.judge.row(shapes, guard=guard)
-        compare_page.draw(given.output / corpus / f"{name}.png", shapes)
+        if sdfs is None:
+            row = UNKNOWN
+            compare_page.plot(picture, known["curves"])
+        else:
+            shapes, row = judged(here, name, sdfs)
+            compare_page.draw(picture, shapes)
         write_json(kept, {**asked, **known, **row, "held_out": len(here.held), "command": command})
         compare_page.write(given.output)
     compare_page.write(given.output)
@@ -221,6 +261,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the page; more corpora may be added")
     parser.add_argument("--name", help="of the corpus (default: six-families, or the folder of the shapes)")
     parser.add_argument("--count", type=int, default=256, help="shapes of each set")
+    parser.add_argument("--points", type=int, default=POINTS, help="points on each surface")
+    parser.add_argument("--emd", type=int, default=64, help="shapes to compare by earth mover's distance too; 0: none")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the run's own GPT")
     compare(parser.parse_args(), command("training.compare"))
 

@@ -4,10 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot
+
 from weightgpt import markdown
-from weightgpt.evaluation import POINTS, THIN, ShapeSet
-from weightgpt.files import read_json, write_json, write_text
+from weightgpt.evaluation import EMD_POINTS, THIN, ShapeSet
+from weightgpt.files import read_json, whole, write_json, write_text
 from weightgpt.rendering import contact_sheet, render, save_png
+from weightgpt.thin import TOLERANCE
 
 PAGE, ROWS = "evaluation.md", "evaluation.json"
 ORDER = (
@@ -26,18 +33,19 @@ ORDER = (
 )
 HEAD = f"""# Evaluation
 
-All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances of {POINTS}
-points on each surface, times 100 for MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
+All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances, times 100 for
+MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
 
 - *limit*: other true shapes; *training-fields*: plain fits of training shapes; *round-trip*: the fields that their
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy.
 - The rivals learnt the very fields that our tokens decode to; the table of costs says what each spent. So they have
-  our decoder for nothing. Where a row has fewer samples than the others its figures are of smaller sets, and do not
-  compare with theirs.
+  our decoder for nothing. MeshGPT learnt low-polygon meshes of the true shapes instead, and writes triangles. Where a
+  row has fewer samples than the others its figures are of smaller sets, and do not compare with theirs.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.
+  *thin kept*: share of that part of a true shape's surface that its copy has too, {TOLERANCE} half-sides away at most.
 - *memorised*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
   *nearest*: median distance to the nearest training shape, over that of held-out shapes.
 """
@@ -48,6 +56,18 @@ def draw(path: Path, shapes: ShapeSet) -> None:
     """A strip of the first shapes of a row."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(contact_sheet(render(shapes.sdfs[:SHOWN], 112), columns=SHOWN), path)
+
+
+def plot(path: Path, curves: dict[str, list[tuple[int, float]]]) -> None:
+    """The loss of each stage of a rival, against steps, as a .png."""
+    figure, panels = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3), layout="constrained", squeeze=False)
+    for axes, (stage, curve) in zip(panels[0], curves.items(), strict=True):
+        axes.plot([step for step, _ in curve], [loss for _, loss in curve])
+        axes.set(title=stage, xlabel="steps", ylabel="loss")
+        axes.grid(alpha=0.3)
+    with whole(path) as draft:
+        figure.savefig(draft, dpi=100, format="png")
+    pyplot.close(figure)
 
 
 def write(output: Path) -> None:
@@ -71,6 +91,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
     """Tables and pictures of one corpus."""
     quality = [("samples", "count"), ("MMD", "mmd"), ("COV", "cov"), ("1-NNA", "one_nna"), ("Fréchet", "frechet")]
     others = [("one piece", "one_piece"), ("empty", "empty"), ("broken", "broken"), ("thin", "thin_share")]
+    others += [("thin kept", "thin_recall")]
     guard = [("memorised", "memorised_share"), ("nearest", "nearest_train_ratio")]
     squared = [("MMD²", "mmd_squared"), ("COV²", "cov_squared"), ("1-NNA²", "one_nna_squared")]
     cost = [("parameters", "parameters"), ("training FLOPs", "train_flops"), ("FLOPs a sample", "sample_flops")]
@@ -79,7 +100,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
     return [
         f"## {corpus}",
         "",
-        f"{rows[0]['held_out']} held-out shapes.",
+        f"{rows[0]['held_out']} held-out shapes, {rows[0]['points']:,} points on each surface.",
         "",
         table(quality + others + guard, rows),
         "",
@@ -87,16 +108,34 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         "",
         table(squared, rows),
         "",
+        *movers(rows),
         "What it cost:",
         "",
         table(cost, costly),
         "",
-        *(f"{row['row']}\n\n![{row['row']}]({corpus}/{row['row']}.png)\n" for row in rows),
+        *(f"{told(row)}\n\n![{row['row']}]({corpus}/{row['row']}.png)\n" for row in rows),
         "Noise that was tried, on fewer shapes:",
         "",
         sweeps(rows),
         "",
     ]
+
+
+def movers(rows: list[dict[str, Any]]) -> list[str]:
+    """The figures under the earth mover's distance, where they were asked for."""
+    moved = [row for row in rows if row.get("emd_compared")]
+    columns = [("compared", "emd_compared"), ("MMD", "mmd_emd"), ("COV", "cov_emd"), ("1-NNA", "one_nna_emd")]
+    most = max((row["emd"] for row in moved), default=0)
+    head = f"The same under earth mover's distance, by {EMD_POINTS} points of the first {most} shapes of each set:"
+    return [head, "", table(columns, moved), ""] if moved else []
+
+
+def told(row: dict[str, Any]) -> str:
+    """What stands above the picture of a row."""
+    if "curves" not in row:
+        return row["row"]
+    invalid = f"a share of {row['invalid']:.3f} of its {row['count']} samples has no closed surface"
+    return f"{row['row']}: no fields, so nothing to judge; {invalid}. Its loss:"
 
 
 def table(columns: list[tuple[str, str]], rows: list[dict[str, Any]]) -> str:

@@ -236,6 +236,7 @@ def evaluate(
     count: Annotated[int | None, typer.Option(min=2, help="shapes of each set; all when left out")] = None,
     max_memorised: Annotated[float | None, typer.Option(min=0, max=1, help="exit with 1 above this share")] = None,
     points: Annotated[int, typer.Option(min=16, help="points on each surface")] = 1024,
+    emd: Annotated[int, typer.Option(min=0, help="shapes to compare by earth mover's distance as well; slow")] = 0,
     resolution: Resolution = 64,
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a .json file of the figures")] = None,
@@ -251,7 +252,7 @@ def evaluate(
     for path, suffix in ((output, ".json"), (picture, ".png")):
         if path is not None:
             console.check_target(path, suffix)
-    options = {"count": count, "points": points, "resolution": resolution, "seed": seed}
+    options = {"count": count, "points": points, "emd": emd, "resolution": resolution, "seed": seed}
     found = console.judge((generated, train, held_out), options, output, picture, as_json)
     if max_memorised is not None and (objection := found.objection(max_memorised)):
         console.warn(objection)

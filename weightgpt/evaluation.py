@@ -8,12 +8,16 @@ Decisions:
 - Every surface is sampled with a seed of its own. With one seed for all, like meshes would get like points, and true
   shapes would look nearer to each other than fields can be to any.
 - Distances between held-out shapes are computed once for all rows.
+- The earth mover's distance is exact and slow: it is asked for, and then it compares the first shapes of each set, by
+  fewer points.
+- A thin part counts as kept where the sample has surface nearby. That is looked for among far more points than those
+  that are compared, and needs to know which true shape a sample should be.
 
 Dimensions: n shapes of a set.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -23,12 +27,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from weightgpt import features
+from weightgpt.distances import emd_matrix
+from weightgpt.files import InputError
 from weightgpt.memorisation import TrainingShapes, verdict
 from weightgpt.meshing import mesh_grid, sdf_grid
-from weightgpt.metrics import chamfer_matrices, oriented_points, solid_pieces
+from weightgpt.metrics import chamfer_matrices, oriented_points, solid_pieces, surface_points
 from weightgpt.set_metrics import set_figures
 from weightgpt.shapes import Sdf
-from weightgpt.thin import thin_share
+from weightgpt.thin import thin_points, thin_recall
 
 Array = NDArray[np.float64]
 
@@ -36,6 +42,22 @@ POINTS = 512
 """Points on each surface."""
 THIN = 0.15
 """Thickness, in half-sides of the box, below which a part is thin: that of legs, wings and walls of built-in shapes."""
+EMD_POINTS = 192
+"""Points of each surface under the earth mover's distance."""
+DENSE = 8192
+"""Points of each surface among which thin parts of a true shape are looked for."""
+SET_FIGURES = ("mmd", "cov", "one_nna")
+UNKNOWN: dict[str, Any] = dict.fromkeys(
+    [
+        *SET_FIGURES,
+        *(f"{name}_interval" for name in SET_FIGURES),
+        "frechet",
+        *(f"{name}_squared" for name in SET_FIGURES),
+        *("emd_compared", *(f"{name}_emd" for name in SET_FIGURES)),
+        *("memorised_share", "nearest_train_ratio", "nearest_train_quantiles", "thin_recall"),
+    ]
+)
+"""The figures of a row before they are measured."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +71,10 @@ class ShapeSet:
     """Separate pieces of each solid."""
     broken: list[bool]
     """Whether a value is not finite."""
-    thin: list[float]
-    """Share of each surface where the solid is thinner than `THIN`; 0 where there is none."""
+    thin: list[Array]
+    """Those of the surface points where the solid is thinner than `THIN`."""
+    dense: list[Array]
+    """Other surface points (`DENSE`, 3) of each; (0, 3) where there is no surface."""
 
     @cached_property
     def solid(self) -> list[int]:
@@ -75,20 +99,33 @@ class ShapeSet:
 
     def first(self, n: int) -> "ShapeSet":
         """The first `n` shapes."""
-        return ShapeSet(self.sdfs[:n], self.clouds[:n], self.pieces[:n], self.broken[:n], self.thin[:n])
+        return ShapeSet(**{part.name: getattr(self, part.name)[:n] for part in fields(self)})
 
     def rates(self) -> dict[str, float]:
         """Shares of the n shapes: in one piece, empty, broken; and the mean share of thin surface."""
         count = len(self.sdfs)
         empty = count - len(self.solid) - sum(self.broken)
         one = sum(pieces == 1 and cloud is not None for pieces, cloud in zip(self.pieces, self.clouds, strict=True))
-        thin = sum(self.thin) / max(len(self.solid), 1)
+        thin = sum(len(self.thin[i]) / len(cloud) for i, cloud in zip(self.solid, self.surfaces, strict=True))
         return {
             "one_piece": one / count,
             "empty": empty / count,
             "broken": sum(self.broken) / count,
-            "thin_share": thin,
+            "thin_share": thin / max(len(self.solid), 1),
         }
+
+    def thin_recall(self, truth: "ShapeSet") -> float | None:
+        """Mean share of the thin parts of true shapes that these shapes have, the i-th those of the i-th.
+
+        None where no true shape has thin parts. See `weightgpt.thin.thin_recall`.
+
+        Raises:
+            InputError: there is not one true shape for each.
+        """
+        if len(self.sdfs) != len(truth.sdfs):
+            raise InputError(f"{len(self.sdfs)} shapes came with {len(truth.sdfs)} true ones; give one for each.")
+        found = [thin_recall(thin, dense) for thin, dense in zip(truth.thin, self.dense, strict=True) if len(thin)]
+        return float(np.mean(found)) if found else None
 
 
 @torch.no_grad()
@@ -101,21 +138,23 @@ def mesh_all(
         seed: of the points; sets that are compared need different ones.
     """
     clouds: list[Array | None] = []
-    pieces, broken, thin = [], [], []
+    pieces, broken, thin, dense = [], [], [], []
     for i, sdf in enumerate(tqdm(sdfs, title, unit="shape", disable=title is None)):
         grid = sdf_grid(sdf, resolution)
         meshed = mesh_grid(grid)
         mesh = meshed.mesh
         if mesh is None or not mesh.area > 0:
             clouds.append(None)
-            thin.append(0.0)
+            thin.append(np.zeros((0, 3)))
+            dense.append(np.zeros((0, 3)))
         else:
             cloud, normals = oriented_points(mesh, points, (seed << 20) + i)
             clouds.append(cloud)
-            thin.append(thin_share(sdf, torch.from_numpy(cloud).float(), torch.from_numpy(normals).float(), THIN))
+            thin.append(thin_points(sdf, torch.from_numpy(cloud).float(), torch.from_numpy(normals).float(), THIN))
+            dense.append(surface_points(mesh, DENSE, (seed << 20) + (1 << 19) + i))
         broken.append(meshed.outcome == "nonfinite")
         pieces.append(0 if broken[-1] else solid_pieces(grid))
-    return ShapeSet(list(sdfs), clouds, pieces, broken, thin)
+    return ShapeSet(list(sdfs), clouds, pieces, broken, thin, dense)
 
 
 @dataclass(frozen=True)
@@ -128,29 +167,42 @@ class Judge:
     familiar: list[float]
     """Distances of held-out shapes, of all that there are, to their nearest training shapes."""
     seed: int = 0
+    emd: int = 0
+    """Shapes of each set, at most, that are compared under the earth mover's distance too; 0 for none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a number of shapes that cannot be compared."""
+        if self.emd < 0 or self.emd == 1:
+            raise InputError(f"sets of {self.emd} cannot be compared under the earth mover's distance; give 0 or 2 up.")
 
     @classmethod
-    def of(cls, held: ShapeSet, training: TrainingShapes, seed: int = 0) -> Self:
+    def of(cls, held: ShapeSet, training: TrainingShapes, seed: int = 0, emd: int = 0) -> Self:
         """A judge that finds the nearest training shapes of the held-out ones first."""
-        return cls(held, training, training.nearest([held.sdfs[i] for i in held.solid]).distance, seed)
+        return cls(held, training, training.nearest([held.sdfs[i] for i in held.solid]).distance, seed, emd)
 
     def of_first(self, count: int) -> "Judge":
         """A judge by the first `count` held-out shapes, who knows how near to training all of them are."""
         return replace(self, held=self.held.first(count))
 
-    def row(self, samples: ShapeSet, *, guard: bool = True) -> dict[str, Any]:
+    @cached_property
+    def moved(self) -> Array:
+        """Earth mover's distances between the first held-out shapes."""
+        return emd_matrix(first := _some(self.held, self.emd), first)
+
+    def row(self, samples: ShapeSet, *, guard: bool = True, truth: ShapeSet | None = None) -> dict[str, Any]:
         """The figures of a set of samples; those of its set metrics are None for fewer than two with a surface.
 
         Args:
             guard: whether to look for the nearest training shapes; no use for training shapes themselves.
+            truth: the shape that each sample should be, where there is one, for the recall of its thin parts.
         """
         count = min(len(samples.solid), len(self.held.solid))
-        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": count, **samples.rates()}
-        names = ("mmd", "cov", "one_nna", "mmd_interval", "cov_interval", "one_nna_interval")
-        found = dict.fromkeys([*names, "frechet", *(f"{name}_squared" for name in names[:3])], None)
+        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": count, **samples.rates(), **UNKNOWN}
         if count >= 2:
-            found |= self._compare(samples, count)
-        values |= found | {"memorised_share": None, "nearest_train_ratio": None, "nearest_train_quantiles": None}
+            values |= self._compare(samples, count)
+            values |= self._move(samples, min(count, self.emd)) if self.emd else {}
+        if truth is not None:
+            values["thin_recall"] = samples.thin_recall(truth)
         if guard and self.training is not None and samples.solid:
             near = self.training.nearest([samples.sdfs[i] for i in samples.solid]).distance
             told = verdict(near, self.familiar)
@@ -168,6 +220,17 @@ class Judge:
             set_figures(within[np.ix_(mine, mine)], across, held[np.ix_(theirs, theirs)], seed=self.seed)
             for within, across, held in zip(samples.distances, cross, self.held.distances, strict=True)
         )
-        others = {f"{name}_squared": getattr(squared, name) for name in ("mmd", "cov", "one_nna")}
+        others = {f"{name}_squared": getattr(squared, name) for name in SET_FIGURES}
         frechet = features.frechet_distance(samples.features[mine], self.held.features[theirs])
         return asdict(plain) | others | {"frechet": frechet}
+
+    def _move(self, samples: ShapeSet, count: int) -> dict[str, Any]:
+        mine = _some(samples, count)
+        cross, held = emd_matrix(mine, _some(self.held, count)), self.moved[:count, :count]
+        figures = set_figures(emd_matrix(mine, mine), cross, held, seed=self.seed)
+        return {"emd_compared": count} | {f"{name}_emd": getattr(figures, name) for name in SET_FIGURES}
+
+
+def _some(shapes: ShapeSet, count: int) -> list[Array]:
+    """The first points of the first `count` surfaces."""
+    return [cloud[:EMD_POINTS] for cloud in shapes.surfaces[:count]]

@@ -41,6 +41,9 @@ FIGURES = {
     "mmd_squared": "MMD, squared distances",
     "cov_squared": "COV, squared distances",
     "one_nna_squared": "1-NNA, squared distances",
+    "mmd_emd": "MMD, earth mover's distance",
+    "cov_emd": "COV, earth mover's distance",
+    "one_nna_emd": "1-NNA, earth mover's distance",
     "frechet": "Fréchet distance of point features",
     "one_piece": "in one piece",
     "empty": "empty",
@@ -177,12 +180,19 @@ def judge(
     points: int = POINTS,
     resolution: int = 64,
     seed: int = 0,
+    emd: int = 0,
     progress: bool = False,
 ) -> Judgement:
     """Compare generated shapes, and as many training shapes, with as many held-out ones.
 
+    Args:
+        count: shapes of each set; as many as all have when None.
+        points: on each surface.
+        resolution: of the grid that all shapes are meshed on.
+        emd: shapes of each set, at most, that the earth mover's distance compares; 0 for none.
+
     Raises:
-        InputError: a set has fewer than two shapes, or no held-out shape has a surface.
+        InputError: a set has fewer than two shapes, no held-out shape has a surface, or `emd` is 1.
     """
     taken = dict(
         zip(("generated", "held-out", "training"), equal_sets((generated, held_out, train), count, seed), strict=True)
@@ -197,7 +207,7 @@ def judge(
         raise InputError("no held-out shape has a surface; give others to compare with.")
     probes = uniform_points(PROBES, 3, seed)
     training = TrainingShapes(train.sdfs, probes, train.at(probes))
-    judge = Judge.of(sets["held-out"], training, seed)
+    judge = Judge.of(sets["held-out"], training, seed, emd)
     rows = {"limit": judge.row(sets["training"], guard=False), "generated": judge.row(sets["generated"])}
     parts = [part.fields for part in (taken["generated"], taken["held-out"], train)]
     weights = _weights(*parts, progress=progress)

@@ -31,6 +31,8 @@ from weightgpt.metrics import Array
 BOUND = 0.1
 """Below this a part is thin: a twentieth of the side of the box. The built-in families have hardly a part so
 thin; give a larger bound for those."""
+TOLERANCE = 0.04
+"""Largest distance at which a thin part counts as kept."""
 _STEP = 0.004
 _SKIN = 5
 """Steps that a ray may take to enter."""
@@ -77,18 +79,7 @@ def thin_points(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor
     return points[thin].double().numpy()
 
 
-def thin_share(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, bound: float = BOUND) -> float:
-    """Share of the surface points (n, 3), n >= 1, where the solid is thinner than `bound`.
-
-    Raises:
-        InputError: there are no points, or as `thickness`.
-    """
-    if len(points) == 0:
-        raise InputError("there are no surface points to measure; leave empty shapes out.")
-    return len(thin_points(sdf, points, normals, bound)) / len(points)
-
-
-def thin_recall(thin: Array, cloud: Array, tolerance: float = 0.04) -> float:
+def thin_recall(thin: Array, cloud: Array, tolerance: float = TOLERANCE) -> float:
     """Share of a reference's thin surface that a sample has as well, in [0, 1]: 1 - the share of it that is lost.
 
     Dense clouds are needed: n points drawn evenly on an area S miss a share of about exp(-π tolerance² n / S) of a

@@ -14,7 +14,8 @@ Decisions:
   rivals, on one step of each. Only the transformer is stable in bfloat16.
 - If a loss is not finite, training stops there and the curve shows it.
 
-Leaves `samples/*.ply` and `cost.json`; a finished folder is left as it is.
+Leaves `samples/*.ply` and `cost.json`, with how many samples have a closed surface and the curve of the loss of both
+stages; a finished folder is left as it is.
 """
 
 import argparse
@@ -247,10 +248,10 @@ def compare(folder: Path, budget: float, samples: int, seed: int, output: Path) 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         transformer.forward_on_codes(codes)
     cost = {"rival": "meshgpt", "meshes": len(meshes), "budget": budget, "seed": seed, "coordinates_right": right}
-    cost |= {name: first[name] + second[name] for name in ("parameters", "train_flops", "seconds")}
+    cost |= {name: first[name] + second[name] for name in ("parameters", "train_flops", "seconds", "steps")}
     cost |= {"sample_flops": float(counter.get_total_flops()), "bytes": 4 * cost["parameters"]}
     cost |= write_samples(transformer, samples, output / "samples")
-    write_json(output / "cost.json", cost | {"autoencoder": first, "transformer": second})
+    write_json(output / "cost.json", cost | {"stages": {"autoencoder": first, "transformer": second}})
 
 
 @program

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.fakes import sphere_shape
+from tests.fakes import box_shape, sphere_shape
 from weightgpt.files import InputError
 from weightgpt.splits import augment, split_shapes
 
@@ -33,3 +33,15 @@ def test_copies_are_smaller_and_keep_class_and_sign():
         inside = copy.sdf(points) < 0
         assert copy.sdf(torch.zeros(1, 3)) < 0
         assert not (inside & (points.norm(dim=-1) > 0.32)).any()
+
+
+def test_turned_copies_are_put_in_positions_of_the_cube():
+    brick = box_shape((1.4, 0.8, 0.4))
+    copies = augment([brick], 60, seed=0, turned=True)[1:]
+    grid = torch.cartesian_prod(*[torch.linspace(-0.95, 0.95, 39)] * 3)
+    longest = set()
+    for copy in copies:
+        sides = (grid[copy.sdf(grid) < 0].amax(0) - grid[copy.sdf(grid) < 0].amin(0)) / 2
+        longest.add(int(sides.argmax()))
+        assert 0.75 * 0.7 - 0.05 <= float(sides.max()) <= 0.7
+    assert longest == {0, 1, 2}

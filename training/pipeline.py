@@ -59,6 +59,8 @@ class PipelineConfig:
     """Share of the files held out, half for validation and half for test."""
     copies: int = 8
     """Stretched or mirrored copies of each training file; built-in shapes need none."""
+    turned: bool = False
+    """Whether copies are turned by symmetries of the cube as well; for files that have no up and no front."""
     more: int = 0
     """Further shapes that the GPT alone learns from: new drawings, or more copies of the files."""
     schedule: int = 8192
@@ -229,6 +231,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
     parser.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
     parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
+    parser.add_argument("--turned", action="store_true", help="turn copies as well: shapes without up and front")
     parser.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
     parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
     parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
@@ -258,6 +261,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         tokenizer=given.tokenizer,
         count=given.count,
         copies=given.copies,
+        turned=given.turned,
         more=more,
         samples=given.samples,
         temperature=given.temperature,

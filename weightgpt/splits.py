@@ -3,7 +3,7 @@
 Decisions:
 - Within every class a share of the shapes is held out, half of it for validation (early stopping looks at it) and half
   for test (nothing looks at it but the final figures).
-- Only training shapes are augmented, and only as shapes: mirrored in x and stretched along the axes.
+- Only training shapes are augmented, and only as shapes: mirrored, turned and stretched along the axes.
 """
 
 from collections import defaultdict
@@ -56,23 +56,32 @@ def split_shapes(shapes: Sequence[Shape], held_out: float, seed: int) -> Split:
     return Split(train, parts[1], parts[2])
 
 
-def augment(shapes: Sequence[Shape], copies: int, seed: int) -> list[Shape]:
-    """The shapes and `copies` of each, stretched by 0.8 to 1 along every axis and half of them mirrored in x."""
+def augment(shapes: Sequence[Shape], copies: int, seed: int, turned: bool = False) -> list[Shape]:
+    """The shapes and `copies` of each, stretched by 0.8 to 1 along every axis and half of them mirrored in x.
+
+    Args:
+        turned: whether a copy is instead put in one of all positions in which a cube looks the same, mirrored ones
+            among them; for shapes that have no up and no front.
+    """
     rng = np.random.default_rng([seed, copies])
     return [
         *shapes,
-        *(_stretched(shape, rng, f"{shape.name}~{copy + 1}") for copy in range(copies) for shape in shapes),
+        *(_copy(shape, rng, f"{shape.name}~{copy + 1}", turned) for copy in range(copies) for shape in shapes),
     ]
 
 
-def _stretched(shape: Shape, rng: np.random.Generator, name: str) -> Shape:
+def _copy(shape: Shape, rng: np.random.Generator, name: str, turned: bool) -> Shape:
     stretch = torch.tensor(rng.uniform(0.8, 1.0, shape.dimension), dtype=torch.float32)
     inverse = 1 / stretch
-    if rng.random() < 0.5:
+    axes = torch.arange(shape.dimension)
+    if turned:
+        axes = torch.from_numpy(rng.permutation(shape.dimension))
+        inverse = inverse * torch.from_numpy(rng.choice([-1.0, 1.0], shape.dimension)).float()
+    elif rng.random() < 0.5:
         inverse[0] = -inverse[0]
 
     def sdf(points: Tensor) -> Tensor:
         # Exact in sign; in size right along the least stretched axis and too small by up to 20 % along the others.
-        return shape.sdf((points * inverse).clamp(-1.25, 1.25)) * stretch.min()
+        return shape.sdf((points * inverse).clamp(-1.25, 1.25)[..., axes]) * stretch.min()
 
     return replace(shape, name=name, sdf=sdf)

@@ -5,9 +5,10 @@ GPT alone: the encoder writes their codes in one pass, so they cost next to noth
 """
 
 import sys
+from dataclasses import replace
 from typing import Any
 
-from weightgpt.families import draw_shapes
+from weightgpt.families import Drawing, draw_shapes
 from weightgpt.shapes import Refusal, load_folder
 from weightgpt.splits import Split, augment, split_shapes
 
@@ -24,9 +25,8 @@ def gather(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
     held, copies, more, seed = (settings[name] for name in ("held", "copies", "more", "seed"))
     if settings["shapes"] is None:
         total = settings["count"] + held
-        shapes = draw_shapes(total + more, seed)
-        split = split_shapes(shapes[:total], held / total, seed)
-        return Split(split.train, split.validation, split.test, shapes[total:]), []
+        split = split_shapes(draw_shapes(total, seed), held / total, seed)
+        return replace(split, more=Drawing(total, more, seed)), []
     shapes, refusals = load_folder(settings["shapes"])
     for refusal in refusals:
         print(f"refused: {refusal.reason}", file=sys.stderr)

@@ -8,8 +8,10 @@ File: {ids (N, L) int32, probed (N, m) float16}.
 Dimensions: N further shapes, T training shapes, L tokens of a sequence, m probes, M points of the schedule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import torch
 from datasets import Dataset
@@ -21,7 +23,7 @@ from weightgpt.encoding import EncodeConfig
 from weightgpt.files import read_tensors, write_tensors
 from weightgpt.memorisation import TrainingShapes
 from weightgpt.sampling import Samples, sample
-from weightgpt.shapes import Shape
+from weightgpt.shapes import Sdf, Shape
 from weightgpt.tokenizer import WeightTokenizer
 
 PROBES = 2048
@@ -34,7 +36,7 @@ GROUP = 1024
 class More:
     """N further shapes; there may be none."""
 
-    shapes: list[Shape]
+    shapes: Sequence[Shape]
     ids: Tensor
     """(N, L)."""
     probed: Tensor
@@ -46,14 +48,39 @@ class More:
         return sequences(self.ids)
 
     def seen(self, train: list[Shape], samples: Samples) -> TrainingShapes:
-        """These and T training shapes, sampled at the schedule: all that the GPT has seen, for the guard."""
-        points, rows = samples.points[:PROBES], samples.sdf[:, :PROBES]
-        shapes = [shape.sdf for shape in (*train, *self.shapes)]
-        return TrainingShapes(shapes, points, torch.cat([rows.half(), self.probed]))
+        """T training shapes, sampled at the schedule, and then these: all that the GPT has seen, for the guard."""
+        points, rows = samples.points[:PROBES], samples.sdf[:, :PROBES].half()
+        return TrainingShapes(Seen(train, self.shapes), points, torch.cat([rows, self.probed]))
+
+
+@dataclass(frozen=True)
+class Seen(Sequence[Sdf]):
+    """The distance functions of T training shapes and N further ones, taken whenever they are asked for."""
+
+    train: Sequence[Shape]
+    more: Sequence[Shape]
+
+    def __len__(self) -> int:
+        return len(self.train) + len(self.more)
+
+    def shape(self, index: int) -> Shape:
+        """The shape at a place."""
+        return self.train[index] if index < len(self.train) else self.more[index - len(self.train)]
+
+    @overload
+    def __getitem__(self, index: int) -> Sdf: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sdf]: ...
+
+    def __getitem__(self, index: int | slice) -> Sdf | list[Sdf]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self.shape(index).sdf
 
 
 def encode_more(
-    shapes: list[Shape], tokenizer: WeightTokenizer, points: Tensor, options: EncodeConfig, path: Path
+    shapes: Sequence[Shape], tokenizer: WeightTokenizer, points: Tensor, options: EncodeConfig, path: Path
 ) -> More:
     """Sequences of N shapes, sampled at the schedule `points` (M, D); kept in `path`, and read from there again."""
     if options.steps == 0:

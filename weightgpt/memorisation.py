@@ -65,7 +65,7 @@ class TrainingShapes:
                 f"{len(shapes)} training shapes came with distances {tuple(probed.shape)} at {len(probes)} probes; give"
                 " one shape or more, and a row for each."
             )
-        self.shapes, self.probes, self.probed = shapes, probes, torch.tanh(5 * probed.float())
+        self.shapes, self.probes, self.probed = shapes, probes, probed
         self.clouds: dict[int, NDArray[np.float64]] = {}
 
     def cloud(self, index: int) -> NDArray[np.float64]:
@@ -77,9 +77,14 @@ class TrainingShapes:
     @torch.no_grad()
     def nearest(self, queries: Sequence[Sdf]) -> Neighbours:
         """The nearest training shape of each query."""
-        index, distance = [], []
+        index: list[int] = []
+        distance: list[float] = []
         seen = [torch.tanh(5 * sdf(self.probes).float()) for sdf in queries]
-        gaps = torch.cdist(torch.stack(seen), self.probed, p=1) if seen else torch.zeros(0, len(self.shapes))
+        if not seen:
+            return Neighbours(index, distance)
+        # In parts: of many shapes the distances are kept in half precision.
+        parts = (torch.tanh(5 * part.float()) for part in self.probed.split(4096))
+        gaps = torch.cat([torch.cdist(torch.stack(seen), part, p=1) for part in parts], 1)
         for sdf, gap in zip(queries, gaps, strict=True):
             cloud = surface_cloud(sdf, self.probes.shape[1])
             best = gap.topk(min(CANDIDATES, len(gap)), largest=False).indices.tolist()

@@ -8,7 +8,7 @@ Decisions:
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ class Split:
     train: list[Shape]
     validation: list[Shape]
     test: list[Shape]
-    more: list[Shape] = field(default_factory=list)
+    more: Sequence[Shape] = ()
     """Further training shapes, of which codes are taken and nothing else."""
 
     @property

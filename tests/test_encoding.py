@@ -55,6 +55,24 @@ def test_refining_never_makes_a_code_worse_and_makes_them_better_together(sample
     assert after.mean() < 0.8 * before.mean()
 
 
+def test_points_near_the_surface_make_what_they_show_better(samples):
+    """Drawn with chances that fall from the surface, equal inside and outside, they lower the loss under those."""
+    chances = torch.exp(-samples.sdf.abs() / 0.03)
+    sides = [
+        chances * inside / (chances * inside).sum(1, keepdim=True) for inside in (samples.sdf < 0, samples.sdf >= 0)
+    ]
+
+    def left(options: EncodeConfig) -> torch.Tensor:
+        values = CODEBOOK.decode(encode_shapes(CODEBOOK, ENCODER, SHAPES, options))(samples.points)[..., 0]
+        wrong = (torch.tanh(5 * values) - torch.tanh(5 * samples.sdf)).abs()
+        return ((sides[0] + sides[1]) / 2 * wrong).sum(1)
+
+    longer = replace(REFINED, steps=200)
+    near, uniform, unrefined = (left(o) for o in (replace(longer, surface=1.0), longer, AS_IT_IS))
+    assert near.mean() < 0.95 * uniform.mean()
+    assert (near < 1.05 * unrefined).all()
+
+
 @pytest.mark.parametrize("rate", [1e-4, 1.0, 100.0])
 def test_refining_that_goes_astray_keeps_the_best(samples, rate):
     options = replace(REFINED, steps=7, learning_rate=rate)
@@ -62,8 +80,10 @@ def test_refining_that_goes_astray_keeps_the_best(samples, rate):
     assert (after <= before).all()
 
 
-def test_the_group_does_not_matter():
-    groups = [encode_shapes(CODEBOOK, ENCODER, SHAPES, replace(REFINED, group=group)) for group in (1, 3, 4)]
+@pytest.mark.parametrize("surface", [0.0, 0.5])
+def test_the_group_does_not_matter(surface):
+    options = replace(REFINED, surface=surface)
+    groups = [encode_shapes(CODEBOOK, ENCODER, SHAPES, replace(options, group=group)) for group in (1, 3, 4)]
     assert torch.equal(groups[0], groups[1])
     assert torch.equal(groups[0], groups[2])
 
@@ -131,7 +151,9 @@ def test_fields_of_another_architecture_are_refused():
         encode_fields(CODEBOOK, ENCODER, Fields(config, torch.zeros(1, config.parameters)), AS_IT_IS)
 
 
-@pytest.mark.parametrize("values", [{"steps": -1}, {"group": 0}, {"points": 0}, {"schedule": 0}, {"learning_rate": 0}])
+@pytest.mark.parametrize(
+    "values", [{"steps": -1}, {"group": 0}, {"points": 0}, {"schedule": 0}, {"learning_rate": 0}, {"surface": 1.5}]
+)
 def test_settings_that_cannot_refine_are_refused(values):
     with pytest.raises(InputError, match="must be positive"):
         EncodeConfig(**values)

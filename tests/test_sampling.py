@@ -5,9 +5,17 @@ import math
 import pytest
 import torch
 
-from tests.fakes import box_shape, sphere_shape
+from tests.fakes import box_shape, generator, sphere_shape
 from weightgpt.files import InputError
-from weightgpt.sampling import Samples, near_surface, sample, shared_schedule, uniform_points
+from weightgpt.sampling import (
+    Samples,
+    draw_points,
+    draw_turns,
+    near_surface,
+    sample,
+    shared_schedule,
+    uniform_points,
+)
 
 SPHERE = sphere_shape(0.6)
 STD = 0.04
@@ -91,3 +99,47 @@ def test_mixed_dimensions_and_no_shapes_are_refused():
     for shapes in ([], [SPHERE, sphere_shape(0.5, dimension=2)]):
         with pytest.raises(InputError, match="all of one dimension"):
             shared_schedule(shapes, 100, 0)
+
+
+def drawn(sdf: list[float], balanced: bool, surface: float = 1.0) -> torch.Tensor:
+    """(M,) shares of 40,000 draws, by point."""
+    found = draw_points(torch.tensor([sdf]), 40_000, surface, 0.1, generator(0), balanced)
+    return found[0].bincount(minlength=len(sdf)) / 40_000
+
+
+def test_chances_of_points_fall_with_the_distance_from_the_own_surface():
+    expected = torch.tensor([1.0, math.exp(-1), math.exp(-2)])
+    torch.testing.assert_close(drawn([0.0, -0.1, 0.2], False), expected / expected.sum(), atol=0.01, rtol=0)
+
+
+def test_as_many_points_inside_as_outside_however_thin_the_shape():
+    shares = drawn([-0.01, 0.01, 0.01, 0.01, 0.01], True)
+    torch.testing.assert_close(shares, torch.tensor([0.5, 0.125, 0.125, 0.125, 0.125]), atol=0.01, rtol=0)
+
+
+def test_the_rest_of_the_points_is_uniform():
+    shares = drawn([-0.01, 5.0, 5.0, 5.0], True, surface=0.2)
+    torch.testing.assert_close(shares, torch.tensor([0.3, 0.7 / 3, 0.7 / 3, 0.7 / 3]), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_shape_with_nothing_on_one_side_is_drawn_from_the_other(sign):
+    torch.testing.assert_close(drawn([0.01 * sign, 0.01 * sign], True), torch.tensor([0.5, 0.5]), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(("dimension", "symmetries"), [(2, 8), (3, 48)])
+def test_turns_are_all_symmetries_of_the_box_and_the_first_do_nothing(dimension, symmetries):
+    turns = draw_turns(5, 200, dimension, seed=0)
+    assert torch.equal(turns[:200], torch.eye(dimension).expand(200, -1, -1))
+    assert torch.equal(turns @ turns.mT, torch.eye(dimension).expand(1000, -1, -1))
+    assert len({tuple(turn.flatten().tolist()) for turn in turns}) == symmetries
+    assert set(turns.unique().tolist()) == {-1.0, 0.0, 1.0}
+
+
+def test_a_turned_box_has_the_distances_of_the_box_at_turned_points():
+    """A turn moves the points, so the copy's distance at the moved points is the shape's at those it knows."""
+    points, turn = uniform_points(500, 3, 0), draw_turns(2, 1, 3, seed=1)[1]
+    size = torch.tensor([1.2, 0.8, 0.4])
+    assert not torch.equal(turn.abs(), torch.eye(3))
+    copy = box_shape(tuple((size @ turn.abs()).tolist()))
+    torch.testing.assert_close(copy.sdf(points @ turn), box_shape((1.2, 0.8, 0.4)).sdf(points))

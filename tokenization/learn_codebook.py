@@ -11,7 +11,9 @@ parts are a small share of the volume, and uniform points alone let them fade.
 Latents come from the encoder, where there are thousands of shapes to learn it from. Of a few hundred it would learn to
 guess only, and all the rest would learn to make do with its guesses; there every training shape has latents of its own,
 found along with the rest (auto-decoding, Park et al. 2019), and the encoder learns to guess those, for refining to
-start from.
+start from. Few files say little of all the weights that others will need: each then stands for turned copies of itself,
+its images under symmetries of the cube, with latents of their own too. A turned copy has the distances of its file at
+turned points, so that copies need neither more samples nor more memory.
 
 Base and bases start from plain conditioned fits: their mean, and for each chunk their principal directions.
 
@@ -38,7 +40,7 @@ from weightgpt.files import InputError
 from weightgpt.fitting import rate, truncated_loss
 from weightgpt.loop import LoopQuantiser
 from weightgpt.mixer import Mixer
-from weightgpt.sampling import Samples
+from weightgpt.sampling import Samples, draw_points, draw_turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class CodebookConfig:
     """Whether every training shape has latents of its own, instead of the encoder's."""
     own_rate: float = 3e-2
     """Peak rate of those."""
+    copies: int = 1
+    """Copies of every training shape that have latents of their own: the shape itself, and turned ones."""
     probes: int = 2048
     """Points at which the encoder sees a shape, the first of the schedule."""
     encoder_width: int = 512
@@ -75,6 +79,8 @@ class CodebookConfig:
     """Share of them drawn near the surface of the shape itself; the rest is uniform over the schedule."""
     width: float = 0.03
     """How near: chances fall with the distance as exp(-|sdf| / width)."""
+    balanced: bool = False
+    """Whether as many of them are inside the shape as outside, however thin it is."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
     truncation: float = 5.0
@@ -96,6 +102,10 @@ class CodebookConfig:
         sizes = (self.latent_width, self.coefficients, self.mixer_width, self.levels, self.codes)
         if min(*sizes, self.steps, self.shapes, self.points) < 1 or not 0 <= self.surface <= 1 or self.width <= 0:
             raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
+        if self.copies < 1 or (self.copies > 1 and not self.own_latents):
+            raise InputError(
+                f"{self.copies} copies were asked for; only shapes with latents of their own have several."
+            )
 
 
 class Residual:
@@ -186,7 +196,7 @@ def learn(
         encoder.layers[-1].weight.mul_(0.3)
         mixer.outer.weight.mul_(0.1)
     size = layout.chunks * config.latent_width
-    own = nn.Embedding(len(samples.sdf), size, sparse=True) if config.own_latents else None
+    own = nn.Embedding(config.copies * len(samples.sdf), size, sparse=True) if config.own_latents else None
     if own is not None:
         nn.init.normal_(own.weight, 0.0, 0.1)
     quantiser = Residual(config, layout.chunks)
@@ -210,7 +220,7 @@ class Parts:
     encoder: ShapeEncoder
     quantiser: Residual
     own: nn.Embedding | None
-    """Latents (N, C · r) of the training shapes, where they have their own."""
+    """Latents (copies · N, C · r) of the training shapes and their turned copies, where they have their own."""
 
     def optimisers(self, config: CodebookConfig) -> dict[torch.optim.Optimizer, float]:
         """What changes everything but the quantiser, which learns by moving averages; and the peak rate of each."""
@@ -221,7 +231,7 @@ class Parts:
         return found
 
     def latents(self, rows: Tensor, guess: Tensor) -> Tensor:
-        """Latents (B, C, r) of the training shapes `rows`, of which the encoder's guess is `guess`."""
+        """Latents (B, C, r) of `rows`, the encoder's `guess` of them where there are no others."""
         return guess if self.own is None else self.own(rows).view_as(guess)
 
     def weights(self, latents: Tensor) -> Tensor:
@@ -238,29 +248,36 @@ def _train(
     callback: Callable[[int, float], None] | None,
 ) -> list[tuple[int, float]]:
     optimisers = parts.optimisers(config)
-    encoded, total = features(samples.points, parts.layout.config.octaves), len(samples.sdf)
-    generator = torch.Generator().manual_seed(config.seed)
+    octaves, total = parts.layout.config.octaves, len(samples.sdf)
+    encoded, generator = features(samples.points, octaves), torch.Generator().manual_seed(config.seed)
+    turns = draw_turns(config.copies, total, samples.points.shape[1], config.seed)
     quantiser, warm = parts.quantiser, int(config.start * config.steps)
     history: list[tuple[int, float]] = []
     recent: list[float] = []
     for step in tqdm(range(config.steps), "learning the codebook", unit="step", disable=not progress):
         for optimiser, peak in optimisers.items():
             optimiser.param_groups[0]["lr"] = peak * rate(step, config.steps)
-        rows = torch.randint(0, total, (config.shapes,), generator=generator)
+        copy = torch.randint(0, config.copies * total, (config.shapes,), generator=generator)
+        rows = copy % total
         sdf = samples.sdf[rows].float()
         guess = parts.encoder(sdf[:, : config.probes])
-        latents = parts.latents(rows, guess)
+        latents = parts.latents(copy, guess)
         if step == warm:
             quantiser.learn(_some_latents(parts, samples, config))
         elif step > warm and step % config.every == 0:
             quantiser.learn(latents.detach())
         quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
-        where = draw_points(sdf, config.points, config.surface, config.width, generator)
+        where = draw_points(sdf, config.points, config.surface, config.width, generator, config.balanced)
         flat = parts.weights(latents + (quantised - latents).detach())
-        values = evaluate_encoded(parts.layout.config, flat, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
+        if config.copies > 1:
+            seen = features(samples.points[where] @ turns[copy], octaves)
+        else:
+            seen = encoded[:, where].transpose(0, 1).contiguous()
+        values = evaluate_encoded(parts.layout.config, flat, seen)[..., 0]
         loss = truncated_loss(values, sdf.gather(1, where), config.truncation).mean()
         penalty = 1e-3 * latents.square().mean() + config.commitment * (latents - quantised).square().mean()
-        penalty = penalty + (guess - latents.detach()).square().mean()  # nothing, where the latents are the guess
+        if parts.own is not None:  # the encoder learns to guess the shapes themselves
+            penalty = penalty + (guess - parts.latents(rows, guess).detach()).square().mean()
         for optimiser in optimisers:
             optimiser.zero_grad()
         (loss + penalty).backward()
@@ -273,14 +290,6 @@ def _train(
             if callback:
                 callback(*history[-1])
     return history
-
-
-def draw_points(sdf: Tensor, points: int, surface: float, width: float, generator: torch.Generator) -> Tensor:
-    """(B, n) indices into the schedule for shapes (B, M): a share `surface` near each shape's own, the rest uniform."""
-    close = round(surface * points)
-    chances = torch.exp(-sdf.abs() / width) + 1e-4  # a shape may have no point near it
-    near = torch.multinomial(chances, max(close, 1), replacement=True, generator=generator)[:, :close]
-    return torch.cat([near, torch.randint(0, sdf.shape[1], (len(sdf), points - close), generator=generator)], 1)
 
 
 @torch.no_grad()

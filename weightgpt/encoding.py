@@ -3,11 +3,14 @@
 There are two doors. A *shape* starts from the encoder's latents. An *existing field* of the architecture starts from
 those or from its own projection on the bases, whichever is nearer to it. Both are then refined: Adam on the latents
 alone, decoded through the quantiser (straight-through), against the signed distances at shared points; the best codes
-seen are kept, so that refining never makes a code worse.
+seen are kept, so that refining never makes a code worse. The points are those of the whole schedule in turn, or drawn
+from it for each shape, a share of them near its own surface: thin parts are a small share of the volume, and the
+schedule lies near the surfaces of others.
 
 Dimensions: B shapes, n points, C chunks, r latent width, Q levels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +23,7 @@ from weightgpt.encoder import ShapeEncoder
 from weightgpt.field import Fields, evaluate_encoded, features
 from weightgpt.files import InputError
 from weightgpt.fitting import rate, slices, truncated_loss
-from weightgpt.sampling import Samples, sample, shared_schedule
+from weightgpt.sampling import Samples, draw_points, sample, shared_schedule
 from weightgpt.shapes import Shape
 
 
@@ -34,6 +37,11 @@ class EncodeConfig:
     """Points of a step."""
     schedule: int = 8192
     """Points at which shapes are sampled."""
+    surface: float = 0.0
+    """Share of the points of a step drawn near the surface of the shape itself, half inside and half outside; the rest
+    is uniform over the schedule. Thin parts need it; without it all shapes share the points, which is faster."""
+    width: float = 0.03
+    """How near: chances fall with the distance as exp(-|sdf| / width)."""
     learning_rate: float = 1e-2
     """Peak rate."""
     group: int = 32
@@ -42,8 +50,12 @@ class EncodeConfig:
     """Seed of the points."""
 
     def __post_init__(self) -> None:
-        if min(self.points, self.schedule, self.group) < 1 or self.steps < 0 or self.learning_rate <= 0:
-            raise InputError(f"{self} cannot refine anything; points, schedule, group and rate must be positive.")
+        sizes = (self.points, self.schedule, self.group, self.learning_rate, self.width)
+        if min(sizes) <= 0 or self.steps < 0 or not 0 <= self.surface <= 1:
+            raise InputError(
+                f"{self} cannot refine anything; points, schedule, group, rate and width must be positive, the share"
+                " near a surface between 0 and 1."
+            )
 
 
 def encode_shapes(
@@ -136,26 +148,45 @@ def _loss(codebook: Codebook, latents: Tensor, encoded: Tensor, sdf: Tensor) -> 
 def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, options: EncodeConfig) -> Tensor:
     if not options.steps:
         return codebook.quantise(start)
+    loss = _losses(codebook, encoded, sdf, options)
     latents = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
     codes = codebook.quantise(start)
-    best = _judge(codebook, codes, encoded, sdf)
+    best = _judge(codebook, codes, loss)
     for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
         optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
         with torch.no_grad():
             error = codebook.latents(codebook.quantise(latents)) - latents
-        loss = _loss(codebook, latents + error, encoded[:, part], sdf[:, part])
         optimiser.zero_grad()
-        loss.sum().backward()
+        loss(latents + error, part).sum().backward()
         optimiser.step()
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
             candidate = codebook.quantise(latents.detach())
-            now = _judge(codebook, candidate, encoded, sdf)
+            now = _judge(codebook, candidate, loss)
             codes = torch.where((now < best)[:, None, None], candidate, codes)
             best = torch.minimum(now, best)
     return codes
 
 
+def _losses(
+    codebook: Codebook, encoded: Tensor, sdf: Tensor, options: EncodeConfig
+) -> Callable[[Tensor, slice], Tensor]:
+    """The loss (B,) of latents at a slice of the schedule: the shared one, or one drawn from it for each shape."""
+    if not options.surface:
+        return lambda latents, part: _loss(codebook, latents, encoded[:, part], sdf[:, part])
+    where, total = torch.empty_like(sdf, dtype=torch.long), sdf.shape[1]
+    for row, distances in enumerate(sdf):  # each for itself, so that the group does not matter
+        generator = torch.Generator().manual_seed(options.seed)
+        drawn = draw_points(distances[None], total, options.surface, options.width, generator, balanced=True)[0]
+        where[row] = drawn[torch.randperm(total, generator=generator)]
+
+    def loss(latents: Tensor, part: slice) -> Tensor:
+        own = where[:, part]
+        return _loss(codebook, latents, encoded[:, own].transpose(0, 1).contiguous(), sdf.gather(1, own))
+
+    return loss
+
+
 @torch.no_grad()
-def _judge(codebook: Codebook, codes: Tensor, encoded: Tensor, sdf: Tensor) -> Tensor:
-    return _loss(codebook, codebook.latents(codes), encoded[:, :4096], sdf[:, :4096])
+def _judge(codebook: Codebook, codes: Tensor, loss: Callable[[Tensor, slice], Tensor]) -> Tensor:
+    return loss(codebook.latents(codes), slice(4096))

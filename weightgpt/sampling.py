@@ -5,6 +5,8 @@ Decisions:
   only, which takes much noise out of the weights, and a batch of fields then shares one encoding of the points.
 - Half of the points lie near the surfaces of shapes of the corpus, half are uniform in [-1, 1]^D. They are shuffled, so
   that any contiguous slice is a fair batch.
+- Of the shared points few lie near the surface of any one shape, and hardly one inside a thin part. Where that matters,
+  points are drawn from the schedule for each shape by itself.
 
 Dimensions: N shapes, M points of the schedule, D dimension.
 """
@@ -87,3 +89,35 @@ def sample(shapes: Sequence[Shape], points: Tensor, progress: bool = False) -> S
     """Evaluate every shape at the shared `points` (M, D)."""
     rows = [shape.sdf(points).float() for shape in tqdm(shapes, "sampling shapes", disable=not progress)]
     return Samples(points, torch.stack(rows))
+
+
+def draw_points(
+    sdf: Tensor, points: int, surface: float, width: float, generator: torch.Generator, balanced: bool = False
+) -> Tensor:
+    """(N, n) indices into the schedule, drawn for each shape (N, M): a share near its own surface, the rest uniform.
+
+    Args:
+        points: n.
+        surface: that share.
+        width: how near; chances fall with the distance as exp(-|sdf| / width).
+        balanced: draw as many of those inside as outside: of a thin part, points outside tell next to nothing.
+    """
+    close = round(surface * points)
+    chances = torch.exp(-sdf.abs() / width) + 1e-4  # a shape may have no point near it
+    if balanced:
+        sides = torch.stack([chances * (sdf < 0), chances * (sdf >= 0)])
+        chances = (sides / sides.sum(2, keepdim=True).clamp(min=1e-4)).sum(0)
+    near = torch.multinomial(chances, max(close, 1), replacement=True, generator=generator)[:, :close]
+    return torch.cat([near, torch.randint(0, sdf.shape[1], (len(sdf), points - close), generator=generator)], 1)
+
+
+def draw_turns(copies: int, shapes: int, dimension: int, seed: int) -> Tensor:
+    """Matrices (copies · N, D, D) that turn the points of each shape to those of its copies; the first N do nothing.
+
+    Each is a random symmetry of the cube or square: axes exchanged and mirrored, reflections included.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(copies * shapes, dimension, generator=generator).argsort(1)
+    turns = torch.eye(dimension)[order] * (torch.randint(0, 2, order.shape, generator=generator) * 2.0 - 1)[:, None]
+    turns[:shapes] = torch.eye(dimension)
+    return turns

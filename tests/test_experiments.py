@@ -9,7 +9,7 @@ import torch
 from tests.fakes import generator, tiny_tokenizer
 from training import experiments, experiments_page
 from training.sequences import Ids
-from weightgpt.evaluation import Judge, ShapeSet
+from weightgpt.evaluation import Judge, mesh_all
 from weightgpt.files import InputError, read_json
 
 
@@ -30,9 +30,7 @@ def test_fewer_tokens_are_the_first_levels(tmp_path):
     shape = (5, vocabulary.chunks, vocabulary.levels)
     codes = torch.randint(vocabulary.codes, shape, generator=generator(0))
     ids = vocabulary.ids(codes, ["chair"] * 5)
-    lab = experiments.Lab(
-        tokenizer, Ids(ids, ids[:2], ids[:1]), Judge(ShapeSet([], [], [], [], []), None, []), 0, tmp_path
-    )
+    lab = experiments.Lab(tokenizer, Ids(ids, ids[:2], ids[:1]), Judge(mesh_all([], seed=0), None, []), 0, tmp_path)
     short, cut = lab.shortened(1)
     assert torch.equal(short.vocabulary.parse(cut.train)[0], codes[..., :1])
     assert torch.equal(short.decode(cut.train).flat, tokenizer.decode(ids, levels=1).flat)

@@ -26,7 +26,9 @@ ORDER = (
     "training-latents-noise",
     "regression-transformer",
     "weight-diffusion",
+    "weight-diffusion-plain",
     "flow-matching",
+    "flow-matching-plain",
     "nef-gpt",
     "meshgpt",
     "ours",
@@ -40,8 +42,9 @@ MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy.
 - The rivals learnt the very fields that our tokens decode to; the table of costs says what each spent. So they have
-  our decoder for nothing. MeshGPT learnt low-polygon meshes of the true shapes instead, and writes triangles. Where a
-  row has fewer samples than the others its figures are of smaller sets, and do not compare with theirs.
+  our decoder for nothing. Those called *-plain* learnt plain fits instead, as they were published. MeshGPT learnt
+  low-polygon meshes of the true shapes, and writes triangles. Where a row has fewer samples than the others its figures
+  are of smaller sets, and do not compare with theirs.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.

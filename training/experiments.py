@@ -37,6 +37,8 @@ from weightgpt.hub import Bundle
 from weightgpt.program import command, program
 from weightgpt.tokenizer import WeightTokenizer
 
+POINTS = 256
+"""On each surface; half of those of `training.compare`, for many trials."""
 JUDGED_BY = 2000
 """Seed of the shapes to judge by; those of `training.compare` have another."""
 
@@ -51,17 +53,15 @@ class Trial:
     """Levels of the codebook that are kept; all by default."""
     preset: str = "tiny"
     """Size of the GPT."""
-    steps: int = 4000
+    steps: int = 2000
     """Of its training, at most."""
     batch: int = 32
     """Sequences of a step."""
     learning_rate: float = 2e-3
     """Peak rate."""
-    weight_decay: float = 0.1
-    """Of all matrices."""
     dropout: float = 0.0
     """Of the GPT."""
-    temperature: float = 0.9
+    temperature: float = 1.0
     """Of sampling."""
     top_p: float = 1.0
     """Share of probability that is sampled from."""
@@ -75,7 +75,6 @@ class Trial:
             epochs=self.steps * self.batch / self.shapes,
             batch=self.batch,
             learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
             dropout=self.dropout,
             seed=seed,
             log="tensorboard",
@@ -86,14 +85,13 @@ AXES: dict[str, list[Any]] = {
     "shapes": [256, 1024, 4096, 16384, 65536],
     "preset": ["nano", "tiny", "small"],
     "levels": [1, 2, 4, 6, None],
-    "steps": [1000, 2000, 4000, 8000],
+    "steps": [1000, 2000, 4000],
     "learning_rate": [1e-3, 2e-3, 4e-3],
     "batch": [32, 64],
     "dropout": [0.0, 0.1],
-    "weight_decay": [0.01, 0.1],
-    "temperature": [0.7, 0.8, 0.9, 1.0],
+    "temperature": [0.8, 0.9, 1.0],
     "top_p": [0.9, 0.95, 1.0],
-    "top_k": [32, 64, 0],
+    "top_k": [64, 0],
 }
 """What is changed, one thing at a time, and to what."""
 
@@ -133,7 +131,9 @@ class Lab:
     def limit(self) -> dict[str, Any]:
         """The figures of other true shapes."""
         shapes = draw_shapes(len(self.judge.held.sdfs), JUDGED_BY + 1)
-        return self.judge.row(mesh_all([shape.sdf for shape in shapes], seed=2, title="limit"), guard=False)
+        return self.judge.row(
+            mesh_all([shape.sdf for shape in shapes], seed=2, title="limit", points=POINTS), guard=False
+        )
 
     def run(self, trial: Trial) -> dict[str, Any]:
         """Train, sample and judge."""
@@ -157,7 +157,9 @@ class Lab:
             "trained_steps": steps,
             "bits_per_field": bits * tokenizer.vocabulary.codes_per_field,
             "bits_fraction": bits / math.log2(tokenizer.quantiser.size),
-            **self.judge.row(mesh_all(sampled.fields.sdfs(), seed=0, title="meshing samples"), guard=False),
+            **self.judge.row(
+                mesh_all(sampled.fields.sdfs(), seed=0, title="meshing samples", points=POINTS), guard=False
+            ),
         }
 
 
@@ -188,7 +190,9 @@ def measure(given: argparse.Namespace, command: str) -> None:
     base = Trial(shapes=given.shapes, preset=given.preset, steps=given.steps, temperature=given.temperature)
     chosen = trials(base, given.axes.split(",") if given.axes else list(AXES), tokenizer.quantiser.levels)
     most = max(trial.shapes for _, trial in chosen)
-    held = mesh_all([s.sdf for s in draw_shapes(given.count, JUDGED_BY)], seed=1, title="held-out shapes")
+    held = mesh_all(
+        [s.sdf for s in draw_shapes(given.count, JUDGED_BY)], seed=1, title="held-out shapes", points=POINTS
+    )
     ids = draw(tokenizer, most, 512, given.seed, output / "drawn")
     lab = Lab(tokenizer, ids, Judge(held, None, [], given.seed), given.seed, output)
     path, print_ = output / "experiments.json", tokenizer.quantiser.fingerprint

@@ -22,7 +22,6 @@ TITLES = {
     "learning_rate": "Learning rate",
     "batch": "Sequences of a step",
     "dropout": "Dropout",
-    "weight_decay": "Weight decay",
     "temperature": "Temperature",
     "top_p": "Nucleus sampling",
     "top_k": "Top-k sampling",

@@ -246,15 +246,15 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width", "levels")}
     # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little.
     codebook = CodebookConfig(levels=16) if given.shapes else CodebookConfig()
-    encode = EncodeConfig(steps=100, learning_rate=3e-2) if given.shapes else EncodeConfig(steps=0)
+    encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. Over the
     # few sequences of files it passes more often, and drops out.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
-    gpt = PretrainConfig(epochs=16.0, dropout=0.1) if given.shapes else PretrainConfig(epochs=6.0)
-    if more and not given.shapes:
-        gpt = PretrainConfig(preset="tiny", epochs=2.85, learning_rate=2e-3)
+    gpt = PretrainConfig(preset="tiny", epochs=2.85 if more else 10.0, learning_rate=2e-3)
+    if given.shapes:
+        gpt = PretrainConfig(preset="tiny", epochs=24.0, learning_rate=2e-3, dropout=0.1)
     asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,

@@ -64,7 +64,7 @@ class CodebookConfig:
     own_rate: float = 3e-2
     """Peak rate of those."""
     copies: int = 1
-    """Copies of every training shape that have latents of their own: the shape itself, and turned ones."""
+    """Copies of every training shape with own latents: itself, and turned ones, for shapes without up or front."""
     probes: int = 2048
     """Points at which the encoder sees a shape, the first of the schedule."""
     encoder_width: int = 512

@@ -1,14 +1,16 @@
 """What a run cost and what its samples cost, in floating-point operations.
 
 Decisions: the GPT is counted as the rivals are, by torch's counter, one training step times the steps that were done.
-The codebook's learning and decoding are matrix products of known sizes, counted from its settings: twice the
-multiplications, and three times the forward pass for a step of learning. Elementwise work is not counted for any.
+The codebook's learning, the encoding of all shapes and decoding are matrix products of known sizes, counted from the
+settings: twice the multiplications, three times the forward pass for a step of learning or refining. Elementwise work
+is not counted for any.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 
 from training.baselines.rival import count_flops, size_of
@@ -41,6 +43,10 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
     learnt = codes["steps"] * codes["shapes"] * 3 * (encoder_flops(encoder) + decoding)
     learnt += codes["steps"] * codes["shapes"] * 6.0 * quantiser.config.parameters * codes["points"]
     learnt += codes["steps"] * codes["shapes"] * 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
+    refining = config["encode"]["steps"] * (
+        3 * decoding + 6.0 * quantiser.config.parameters * config["encode"]["points"]
+    )
+    written = (len(load_from_disk(str(run / "corpus"))) + config["more"]) * (encoder_flops(encoder) + refining)
     own = [book.base, book.basis, book.codes, *book.mixer.parameters()]
     parameters, size = size_of(gpt)
     seconds = read_json(run / "seconds.json")["seconds"]
@@ -48,7 +54,7 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
         "parameters": parameters + sum(part.numel() for part in own),
         "bytes": size + sum(part.numel() * part.element_size() for part in own),
         "steps": steps,
-        "train_flops": started + learnt + steps * step_flops(gpt, config["gpt"]["batch"], length),
+        "train_flops": started + learnt + written + steps * step_flops(gpt, config["gpt"]["batch"], length),
         "sample_flops": count_flops(lambda: bundle.sample(1)) + decoding,
         "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
     }

@@ -63,7 +63,7 @@ def test_the_program_measures_once_and_repeats_itself(tmp_path, monkeypatch):
         return read_json(tmp_path / name / "experiments.json")["rows"]
 
     rows = measured("one")
-    assert [row["axis"] for row in rows] == ["limit", *["levels"] * 2, *["temperature"] * 4]
+    assert [row["axis"] for row in rows] == ["limit", *["levels"] * 2, *["temperature"] * 3]
     assert list((tmp_path / "one").glob("gpt-*/runs/*/events*"))
     assert measured("two") == rows
     monkeypatch.setattr(experiments, "pretrain", None)  # would fail if a GPT were trained again

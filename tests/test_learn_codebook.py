@@ -47,14 +47,9 @@ def test_learning_lowers_the_loss_and_decodes_to_finite_fields(spheres, fits):
     assert torch.isfinite(learnt.quantiser.decode(codes).flat).all()
 
 
-@pytest.mark.parametrize("copies", [1, 3])
-def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits, copies):
-    """The loss falls, and refining starts nearer to each shape from the encoder's guess than from nothing.
-
-    A turned ball is the same ball, so copies change nothing of that but the steps that each takes.
-    """
-    config = replace(SMALL, own_latents=True, copies=copies, steps=copies * SMALL.steps)
-    learnt = learn(ChunkLayout(tiny_config(), 6), fits, spheres, config)
+def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits):
+    """The loss falls, and refining starts nearer to each shape from the encoder's guess than from nothing."""
+    learnt = learn(ChunkLayout(tiny_config(), 6), fits, spheres, replace(SMALL, own_latents=True))
     assert learnt.history[-1][1] < 0.7 * learnt.history[0][1]
     codebook, encoder = learnt.quantiser.codebook, learnt.quantiser.encoder
 
@@ -64,12 +59,6 @@ def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits, 
 
     guessed = encoder(spheres.sdf[:, :64])
     assert loss(guessed) < 0.8 * loss(torch.zeros_like(guessed))
-
-
-def test_copies_without_latents_of_their_own_are_refused():
-    for values in ({"copies": 2}, {"copies": 0, "own_latents": True}):
-        with pytest.raises(InputError, match="copies were asked for"):
-            replace(SMALL, **values)
 
 
 def test_equal_seeds_learn_equal_codebooks(spheres, fits):

@@ -10,7 +10,6 @@ from weightgpt.files import InputError
 from weightgpt.sampling import (
     Samples,
     draw_points,
-    draw_turns,
     near_surface,
     sample,
     shared_schedule,
@@ -125,21 +124,3 @@ def test_the_rest_of_the_points_is_uniform():
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_shape_with_nothing_on_one_side_is_drawn_from_the_other(sign):
     torch.testing.assert_close(drawn([0.01 * sign, 0.01 * sign], True), torch.tensor([0.5, 0.5]), atol=0.01, rtol=0)
-
-
-@pytest.mark.parametrize(("dimension", "symmetries"), [(2, 8), (3, 48)])
-def test_turns_are_all_symmetries_of_the_box_and_the_first_do_nothing(dimension, symmetries):
-    turns = draw_turns(5, 200, dimension, seed=0)
-    assert torch.equal(turns[:200], torch.eye(dimension).expand(200, -1, -1))
-    assert torch.equal(turns @ turns.mT, torch.eye(dimension).expand(1000, -1, -1))
-    assert len({tuple(turn.flatten().tolist()) for turn in turns}) == symmetries
-    assert set(turns.unique().tolist()) == {-1.0, 0.0, 1.0}
-
-
-def test_a_turned_box_has_the_distances_of_the_box_at_turned_points():
-    """A turn moves the points, so the copy's distance at the moved points is the shape's at those it knows."""
-    points, turn = uniform_points(500, 3, 0), draw_turns(2, 1, 3, seed=1)[1]
-    size = torch.tensor([1.2, 0.8, 0.4])
-    assert not torch.equal(turn.abs(), torch.eye(3))
-    copy = box_shape(tuple((size @ turn.abs()).tolist()))
-    torch.testing.assert_close(copy.sdf(points @ turn), box_shape((1.2, 0.8, 0.4)).sdf(points))

@@ -11,9 +11,7 @@ parts are a small share of the volume, and uniform points alone let them fade.
 Latents come from the encoder, where there are thousands of shapes to learn it from. Of a few hundred it would learn to
 guess only, and all the rest would learn to make do with its guesses; there every training shape has latents of its own,
 found along with the rest (auto-decoding, Park et al. 2019), and the encoder learns to guess those, for refining to
-start from. Few files say little of all the weights that others will need: each then stands for turned copies of itself,
-its images under symmetries of the cube, with latents of their own too. A turned copy has the distances of its file at
-turned points, so that copies need neither more samples nor more memory.
+start from.
 
 Base and bases start from plain conditioned fits: their mean, and for each chunk their principal directions.
 
@@ -40,7 +38,7 @@ from weightgpt.files import InputError
 from weightgpt.fitting import rate, truncated_loss
 from weightgpt.loop import LoopQuantiser
 from weightgpt.mixer import Mixer
-from weightgpt.sampling import Samples, draw_points, draw_turns
+from weightgpt.sampling import Samples, draw_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +61,6 @@ class CodebookConfig:
     """Whether every training shape has latents of its own, instead of the encoder's."""
     own_rate: float = 3e-2
     """Peak rate of those."""
-    copies: int = 1
-    """Copies of every training shape with own latents: itself, and turned ones, for shapes without up or front."""
     probes: int = 2048
     """Points at which the encoder sees a shape, the first of the schedule."""
     encoder_width: int = 512
@@ -79,8 +75,6 @@ class CodebookConfig:
     """Share of them drawn near the surface of the shape itself; the rest is uniform over the schedule."""
     width: float = 0.03
     """How near: chances fall with the distance as exp(-|sdf| / width)."""
-    balanced: bool = False
-    """Whether as many of them are inside the shape as outside, however thin it is."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
     truncation: float = 5.0
@@ -102,10 +96,6 @@ class CodebookConfig:
         sizes = (self.latent_width, self.coefficients, self.mixer_width, self.levels, self.codes)
         if min(*sizes, self.steps, self.shapes, self.points) < 1 or not 0 <= self.surface <= 1 or self.width <= 0:
             raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
-        if self.copies < 1 or (self.copies > 1 and not self.own_latents):
-            raise InputError(
-                f"{self.copies} copies were asked for; only shapes with latents of their own have several."
-            )
 
 
 class Residual:
@@ -196,7 +186,7 @@ def learn(
         encoder.layers[-1].weight.mul_(0.3)
         mixer.outer.weight.mul_(0.1)
     size = layout.chunks * config.latent_width
-    own = nn.Embedding(config.copies * len(samples.sdf), size, sparse=True) if config.own_latents else None
+    own = nn.Embedding(len(samples.sdf), size, sparse=True) if config.own_latents else None
     if own is not None:
         nn.init.normal_(own.weight, 0.0, 0.1)
     quantiser = Residual(config, layout.chunks)
@@ -220,7 +210,7 @@ class Parts:
     encoder: ShapeEncoder
     quantiser: Residual
     own: nn.Embedding | None
-    """Latents (copies · N, C · r) of the training shapes and their turned copies, where they have their own."""
+    """Latents (N, C · r) of the training shapes, where they have their own."""
 
     def optimisers(self, config: CodebookConfig) -> dict[torch.optim.Optimizer, float]:
         """What changes everything but the quantiser, which learns by moving averages; and the peak rate of each."""
@@ -231,7 +221,7 @@ class Parts:
         return found
 
     def latents(self, rows: Tensor, guess: Tensor) -> Tensor:
-        """Latents (B, C, r) of `rows`, the encoder's `guess` of them where there are no others."""
+        """Latents (B, C, r) of the training shapes `rows`, of which the encoder's guess is `guess`."""
         return guess if self.own is None else self.own(rows).view_as(guess)
 
     def weights(self, latents: Tensor) -> Tensor:
@@ -248,36 +238,29 @@ def _train(
     callback: Callable[[int, float], None] | None,
 ) -> list[tuple[int, float]]:
     optimisers = parts.optimisers(config)
-    octaves, total = parts.layout.config.octaves, len(samples.sdf)
-    encoded, generator = features(samples.points, octaves), torch.Generator().manual_seed(config.seed)
-    turns = draw_turns(config.copies, total, samples.points.shape[1], config.seed)
+    encoded, total = features(samples.points, parts.layout.config.octaves), len(samples.sdf)
+    generator = torch.Generator().manual_seed(config.seed)
     quantiser, warm = parts.quantiser, int(config.start * config.steps)
     history: list[tuple[int, float]] = []
     recent: list[float] = []
     for step in tqdm(range(config.steps), "learning the codebook", unit="step", disable=not progress):
         for optimiser, peak in optimisers.items():
             optimiser.param_groups[0]["lr"] = peak * rate(step, config.steps)
-        copy = torch.randint(0, config.copies * total, (config.shapes,), generator=generator)
-        rows = copy % total
+        rows = torch.randint(0, total, (config.shapes,), generator=generator)
         sdf = samples.sdf[rows].float()
         guess = parts.encoder(sdf[:, : config.probes])
-        latents = parts.latents(copy, guess)
+        latents = parts.latents(rows, guess)
         if step == warm:
             quantiser.learn(_some_latents(parts, samples, config))
         elif step > warm and step % config.every == 0:
             quantiser.learn(latents.detach())
         quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
-        where = draw_points(sdf, config.points, config.surface, config.width, generator, config.balanced)
+        where = draw_points(sdf, config.points, config.surface, config.width, generator)
         flat = parts.weights(latents + (quantised - latents).detach())
-        if config.copies > 1:
-            seen = features(samples.points[where] @ turns[copy], octaves)
-        else:
-            seen = encoded[:, where].transpose(0, 1).contiguous()
-        values = evaluate_encoded(parts.layout.config, flat, seen)[..., 0]
+        values = evaluate_encoded(parts.layout.config, flat, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
         loss = truncated_loss(values, sdf.gather(1, where), config.truncation).mean()
         penalty = 1e-3 * latents.square().mean() + config.commitment * (latents - quantised).square().mean()
-        if parts.own is not None:  # the encoder learns to guess the shapes themselves
-            penalty = penalty + (guess - parts.latents(rows, guess).detach()).square().mean()
+        penalty = penalty + (guess - latents.detach()).square().mean()  # nothing, where the latents are the guess
         for optimiser in optimisers:
             optimiser.zero_grad()
         (loss + penalty).backward()

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tokenization.learn_codebook import CodebookConfig, draw_points
+from tokenization.learn_codebook import CodebookConfig
 from weightgpt.canonical import canonical
 from weightgpt.codebook import Codebook
 from weightgpt.codes import check_fields
@@ -29,7 +29,7 @@ from weightgpt.files import InputError
 from weightgpt.fitting import rate, truncated_loss
 from weightgpt.graph_encoder import GraphEncoder
 from weightgpt.graph_quantiser import GraphQuantiser
-from weightgpt.sampling import Samples
+from weightgpt.sampling import Samples, draw_points
 
 LOSS = CodebookConfig()
 """Where points are drawn and how the loss is weighed: as for the codebook itself."""

@@ -109,15 +109,3 @@ def draw_points(
         chances = (sides / sides.sum(2, keepdim=True).clamp(min=1e-4)).sum(0)
     near = torch.multinomial(chances, max(close, 1), replacement=True, generator=generator)[:, :close]
     return torch.cat([near, torch.randint(0, sdf.shape[1], (len(sdf), points - close), generator=generator)], 1)
-
-
-def draw_turns(copies: int, shapes: int, dimension: int, seed: int) -> Tensor:
-    """Matrices (copies · N, D, D) that turn the points of each shape to those of its copies; the first N do nothing.
-
-    Each is a random symmetry of the cube or square: axes exchanged and mirrored, reflections included.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(copies * shapes, dimension, generator=generator).argsort(1)
-    turns = torch.eye(dimension)[order] * (torch.randint(0, 2, order.shape, generator=generator) * 2.0 - 1)[:, None]
-    turns[:shapes] = torch.eye(dimension)
-    return turns

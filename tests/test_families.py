@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from skimage.measure import label
 from torch import Tensor
 
-from weightgpt.families import FAMILIES, Drawing, draw_shapes
+from weightgpt.families import FAMILIES, draw_shapes, drawing
 from weightgpt.files import InputError
 from weightgpt.primitives import (
     Solid,
@@ -239,10 +239,10 @@ def test_bad_requests_are_refused() -> None:
 
 
 def test_a_drawing_draws_the_same_shapes_when_they_are_asked_for() -> None:
-    drawing, whole = Drawing(5, 4, seed=1), draw_shapes(9, 1)[5:]
+    drawn, whole = drawing(5, 4, seed=1), draw_shapes(9, 1)[5:]
     points = torch.rand(64, 3) * 2 - 1
-    assert [shape.name for shape in drawing] == [shape.name for shape in whole]
-    assert torch.equal(drawing[2].sdf(points), whole[2].sdf(points))
-    assert [shape.name for shape in drawing[2:9]] == [shape.name for shape in whole[2:]]
+    assert [shape.name for shape in drawn] == [shape.name for shape in whole]
+    assert torch.equal(drawn[2].sdf(points), whole[2].sdf(points))
+    assert [shape.name for shape in drawn[2:9]] == [shape.name for shape in whole[2:]]
     with pytest.raises(IndexError):
-        drawing[4]
+        drawn[4]

@@ -104,12 +104,14 @@ def shown(shapes: Sequence[Shape]) -> list[int]:
 def write_page(output: Path) -> None:
     """Write the page, and a plot and a picture for each corpus, from the rows."""
     found = read_json(output / ROWS)
-    parts = ["# Tokenizers", "", f"Written by `{found['command']}`.", "", DEFINITIONS, "", table(found["rows"])]
+    parts = ["# Tokenizers", "", DEFINITIONS, "", table(found["rows"])]
     for corpus in dict.fromkeys(row["corpus"] for row in found["rows"]):
-        rows = newest([row for row in found["rows"] if row["corpus"] == corpus])
+        own = [row for row in found["rows"] if row["corpus"] == corpus]
+        commands = [f"    {command}" for command in dict.fromkeys(row["command"] for row in own)]
+        rows = newest(own)
         _plot(rows, output / f"rate-distortion-{corpus}.png")
         _sheet(rows, output / corpus / "pictures", output / f"tokenizers-{corpus}.png")
-        parts += ["", f"## {corpus}", "", *_corpus(corpus, rows)]
+        parts += ["", f"## {corpus}", "", "Written by:", "", *commands, "", *_corpus(corpus, rows)]
     write_text(output / PAGE, "\n".join(parts) + "\n")
 
 
@@ -136,7 +138,7 @@ distance from the plain fit, as a share of the fit's distance from the initial f
 weights of its own, so there, and for the graph, it tells no error of the shape. The graph reads fields, not shapes:
 each shape was fitted from a random start of its own for it, and that field is what was encoded, not the plain fit. GPT
 bits are the fewest that a GPT needed for the codes of a held-out shape, after so many others
-(`python -m training.bits`)."""
+(`python -m training.bits`). Each corpus names the commands that measured it."""
 
 
 def _corpus(corpus: str, rows: list[Row]) -> list[str]:

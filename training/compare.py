@@ -98,7 +98,7 @@ class Ground:
     def judge(self) -> Judge:
         """The held-out shapes and the guard."""
         held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
-        return Judge.of(held, self.more.seen(self.train, self.samples), self.config["seed"], self.emd)
+        return Judge.of(held, self.more.guard(self.train, self.samples), self.config["seed"], self.emd)
 
     @cached_property
     def true(self) -> ShapeSet:

@@ -45,6 +45,9 @@ MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
   our decoder for nothing. Those called *-plain* learnt plain fits instead, as they were published. MeshGPT learnt
   low-polygon meshes of the true shapes, and writes triangles. Where a row has fewer samples than the others its figures
   are of smaller sets, and do not compare with theirs.
+  The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--budget` and
+  `--samples` as the tables say and `--plain 4096` for plain fits; `python -m training.baselines.meshgpt --run RUN
+  --meshes MESHES --output RIVALS/meshgpt --count 1024 --budget 3e13 --samples 32`.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.

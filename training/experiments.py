@@ -8,7 +8,7 @@ Decisions:
 - Every GPT takes the same steps at most (early stopping may end sooner), and logs to TensorBoard in its folder.
 - A trial that was measured before is only read.
 
-Dimensions: N sequences, L tokens of a sequence, Q levels.
+Dimensions: N sequences.
 """
 
 import argparse
@@ -35,7 +35,9 @@ from weightgpt.families import draw_shapes
 from weightgpt.files import InputError, read_json, write_json
 from weightgpt.hub import Bundle
 from weightgpt.program import command, program
+from weightgpt.shapes import Sdf
 from weightgpt.tokenizer import WeightTokenizer
+from weightgpt.vocabulary import NONE
 
 POINTS = 256
 """On each surface; half of those of `training.compare`, for many trials."""
@@ -119,7 +121,7 @@ class Lab:
         if book is None or encoder is None:
             raise InputError("only the levels of the default tokenizer can be left out; give a bundle of that one.")
         first = type(quantiser)(dataclasses.replace(book, codes=book.codes[:levels]), encoder)
-        labels = [name for name in self.tokenizer.vocabulary.classes if name != "none"]
+        labels = [name for name in self.tokenizer.vocabulary.classes if name != NONE]
         short = WeightTokenizer.create(first, labels)
 
         def cut(rows: Tensor) -> Tensor:
@@ -131,9 +133,11 @@ class Lab:
     def limit(self) -> dict[str, Any]:
         """The figures of other true shapes."""
         shapes = draw_shapes(len(self.judge.held.sdfs), JUDGED_BY + 1)
-        return self.judge.row(
-            mesh_all([shape.sdf for shape in shapes], seed=2, title="limit", points=POINTS), guard=False
-        )
+        return self.row([shape.sdf for shape in shapes], seed=2)
+
+    def row(self, sdfs: list[Sdf], seed: int) -> dict[str, Any]:
+        """The figures of shapes, without the guard."""
+        return self.judge.row(mesh_all(sdfs, seed=seed, points=POINTS, title="meshing"), guard=False)
 
     def run(self, trial: Trial) -> dict[str, Any]:
         """Train, sample and judge."""
@@ -157,9 +161,7 @@ class Lab:
             "trained_steps": steps,
             "bits_per_field": bits * tokenizer.vocabulary.codes_per_field,
             "bits_fraction": bits / math.log2(tokenizer.quantiser.size),
-            **self.judge.row(
-                mesh_all(sampled.fields.sdfs(), seed=0, title="meshing samples", points=POINTS), guard=False
-            ),
+            **self.row(sampled.fields.sdfs(), seed=0),
         }
 
 
@@ -195,16 +197,16 @@ def measure(given: argparse.Namespace, command: str) -> None:
     )
     ids = draw(tokenizer, most, 512, given.seed, output / "drawn")
     lab = Lab(tokenizer, ids, Judge(held, None, [], given.seed), given.seed, output)
-    path, print_ = output / "experiments.json", tokenizer.quantiser.fingerprint
+    path, fingerprint = output / "experiments.json", tokenizer.quantiser.fingerprint
     rows = read_json(path)["rows"] if path.is_file() else []
-    shared = {"fingerprint": print_, "seed": given.seed, "count": given.count}
+    shared = {"fingerprint": fingerprint, "seed": given.seed, "count": given.count}
     for axis, trial in [("limit", base), *chosen]:
         asked = {"axis": axis, **shared, **(asdict(trial) if axis != "limit" else {})}
         if any(asked.items() <= row.items() for row in rows):
             continue
         print(f"{axis}: {trial}", file=sys.stderr)
         found = lab.limit() if axis == "limit" else lab.run(trial)
-        rows = [*(row for row in rows if row["fingerprint"] == print_), {**asked, **found, "command": command}]
+        rows = [*(row for row in rows if row["fingerprint"] == fingerprint), {**asked, **found, "command": command}]
         write_json(path, {"rows": rows})
         write(output, rows, asdict(base))
     write(output, rows, asdict(base))

@@ -35,7 +35,7 @@ SCALING: dict[str, tuple[str, str]] = {
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "tokens_per_field": ("tokens", "{:,d}".format),
     "parameters": ("parameters", "{:,d}".format),
-    "trained_steps": ("steps", "{:,d}".format),
+    "trained_steps": ("steps done", "{:,d}".format),
     "train_flops": ("FLOPs", "{:.1e}".format),
     "bits_fraction": ("bits / uniform", "{:.3f}".format),
     "mmd": ("MMD ×100", lambda value: f"{100 * value:.3f}"),

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from weightgpt.families import Drawing, draw_shapes
+from weightgpt.families import draw_shapes, drawing
 from weightgpt.shapes import Refusal, load_folder
 from weightgpt.splits import Split, augment, split_shapes
 
@@ -26,7 +26,7 @@ def gather(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
     if settings["shapes"] is None:
         total = settings["count"] + held
         split = split_shapes(draw_shapes(total, seed), held / total, seed)
-        return replace(split, more=Drawing(total, more, seed)), []
+        return replace(split, more=drawing(total, more, seed)), []
     shapes, refusals = load_folder(settings["shapes"])
     for refusal in refusals:
         print(f"refused: {refusal.reason}", file=sys.stderr)

@@ -11,7 +11,6 @@ Dimensions: N further shapes, T training shapes, L tokens of a sequence, m probe
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import torch
 from datasets import Dataset
@@ -21,9 +20,10 @@ from tqdm import tqdm
 from training.corpus import sequences
 from weightgpt.encoding import EncodeConfig
 from weightgpt.files import read_tensors, write_tensors
+from weightgpt.lazy import Lazy
 from weightgpt.memorisation import TrainingShapes
 from weightgpt.sampling import Samples, sample
-from weightgpt.shapes import Sdf, Shape
+from weightgpt.shapes import Shape
 from weightgpt.tokenizer import WeightTokenizer
 
 PROBES = 2048
@@ -47,36 +47,16 @@ class More:
         """A dataset with a column `ids`."""
         return sequences(self.ids)
 
-    def seen(self, train: list[Shape], samples: Samples) -> TrainingShapes:
+    def guard(self, train: list[Shape], samples: Samples) -> TrainingShapes:
         """T training shapes, sampled at the schedule, and then these: all that the GPT has seen, for the guard."""
         points, rows = samples.points[:PROBES], samples.sdf[:, :PROBES].half()
-        return TrainingShapes(Seen(train, self.shapes), points, torch.cat([rows, self.probed]))
+        shapes = seen(train, self.shapes)
+        return TrainingShapes(Lazy(len(shapes), lambda i: shapes[i].sdf), points, torch.cat([rows, self.probed]))
 
 
-@dataclass(frozen=True)
-class Seen(Sequence[Sdf]):
-    """The distance functions of T training shapes and N further ones, taken whenever they are asked for."""
-
-    train: Sequence[Shape]
-    more: Sequence[Shape]
-
-    def __len__(self) -> int:
-        return len(self.train) + len(self.more)
-
-    def shape(self, index: int) -> Shape:
-        """The shape at a place."""
-        return self.train[index] if index < len(self.train) else self.more[index - len(self.train)]
-
-    @overload
-    def __getitem__(self, index: int) -> Sdf: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Sdf]: ...
-
-    def __getitem__(self, index: int | slice) -> Sdf | list[Sdf]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self.shape(index).sdf
+def seen(train: Sequence[Shape], more: Sequence[Shape]) -> Lazy[Shape]:
+    """T training shapes and then N further ones, in the order in which the guard counts them."""
+    return Lazy(len(train) + len(more), lambda i: train[i] if i < len(train) else more[i - len(train)])
 
 
 def encode_more(

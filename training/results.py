@@ -21,7 +21,7 @@ from torch import Tensor
 from training.corpus import column, part
 from training.data import Sampled
 from training.evaluate import Judged, mesh_fields, set_metrics
-from training.more import More, Seen
+from training.more import More, seen
 from training.pretrain import code_loss
 from training.report import Curve, Pair, Report, write_report
 from weightgpt.codes import Usage, usage
@@ -110,7 +110,7 @@ def write_samples(parts: Parts, generated: Generated, judged: Judged) -> np.ndar
 
 def neighbours(parts: Parts, generated: Generated, judged: Judged) -> tuple[Neighbours, Neighbours]:
     """The nearest training shapes of the samples that have a surface, and of the test shapes."""
-    training = parts.more.seen(parts.split.train, parts.sampled.train)
+    training = parts.more.guard(parts.split.train, parts.sampled.train)
     return training.nearest(solids(generated, judged)), training.nearest([shape.sdf for shape in parts.split.test])
 
 
@@ -256,9 +256,9 @@ def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, 
     """The first samples with a surface, each beside its nearest training shape."""
     solid = [i for i, meshed in enumerate(judged.meshed) if meshed.mesh is not None]
     made = []
-    seen = Seen(parts.split.train, parts.split.more)
+    known = seen(parts.split.train, parts.split.more)
     for place, i in enumerate(solid[:PAIRS]):
-        shape = seen.shape(near.index[place])
+        shape = known[near.index[place]]
         sample, other = mesh_sdf(generated.fields.sdf(i), 56).mesh, mesh_sdf(shape.sdf, 56).mesh
         if sample is None or other is None:
             continue

@@ -6,14 +6,13 @@ cube, with a longest side of 1.65 to 1.8. A shape depends on its number, not on 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 
 from weightgpt import furniture
 from weightgpt.files import InputError
 from weightgpt.furniture import Rng, pick
+from weightgpt.lazy import Lazy
 from weightgpt.primitives import Outline, Solid, Vector, arc, cylinder, extruded, revolved, sphere, tube, union
 from weightgpt.shapes import Sdf, Shape
 
@@ -34,33 +33,13 @@ def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> lis
     return [_draw(seed, i, names[i % len(names)]) for i in range(n)]
 
 
-@dataclass(frozen=True)
-class Drawing(Sequence[Shape]):
-    """The shapes of `draw_shapes` of all families from number `first` on, each drawn whenever it is asked for.
+def drawing(first: int, size: int, seed: int) -> Lazy[Shape]:
+    """The `size` shapes of `draw_shapes` of all families from number `first` on, each drawn when it is asked for.
 
     A drawn shape takes 20 kB, so tens of thousands are not kept.
     """
-
-    first: int
-    size: int
-    seed: int
-
-    def __len__(self) -> int:
-        return self.size
-
-    @overload
-    def __getitem__(self, index: int) -> Shape: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Shape]: ...
-
-    def __getitem__(self, index: int | slice) -> Shape | list[Shape]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.size))]
-        if not 0 <= index < self.size:
-            raise IndexError(index)
-        names, number = list(FAMILIES), self.first + index
-        return _draw(self.seed, number, names[number % len(names)])
+    names = list(FAMILIES)
+    return Lazy(size, lambda i: _draw(seed, first + i, names[(first + i) % len(names)]))
 
 
 def _draw(seed: int, i: int, family: str) -> Shape:

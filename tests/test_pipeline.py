@@ -101,7 +101,7 @@ def test_the_tokenizer_is_one_option(tmp_path):
     assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
     assert replace(chosen, tokenizer="loop", more=default.more, gpt=default.gpt) == default
     files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
-    assert (default.encode.steps, files.encode.steps, files.codebook.levels) == (0, 50, 3)
+    assert (default.encode.steps, files.encode.steps, files.codebook.kept) == (0, 50, 3)
 
 
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Held-out shapes come out of every class and stay out; augmented ones are the same shapes, stretched."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -35,13 +37,21 @@ def test_copies_are_smaller_and_keep_class_and_sign():
         assert not (inside & (points.norm(dim=-1) > 0.32)).any()
 
 
-def test_turned_copies_are_put_in_positions_of_the_cube():
-    brick = box_shape((1.4, 0.8, 0.4))
-    copies = augment([brick], 60, seed=0, turned=True)[1:]
-    grid = torch.cartesian_prod(*[torch.linspace(-0.95, 0.95, 39)] * 3)
-    longest = set()
-    for copy in copies:
-        sides = (grid[copy.sdf(grid) < 0].amax(0) - grid[copy.sdf(grid) < 0].amin(0)) / 2
-        longest.add(int(sides.argmax()))
-        assert 0.75 * 0.7 - 0.05 <= float(sides.max()) <= 0.7
-    assert longest == {0, 1, 2}
+def test_copies_may_be_mirrored_in_every_axis():
+    corner = sphere_shape(0.3)
+    corner = replace(corner, sdf=lambda points: (points - 0.5).norm(dim=-1) - 0.3)
+    corners = torch.cartesian_prod(*[torch.tensor([-0.45, 0.45])] * 3)
+    copies = [augment([corner], 60, seed=0, mirrored=mirrored)[1:] for mirrored in (False, True)]
+    found = [{int((copy.sdf(corners) < 0).nonzero()) for copy in some} for some in copies]
+    assert found == [{3, 7}, set(range(8))]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_copies_of_a_shape_of_known_sides_keep_its_longest_one(mirrored):
+    brick = replace(box_shape((1.5, 1.4, 0.6)), sides=(1.5, 1.4, 0.6))
+    grid = torch.cartesian_prod(*[torch.linspace(-0.95, 0.95, 77)] * 3)
+    for copy in augment([brick], 12, seed=0, mirrored=mirrored)[1:]:
+        inside = grid[copy.sdf(grid) < 0]
+        found = inside.amax(0) - inside.amin(0)
+        assert copy.sides is not None and max(copy.sides) == pytest.approx(1.5)
+        assert found.tolist() == pytest.approx(copy.sides, abs=0.06)

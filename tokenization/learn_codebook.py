@@ -54,7 +54,9 @@ class CodebookConfig:
     mixer_width: int = 512
     """Width of the mixer's hidden layer."""
     levels: int = 8
-    """Q, residual levels; a field has C · Q tokens."""
+    """Residual levels to learn."""
+    kept: int | None = None
+    """Q, the first of them, that are used; None for all. A field has C · Q tokens."""
     codes: int = 256
     """K, codes of a level."""
     own_latents: bool = False
@@ -96,6 +98,8 @@ class CodebookConfig:
         sizes = (self.latent_width, self.coefficients, self.mixer_width, self.levels, self.codes)
         if min(*sizes, self.steps, self.shapes, self.points) < 1 or not 0 <= self.surface <= 1 or self.width <= 0:
             raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
+        if self.kept is not None and not 1 <= self.kept <= self.levels:
+            raise InputError(f"{self.kept} levels are to be kept; of {self.levels} that are learnt keep 1 or more.")
 
 
 class Residual:
@@ -194,7 +198,11 @@ def learn(
     history = _train(parts, samples, config, progress, callback)
     padding = layout.split(torch.ones(1, layout.config.parameters))[0]
     codebook = Codebook(
-        layout, parts.base.detach() * padding, parts.basis.detach() * padding[:, None], mixer, parts.quantiser.tables
+        layout,
+        parts.base.detach() * padding,
+        parts.basis.detach() * padding[:, None],
+        mixer,
+        parts.quantiser.tables[: config.kept],
     )
     return Learnt(LoopQuantiser(codebook, encoder.eval()), history)
 

@@ -33,5 +33,5 @@ def gather(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
     print(f"{len(shapes)} shapes, {len(refusals)} files refused", file=sys.stderr)
     split = split_shapes(shapes, settings["held_out"], seed)
     count = (copies + 1) * len(split.train)
-    train = augment(split.train, copies + -(-more // len(split.train)), seed, settings["turned"])
+    train = augment(split.train, copies + -(-more // len(split.train)), seed, settings["mirrored"])
     return Split(train[:count], split.validation, split.test, train[count : count + more]), refusals

@@ -59,8 +59,8 @@ class PipelineConfig:
     """Share of the files held out, half for validation and half for test."""
     copies: int = 8
     """Stretched or mirrored copies of each training file; built-in shapes need none."""
-    turned: bool = False
-    """Whether copies are turned by symmetries of the cube as well; for files that have no up and no front."""
+    mirrored: bool = False
+    """Whether copies are mirrored in every axis, not in x alone; for files that have no top and no front."""
     more: int = 0
     """Further shapes that the GPT alone learns from: new drawings, or more copies of the files."""
     schedule: int = 8192
@@ -231,7 +231,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
     parser.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
     parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
-    parser.add_argument("--turned", action="store_true", help="turn copies as well: shapes without up and front")
+    parser.add_argument("--mirrored", action="store_true", help="mirror copies in every axis: no top, no front")
     parser.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
     parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
     parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
@@ -243,16 +243,20 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    chunk = {name: getattr(given, name) for name in ("neurons", "latent_width", "levels")}
-    # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little.
-    codebook = CodebookConfig(levels=16) if given.shapes else CodebookConfig()
+    chunk = {name: getattr(given, name) for name in ("neurons", "latent_width")}
+    # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little. Of
+    # drawn shapes, five levels keep as much as a plain fit does, and a GPT learns 20 tokens better than 32. A decoder
+    # that learnt of more levels than are kept makes fewer shapes fall to pieces than one that learnt of those alone.
+    levels = (16, 8) if given.shapes else (8, 5)
+    kept = levels[1] if given.levels is None else given.levels
+    codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept)
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. Over the
     # few sequences of files it passes more often, and drops out.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
-    gpt = PretrainConfig(preset="tiny", epochs=2.8 if more else 10.0, learning_rate=2e-3)
+    gpt = PretrainConfig(preset="tiny", epochs=4.3 if more else 10.0, learning_rate=3e-3)
     if given.shapes:
         gpt = PretrainConfig(preset="tiny", epochs=24.0, learning_rate=2e-3, dropout=0.1)
     asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}
@@ -261,7 +265,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         tokenizer=given.tokenizer,
         count=given.count,
         copies=given.copies,
-        turned=given.turned,
+        mirrored=given.mirrored,
         more=more,
         samples=given.samples,
         temperature=given.temperature,

@@ -59,6 +59,8 @@ class Shape:
     centre: tuple[float, ...] = (0.0, 0.0, 0.0)
     """With `scale`: file units = unit coordinates * scale + centre."""
     scale: float = 1.0
+    sides: tuple[float, ...] | None = None
+    """Of the bounding box, None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,8 @@ def shape_from_file(path: Path | str, label: str = "none") -> Shape:
     path = Path(path)
     vertices, faces = _read_mesh(path)
     vertices, faces, centre, scale = _normalised(path, vertices, faces)
-    faces = _oriented(path, vertices, faces)
-    return Shape(name=path.stem, label=label, sdf=_mesh_sdf(vertices, faces), centre=centre, scale=scale)
+    faces, sides = _oriented(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
+    return Shape(name=path.stem, label=label, sdf=_mesh_sdf(vertices, faces), centre=centre, scale=scale, sides=sides)
 
 
 def _read_mesh(path: Path) -> tuple[Vertices, Faces]:

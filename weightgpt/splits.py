@@ -3,7 +3,7 @@
 Decisions:
 - Within every class a share of the shapes is held out, half of it for validation (early stopping looks at it) and half
   for test (nothing looks at it but the final figures).
-- Only training shapes are augmented, and only as shapes: mirrored, turned and stretched along the axes.
+- Only training shapes are augmented, and only as shapes: mirrored and stretched along the axes.
 """
 
 from collections import defaultdict
@@ -56,32 +56,38 @@ def split_shapes(shapes: Sequence[Shape], held_out: float, seed: int) -> Split:
     return Split(train, parts[1], parts[2])
 
 
-def augment(shapes: Sequence[Shape], copies: int, seed: int, turned: bool = False) -> list[Shape]:
+def augment(shapes: Sequence[Shape], copies: int, seed: int, mirrored: bool = False) -> list[Shape]:
     """The shapes and `copies` of each, stretched by 0.8 to 1 along every axis and half of them mirrored in x.
 
+    Where the sides of a shape are known, its copies are scaled to the same longest side. Held-out files have that too:
+    smaller copies would teach a generator a size that no file has.
+
     Args:
-        turned: whether a copy is instead put in one of all positions in which a cube looks the same, mirrored ones
-            among them; for shapes that have no up and no front.
+        mirrored: whether half of the copies are mirrored in every other axis, too; for shapes that have no top and no
+            front.
     """
     rng = np.random.default_rng([seed, copies])
     return [
         *shapes,
-        *(_copy(shape, rng, f"{shape.name}~{copy + 1}", turned) for copy in range(copies) for shape in shapes),
+        *(_copy(shape, rng, f"{shape.name}~{copy + 1}", mirrored) for copy in range(copies) for shape in shapes),
     ]
 
 
-def _copy(shape: Shape, rng: np.random.Generator, name: str, turned: bool) -> Shape:
+def _copy(shape: Shape, rng: np.random.Generator, name: str, mirrored: bool) -> Shape:
     stretch = torch.tensor(rng.uniform(0.8, 1.0, shape.dimension), dtype=torch.float32)
-    inverse = 1 / stretch
-    axes = torch.arange(shape.dimension)
-    if turned:
-        axes = torch.from_numpy(rng.permutation(shape.dimension))
-        inverse = inverse * torch.from_numpy(rng.choice([-1.0, 1.0], shape.dimension)).float()
-    elif rng.random() < 0.5:
-        inverse[0] = -inverse[0]
+    signs = torch.ones(shape.dimension)
+    for axis in range(shape.dimension if mirrored else 1):
+        if rng.random() < 0.5:
+            signs[axis] = -1.0
+    sides = None
+    if shape.sides is not None:
+        own = torch.tensor(shape.sides)
+        stretch = stretch * own.max() / (stretch * own).max()
+        sides = tuple((stretch * own).tolist())
+    inverse = signs / stretch
 
     def sdf(points: Tensor) -> Tensor:
-        # Exact in sign; in size right along the least stretched axis and too small by up to 20 % along the others.
-        return shape.sdf((points * inverse).clamp(-1.25, 1.25)[..., axes]) * stretch.min()
+        # Exact in sign; in size right along the least stretched axis and too small by up to a fifth along the others.
+        return shape.sdf((points * inverse).clamp(-1.25, 1.25)) * stretch.min()
 
-    return replace(shape, name=name, sdf=sdf)
+    return replace(shape, name=name, sdf=sdf, sides=sides)

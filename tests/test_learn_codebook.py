@@ -67,6 +67,16 @@ def test_equal_seeds_learn_equal_codebooks(spheres, fits):
     assert first.fingerprint == second.fingerprint
 
 
+def test_the_first_levels_are_those_of_a_codebook_that_learnt_more(spheres, fits):
+    layout = ChunkLayout(tiny_config(), 6)
+    whole, first = (learn(layout, fits, spheres, replace(SMALL, kept=kept)).quantiser for kept in (None, 2))
+    codes = whole.codebook.quantise(whole.encoder(spheres.sdf[:, :64]))
+    assert (whole.levels, first.levels) == (3, 2)
+    assert torch.equal(first.decode(codes[..., :2]).flat, whole.decode(codes, levels=2).flat)
+    with pytest.raises(InputError, match="of 3 that are learnt keep 1 or more"):
+        replace(SMALL, kept=4)
+
+
 def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantiser(fits):
     quantiser, latents = Residual(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)

@@ -53,5 +53,6 @@ def test_copies_of_a_shape_of_known_sides_keep_its_longest_one(mirrored):
     for copy in augment([brick], 12, seed=0, mirrored=mirrored)[1:]:
         inside = grid[copy.sdf(grid) < 0]
         found = inside.amax(0) - inside.amin(0)
-        assert copy.sides is not None and max(copy.sides) == pytest.approx(1.5)
+        assert copy.sides is not None
+        assert max(copy.sides) == pytest.approx(1.5)
         assert found.tolist() == pytest.approx(copy.sides, abs=0.06)

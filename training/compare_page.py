@@ -49,6 +49,9 @@ MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--budget` and
   `--samples` as the tables say and `--plain 4096` for plain fits; `python -m training.baselines.meshgpt --run RUN
   --meshes MESHES --output RIVALS/meshgpt --count 1024 --budget 3e13 --samples 32`.
+- *six-families*: the built-in shapes; *random_object*: files of objects joined of blocks and ellipsoids (a run with
+  `--mirrored`); *ldraw*: arches, bricks, plates, slopes, tiles and wedges of the LDraw parts library, hollow and with
+  thin walls. A fifth of the files is held out; the files are no part of this project.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.

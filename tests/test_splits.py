@@ -26,7 +26,7 @@ def test_too_few_shapes_are_refused():
         split_shapes(SHAPES[:2], 0.5, 0)
 
 
-def test_copies_are_smaller_and_keep_class_and_sign():
+def test_copies_of_a_shape_of_unknown_sides_are_smaller_and_keep_class_and_sign():
     copies = augment(SHAPES[:3], 2, seed=0)
     assert copies[:3] == SHAPES[:3]
     assert [shape.name for shape in copies[3:5]] == ["sphere-0.3~1", "sphere-0.31~1"]

@@ -86,7 +86,7 @@ class Trial:
 AXES: dict[str, list[Any]] = {
     "shapes": [256, 1024, 4096, 16384, 65536],
     "preset": ["nano", "tiny", "small"],
-    "levels": [1, 2, 4, 5, 6, None],
+    "levels": [1, 2, 4, 6, None],
     "steps": [1000, 2000, 4000],
     "learning_rate": [1e-3, 2e-3, 4e-3],
     "batch": [32, 64],

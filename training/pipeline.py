@@ -245,8 +245,8 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     given = parser.parse_args(arguments)
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width")}
     # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little. Of
-    # drawn shapes, five levels keep as much as a plain fit does, and a GPT learns 20 tokens better than 32. A decoder
-    # that learnt of more levels than are kept makes fewer shapes fall to pieces than one that learnt of those alone.
+    # drawn shapes, five levels keep nearly as much as a plain fit does, for 20 tokens instead of 32. More levels are
+    # learnt than kept: shapes of a decoder that learnt of the kept ones alone fell to pieces more often.
     levels = (16, 8) if given.shapes else (8, 5)
     kept = levels[1] if given.levels is None else given.levels
     codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept)

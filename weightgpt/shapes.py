@@ -60,7 +60,7 @@ class Shape:
     """With `scale`: file units = unit coordinates * scale + centre."""
     scale: float = 1.0
     sides: tuple[float, ...] | None = None
-    """Of the bounding box, None if unknown."""
+    """Of the bounding box, along each axis in unit coordinates; None if unknown."""
 
 
 @dataclass(frozen=True)

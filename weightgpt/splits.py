@@ -59,8 +59,8 @@ def split_shapes(shapes: Sequence[Shape], held_out: float, seed: int) -> Split:
 def augment(shapes: Sequence[Shape], copies: int, seed: int, mirrored: bool = False) -> list[Shape]:
     """The shapes and `copies` of each, stretched by 0.8 to 1 along every axis and half of them mirrored in x.
 
-    Where the sides of a shape are known (those of mesh files are), its copies are scaled to the same longest side. Held-out files have that too:
-    smaller copies would teach a generator a size that no file has.
+    Where the sides of a shape are known, as those of mesh files are, its copies are scaled to the same longest side.
+    Held-out files have that too: smaller copies would teach a generator a size that no file has.
 
     Args:
         mirrored: whether half of the copies are mirrored in every other axis, too; for shapes that have no top and no

@@ -36,6 +36,10 @@ def test_noise_is_in_standard_deviations_of_each_number():
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="finished run"):
         compare.ground(tmp_path, 4)
+    (tmp_path / "model").mkdir()
+    for count, sets in ((1, 1), (4, 0)):
+        with pytest.raises(InputError, match=f"{sets} sets of {count} shapes"):
+            compare.ground(tmp_path, count, sets)
 
 
 def test_costs_by_hand():
@@ -51,7 +55,15 @@ def test_costs_by_hand():
 
 
 def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
-    whole = {"corpus": "balls", "held_out": 4, "command": "python -m training.compare", "count": 4, "empty": 0.0}
+    whole = {
+        "corpus": "balls",
+        "held_out": 8,
+        "size": 4,
+        "sets": 2,
+        "command": "python -m training.compare",
+        "count": 4,
+        "empty": 0.0,
+    }
     whole |= {"points": 2048, "emd": 3}
     mine = {"mmd": 0.05, "mmd_interval": [0.04, 0.06], "one_nna": 0.5, "one_nna_interval": [0.25, 0.75]}
     mine |= {"emd_compared": 3, "mmd_emd": 0.125, "cov_emd": 1.0, "one_nna_emd": 0.625}
@@ -68,7 +80,7 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     assert "5.000 [4.000, 6.000]" in text
     assert "12,345 | 2.0e+12" in text
     assert "limit (kept) | 0.100" in text
-    assert "4 held-out shapes, 2,048 points on each surface." in text
+    assert "2 sets of 4 shapes, 8 held-out ones, 2,048 points on each surface." in text
     assert "points of the first 3 shapes of each set:\n\n" in text
     assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
 
@@ -85,6 +97,7 @@ def test_a_rival_without_fields_has_its_cost_and_its_loss_for_a_picture(tmp_path
     compare_page.plot(tmp_path / "out" / "balls" / "meshgpt.png", known["curves"])
     assert (tmp_path / "out" / "balls" / "meshgpt.png").stat().st_size > 1000
     asked = {"corpus": "balls", "row": "meshgpt", "held_out": 4, "points": 512, "emd": 64, "command": "it"}
+    asked |= {"size": 4, "sets": 1}
     write_json(tmp_path / "out" / "balls" / "meshgpt.json", {**asked, **UNKNOWN, **known})
     compare_page.write(tmp_path / "out")
     text = (tmp_path / "out" / compare_page.PAGE).read_text()
@@ -119,7 +132,7 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         run_main(monkeypatch, baselines.main, line)
-        options = "--run ../run --rivals ../rivals --count 6 --points 256 --emd 4 --output out"
+        options = "--run ../run --rivals ../rivals --count 3 --sets 2 --points 256 --emd 3 --output out"
         run_main(monkeypatch, compare.main, f"compare {options}")
         shutil.rmtree(tmp_path / "run" / "fits" / "compared-6")
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("one", "two"))
@@ -128,9 +141,11 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert list(rows) == [name for name in compare_page.ORDER if name in rows]
     assert len(rows) == 9
     assert all(row["points"] == 256 and row["held_out"] == 6 for row in rows.values())
+    assert all((row["size"], row["sets"]) == (3, 2) for row in rows.values())
+    assert (rows["ours"]["count"], rows["ours"]["compared"]) == (6, 6)
     assert [name for name, row in rows.items() if row["thin_recall"] is not None] == list(compare.PAIRED)
     assert [name for name, row in rows.items() if row["mmd"] is None] == ["meshgpt"]
-    assert rows["limit"]["emd_compared"] == 4
+    assert rows["limit"]["emd_compared"] == 3
     assert 0 < rows["round-trip"]["thin_recall"] <= 1
     assert rows["flow-matching"]["count"] == 4
     assert rows["ours"]["train_flops"] > 0

@@ -166,3 +166,20 @@ def test_fewer_surfaces_are_compared_with_as_many_first_ones(judge):
     for wrong in (-1, 1):
         with pytest.raises(InputError, match="give 0 or 2 up"):
             replace(judge, emd=wrong)
+
+
+def test_sets_of_a_size_are_compared_one_by_one_and_held_out_ones_serve_again(judge):
+    """Means over the sets by hand; shapes left over are left out of the set metrics and stay in the rates."""
+    samples = mesh_all(balls([0.36, 0.44, 0.6, 0.9, 0.5]), seed=0, resolution=32, points=256)
+    parts = [judge.held.some(slice(0, 2)), judge.held.some(slice(2, 4))]
+    each = [replace(judge, held=parts[i]).row(samples.some(slice(2 * i, 2 * i + 2)), guard=False) for i in (0, 1)]
+    row = replace(judge, size=2).row(samples)
+    assert (row["count"], row["compared"]) == (5, 4)
+    for name in ("mmd", "cov", "one_nna", "mmd_squared", "frechet"):
+        assert row[name] == pytest.approx((each[0][name] + each[1][name]) / 2)
+    again = replace(judge, held=parts[0], size=2).row(judge.held, guard=False)
+    with_itself, with_others = (replace(judge, held=parts[0]).row(part, guard=False) for part in parts)
+    assert (with_itself["mmd"], again["cov"]) == (0, (1 + with_others["cov"]) / 2)
+    assert replace(judge, size=9).row(samples, guard=False) == judge.row(samples, guard=False)
+    with pytest.raises(InputError, match="size of 2"):
+        replace(judge, size=1)

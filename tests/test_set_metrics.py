@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 
 from weightgpt.files import InputError
-from weightgpt.set_metrics import SetFigures, set_figures
+from weightgpt.set_metrics import Distances, SetFigures, set_figures
+
+
+def distances(samples: list[float], references: list[float]) -> Distances:
+    """Of numbers, the distance of two being their difference."""
+    a, b = np.array(samples, dtype=float), np.array(references, dtype=float)
+    within, cross, held = (np.abs(x[:, None] - y[None]) for x, y in ((a, a), (a, b), (b, b)))
+    return within, cross, held
 
 
 def figures(samples: list[float], references: list[float]) -> SetFigures:
-    """Of numbers, the distance of two being their difference."""
-    a, b = np.array(samples, dtype=float), np.array(references, dtype=float)
-    return set_figures(*(np.abs(x[:, None] - y[None]) for x, y in ((a, a), (a, b), (b, b))))
+    """Of one pair of sets."""
+    return set_figures(distances(samples, references))
 
 
 def test_by_hand():
@@ -41,6 +47,20 @@ def test_intervals_hold_the_figure_and_shrink_with_the_root_of_the_size():
     # 1,280 indicators with mean m have a standard error of sqrt(m (1 - m) / 1280)
     expected = 2 * 1.96 * np.sqrt(many.one_nna * (1 - many.one_nna) / 1280)
     assert widths[1] == pytest.approx(expected, rel=0.1)
+
+
+def test_pairs_of_sets_are_compared_each_for_itself_and_averaged():
+    near, far = distances([0.0, 1.0], [0.5, 4.0]), distances([10.0, 11.0, 12.0], [10.0, 11.0, 22.0])
+    found = set_figures(near, far)
+    assert found.mmd == pytest.approx((0.5 + 3.0 + 0 + 0 + 10) / 5)
+    assert found.cov == pytest.approx((1 + 3 - 1) / 5)  # 12 is nearest to 11
+    assert found.one_nna == pytest.approx((0 + 1) / 10)  # of all ten only 12 may have its neighbour in its own set
+    rng = np.random.default_rng(1)
+    sets = [distances(rng.normal(size=40).tolist(), rng.normal(size=40).tolist()) for _ in range(16)]
+    one, many = set_figures(sets[0]), set_figures(*sets)
+    widths = [found.one_nna_interval[1] - found.one_nna_interval[0] for found in (one, many)]
+    assert widths[0] / widths[1] == pytest.approx(4, rel=0.25)
+    assert many.mmd == pytest.approx(np.mean([set_figures(pair).mmd for pair in sets]))
 
 
 def test_one_seed_gives_one_interval():

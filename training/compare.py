@@ -10,11 +10,14 @@ Decisions:
 - Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
 - Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard which a sample
   of ours must pass; without noise, a training shape would be the best sample of all.
+- One set of samples against one of held-out shapes says little of two models that are nearly equal. With `--sets`
+  several sets are drawn from each row, and held-out shapes of built-in families as often; files are what they are, so
+  that all sets are compared with the same ones.
 - Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept.
 - A rival that left no fields, as MeshGPT does, has a row of its cost alone, and the curve of its loss for a picture.
 - A row is kept as soon as it is measured, so that the same command goes on where it stopped.
 
-Dimensions: n shapes of a set, P parameters, L tokens, C chunks, r latent width.
+Dimensions: n shapes of a set, S sets, P parameters, L tokens, C chunks, r latent width.
 """
 
 import argparse
@@ -74,10 +77,17 @@ class Ground:
     """(N, L) of the training shapes."""
     count: int
     """n."""
+    sets: int
+    """S."""
     points: int
     """On each surface."""
     emd: int
     """Shapes to compare by earth mover's distance as well."""
+
+    @property
+    def total(self) -> int:
+        """Shapes of a row, S n."""
+        return self.sets * self.count
 
     @property
     def labels(self) -> list[str]:
@@ -86,31 +96,32 @@ class Ground:
 
     @cached_property
     def plain(self) -> Fields:
-        """Plain fits of the first n training shapes."""
+        """Plain fits of the first S n training shapes."""
         options = FitConfig(**self.config["fit"])
         initial = read_tensors(self.run / "fits" / "initial.safetensors")["flat"]
         config = FieldConfig.from_dict(self.config["field"])
-        folder = self.run / "fits" / f"compared-{self.count}"
-        some = self.samples.select(slice(0, self.count))
+        folder = self.run / "fits" / f"compared-{self.total}"
+        some = self.samples.select(slice(0, self.total))
         return fit(config, some, options, initial=initial, folder=folder, progress="plain fits").fields
 
     @cached_property
     def judge(self) -> Judge:
         """The held-out shapes and the guard."""
         held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
-        return Judge.of(held, self.more.guard(self.train, self.samples), self.config["seed"], self.emd)
+        guard = self.more.guard(self.train, self.samples)
+        return Judge.of(held, guard, self.config["seed"], self.emd, self.count)
 
     @cached_property
     def true(self) -> ShapeSet:
-        """The first n training shapes."""
-        return self.mesh([shape.sdf for shape in self.train[: self.count]], "training shapes")
+        """The first S n training shapes."""
+        return self.mesh([shape.sdf for shape in self.train[: self.total]], "training shapes")
 
     def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0) -> ShapeSet:
         """Shapes with as many points as asked for."""
         return mesh_all(sdfs, seed=seed, points=self.points, title=title)
 
 
-def ground(run: Path, count: int, points: int = POINTS, emd: int = 0) -> Ground:
+def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> Ground:
     """Read a finished run of training.pipeline.
 
     Raises:
@@ -118,10 +129,14 @@ def ground(run: Path, count: int, points: int = POINTS, emd: int = 0) -> Ground:
     """
     if not (run / "model").is_dir():
         raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
+    if count < 2 or sets < 1:
+        raise InputError(f"{sets} sets of {count} shapes cannot be compared; give 1 set or more of 2 shapes or more.")
     config, seed = read_json(run / "config.json"), read_json(run / "config.json")["seed"]
     split = gather(config)[0]
-    held = draw_shapes(count, seed + FRESH) if config["shapes"] is None else [*split.validation, *split.test]
+    held = [*split.validation, *split.test] if config["shapes"] else draw_shapes(sets * count, seed + FRESH)
     count = min(count, len(held), len(split.train))
+    sets = min(sets, len(split.train) // count)
+    held = held[: count if config["shapes"] else sets * count]
     found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
     samples = Samples(found["points"], found["train"])
     codes = column(ids.select_columns("ids"), "ids").long()
@@ -129,7 +144,7 @@ def ground(run: Path, count: int, points: int = POINTS, emd: int = 0) -> Ground:
     more = encode_more(
         split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
     )
-    return Ground(run, config, bundle, split.train, more, held[:count], samples, codes, count, points, emd)
+    return Ground(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)
 
 
 def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:
@@ -159,7 +174,7 @@ def latents(here: Ground) -> tuple[Tensor, Callable[[Tensor], Fields]]:
     book = getattr(quantiser, "codebook", None)
     if book is None:
         raise InputError("the tokenizer of this run has no latents to put noise on; compare a run of the default one.")
-    codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.count])
+    codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.total])
     return book.latents(codes), lambda z: Fields(quantiser.config, book.join(z))
 
 
@@ -201,18 +216,18 @@ def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tu
     if name == "training-fields":
         return here.plain.sdfs(), {}
     if name == "round-trip":
-        return decode(here.ids[: here.count]).sdfs(), {}
+        return decode(here.ids[: here.total]).sdfs(), {}
     if name == "independent-codes":
-        return decode(independent(here.ids, here.labels, here.count, seed)).sdfs(), {}
+        return decode(independent(here.ids, here.labels, here.total, seed)).sdfs(), {}
     if name == "training-weights-noise":
         return with_noise(here, here.plain.flat, lambda flat: Fields(here.plain.config, flat))
     if name == "training-latents-noise":
         return with_noise(here, *latents(here))
     if name == "ours":
-        sampled = here.bundle.sample(here.count, seed=seed, temperature=temperature, progress=True)
+        sampled = here.bundle.sample(here.total, seed=seed, temperature=temperature, progress=True)
         return sampled.fields.sdfs(), {"temperature": temperature, **of_run(here.run, here.bundle)}
     assert rivals is not None
-    return of_rival(rivals / name, here.count)
+    return of_rival(rivals / name, here.total)
 
 
 def names(rivals: Path | None) -> list[str]:
@@ -231,9 +246,10 @@ def judged(here: Ground, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str
 
 def compare(given: argparse.Namespace, command: str) -> None:
     """Measure what is missing, and write the page after each row."""
-    here = ground(given.run, given.count, given.points, given.emd)
+    here = ground(given.run, given.count, given.sets, given.points, given.emd)
     corpus = given.name or (Path(here.config["shapes"]).name if here.config["shapes"] else "six-families")
     settings = {"run": str(given.run), "temperature": given.temperature, "points": given.points, "emd": given.emd}
+    settings |= {"size": here.count, "sets": here.sets}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
         asked = {"corpus": corpus, "row": name, **settings}
@@ -261,6 +277,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the page; more corpora may be added")
     parser.add_argument("--name", help="of the corpus (default: six-families, or the folder of the shapes)")
     parser.add_argument("--count", type=int, default=256, help="shapes of each set")
+    parser.add_argument("--sets", type=int, default=1, help="sets of each row, over which its figures are means")
     parser.add_argument("--points", type=int, default=POINTS, help="points on each surface")
     parser.add_argument("--emd", type=int, default=64, help="shapes to compare by earth mover's distance too; 0: none")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the run's own GPT")

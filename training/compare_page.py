@@ -36,16 +36,16 @@ ORDER = (
 HEAD = f"""# Evaluation
 
 All figures are of held-out shapes, in sets of equal size drawn without replacement; Chamfer-L1 distances, times 100 for
-MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced.
+MMD. In brackets: 95 % intervals. Empty samples are counted and not replaced. Where there are several sets, each is
+compared for itself, and the figures are means over them.
 
 - *limit*: other true shapes; *training-fields*: plain fits of training shapes; *round-trip*: the fields that their
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy.
-- The rivals learnt the fields that our tokens decode to, those of built-in shapes with all eight levels of the codebook
-  (a run with `--levels 8`), which are finer than those that our GPT writes with the first five; the table of costs says
-  what each spent. So they have our decoder for nothing. Those called *-plain* learnt plain fits instead, as they were
-  published. MeshGPT learnt low-polygon meshes of the true shapes, and writes triangles. Where a row has fewer samples
-  than the others its figures are of smaller sets, and do not compare with theirs.
+- The rivals learnt the fields that our tokens decode to; the table of costs says what each spent. So they have our
+  decoder for nothing. Those called *-plain* learnt plain fits instead, as they were published. MeshGPT learnt
+  low-polygon meshes of the true shapes, and writes triangles. Where a row has fewer samples than one set its figures
+  are of a smaller set, and do not compare with the others.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--budget` and
   `--samples` as the tables say and `--plain 4096` for plain fits; `python -m training.baselines.meshgpt --run RUN
   --meshes MESHES --output RIVALS/meshgpt --count 1024 --budget 3e13 --samples 32`.
@@ -110,7 +110,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
     return [
         f"## {corpus}",
         "",
-        f"{rows[0]['held_out']} held-out shapes, {rows[0]['points']:,} points on each surface.",
+        f"{sized(rows[0])}, {rows[0]['points']:,} points on each surface.",
         "",
         table(quality + others + guard, rows),
         "",
@@ -129,6 +129,12 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         sweeps(rows),
         "",
     ]
+
+
+def sized(row: dict[str, Any]) -> str:
+    """How many shapes are compared."""
+    sets = f"{row['sets']} sets of" if row["sets"] > 1 else "A set of"
+    return f"{sets} {row['size']} shapes, {row['held_out']:,} held-out ones"
 
 
 def movers(rows: list[dict[str, Any]]) -> list[str]:

@@ -56,5 +56,5 @@ def set_metrics(
     if count < 2:
         return None
     made, held = ([surface_cloud(sdf, dimension)[::2] for sdf in part[:count]] for part in (samples, references))
-    found = set_figures(chamfer_matrix(made, made), chamfer_matrix(made, held), chamfer_matrix(held, held))
+    found = set_figures((chamfer_matrix(made, made), chamfer_matrix(made, held), chamfer_matrix(held, held)))
     return {"mmd": found.mmd, "cov": found.cov, "1-nna": found.one_nna}

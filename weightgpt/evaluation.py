@@ -5,6 +5,9 @@ Decisions:
   broken. True shapes and fields go the same way, so that the grid's own error is in every row.
 - Empty and broken shapes count in their rates and are left out of the set metrics. As many held-out shapes are left out
   with them, drawn at random, so that both sets stay equal; nothing is drawn again in place of an empty shape.
+- Set metrics depend on the size of the sets. Where a size is given, shapes are compared set by set of that size, and
+  the figures are means over the sets; if there are fewer held-out sets than sets of samples, the held-out ones serve
+  again.
 - Every surface is sampled with a seed of its own. With one seed for all, like meshes would get like points, and true
   shapes would look nearer to each other than fields can be to any.
 - Distances between held-out shapes are computed once for all rows.
@@ -99,7 +102,18 @@ class ShapeSet:
 
     def first(self, n: int) -> "ShapeSet":
         """The first `n` shapes."""
-        return ShapeSet(**{part.name: getattr(self, part.name)[:n] for part in fields(self)})
+        return self.some(slice(0, n))
+
+    def some(self, which: slice) -> "ShapeSet":
+        """The shapes of a slice."""
+        return ShapeSet(**{part.name: getattr(self, part.name)[which] for part in fields(self)})
+
+    def sets(self, size: int | None) -> list["ShapeSet"]:
+        """Sets of `size` shapes, those left over being left out; the whole set where it is not larger than that."""
+        count = len(self.sdfs)
+        if size is None or count <= size:
+            return [self]
+        return [self.some(slice(first, first + size)) for first in range(0, count - size + 1, size)]
 
     def rates(self) -> dict[str, float]:
         """Shares of the n shapes: in one piece, empty, broken; and the mean share of thin surface."""
@@ -169,20 +183,30 @@ class Judge:
     seed: int = 0
     emd: int = 0
     """Shapes of each set, at most, that are compared under the earth mover's distance too; 0 for none."""
+    size: int | None = None
+    """Shapes of a set; all in one set when None."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of shapes that cannot be compared."""
+        """Refuse numbers of shapes that cannot be compared."""
         if self.emd < 0 or self.emd == 1:
             raise InputError(f"sets of {self.emd} cannot be compared under the earth mover's distance; give 0 or 2 up.")
+        if self.size is not None and self.size < 2:
+            raise InputError(f"sets of {self.size} shapes cannot be compared; give a size of 2 or more.")
 
     @classmethod
-    def of(cls, held: ShapeSet, training: TrainingShapes, seed: int = 0, emd: int = 0) -> Self:
+    def of(cls, held: ShapeSet, training: TrainingShapes, seed: int = 0, emd: int = 0, size: int | None = None) -> Self:
         """A judge that finds the nearest training shapes of the held-out ones first."""
-        return cls(held, training, training.nearest([held.sdfs[i] for i in held.solid]).distance, seed, emd)
+        near = training.nearest([held.sdfs[i] for i in held.solid])
+        return cls(held, training, near.distance, seed, emd, size)
 
     def of_first(self, count: int) -> "Judge":
         """A judge by the first `count` held-out shapes, who knows how near to training all of them are."""
         return replace(self, held=self.held.first(count))
+
+    @cached_property
+    def sets(self) -> list[ShapeSet]:
+        """The held-out shapes, set by set."""
+        return self.held.sets(self.size)
 
     @cached_property
     def moved(self) -> Array:
@@ -190,17 +214,18 @@ class Judge:
         return emd_matrix(first := _some(self.held, self.emd), first)
 
     def row(self, samples: ShapeSet, *, guard: bool = True, truth: ShapeSet | None = None) -> dict[str, Any]:
-        """The figures of a set of samples; those of its set metrics are None for fewer than two with a surface.
+        """The figures of samples; those of set metrics are None if a set has fewer than two with a surface.
 
         Args:
             guard: whether to look for the nearest training shapes; no use for training shapes themselves.
             truth: the shape that each sample should be, where there is one, for the recall of its thin parts.
         """
-        count = min(len(samples.solid), len(self.held.solid))
-        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": count, **samples.rates(), **UNKNOWN}
-        if count >= 2:
-            values |= self._compare(samples, count)
-            values |= self._move(samples, min(count, self.emd)) if self.emd else {}
+        pairs = [(part, self.sets[i % len(self.sets)]) for i, part in enumerate(samples.sets(self.size))]
+        counts = [min(len(part.solid), len(held.solid)) for part, held in pairs]
+        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": sum(counts), **samples.rates(), **UNKNOWN}
+        if min(counts) >= 2:
+            values |= self._compare(pairs, counts)
+            values |= self._move(samples, min(counts[0], self.emd)) if self.emd else {}
         if truth is not None:
             values["thin_recall"] = samples.thin_recall(truth)
         if guard and self.training is not None and samples.solid:
@@ -211,23 +236,29 @@ class Judge:
             values["nearest_train_quantiles"] = told.quantiles
         return values
 
-    def _compare(self, samples: ShapeSet, count: int) -> dict[str, Any]:
-        rng = np.random.default_rng(self.seed)
-        mine = np.sort(rng.permutation(len(samples.solid))[:count])
-        theirs = np.sort(rng.permutation(len(self.held.solid))[:count])
-        cross = chamfer_matrices([samples.surfaces[i] for i in mine], [self.held.surfaces[i] for i in theirs])
-        plain, squared = (
-            set_figures(within[np.ix_(mine, mine)], across, held[np.ix_(theirs, theirs)], seed=self.seed)
-            for within, across, held in zip(samples.distances, cross, self.held.distances, strict=True)
-        )
-        others = {f"{name}_squared": getattr(squared, name) for name in SET_FIGURES}
-        frechet = features.frechet_distance(samples.features[mine], self.held.features[theirs])
-        return asdict(plain) | others | {"frechet": frechet}
+    def _compare(self, pairs: list[tuple[ShapeSet, ShapeSet]], counts: list[int]) -> dict[str, Any]:
+        plain, squared, frechet = [], [], []
+        for (samples, held), count in zip(pairs, counts, strict=True):
+            rng = np.random.default_rng(self.seed)
+            mine = np.sort(rng.permutation(len(samples.solid))[:count])
+            theirs = np.sort(rng.permutation(len(held.solid))[:count])
+            cross = chamfer_matrices([samples.surfaces[i] for i in mine], [held.surfaces[i] for i in theirs])
+            for found, within, across, known in zip(
+                (plain, squared), samples.distances, cross, held.distances, strict=True
+            ):
+                found.append((within[np.ix_(mine, mine)], across, known[np.ix_(theirs, theirs)]))
+            frechet.append(features.frechet_distance(samples.features[mine], held.features[theirs]))
+        others = set_figures(*squared, seed=self.seed)
+        return {
+            **asdict(set_figures(*plain, seed=self.seed)),
+            **{f"{name}_squared": getattr(others, name) for name in SET_FIGURES},
+            "frechet": float(np.mean(frechet)),
+        }
 
     def _move(self, samples: ShapeSet, count: int) -> dict[str, Any]:
         mine = _some(samples, count)
         cross, held = emd_matrix(mine, _some(self.held, count)), self.moved[:count, :count]
-        figures = set_figures(emd_matrix(mine, mine), cross, held, seed=self.seed)
+        figures = set_figures((emd_matrix(mine, mine), cross, held), seed=self.seed)
         return {"emd_compared": count} | {f"{name}_emd": getattr(figures, name) for name in SET_FIGURES}
 
 

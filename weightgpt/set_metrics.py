@@ -1,4 +1,4 @@
-"""How good a set of generated shapes is beside a held-out set of equal size, with intervals.
+"""How good sets of generated shapes are beside held-out sets of equal size, with intervals.
 
 Two protocols are in use; both are here:
 
@@ -9,10 +9,12 @@ Two protocols are in use; both are here:
 
 Decisions:
 - Distances are computed once, as blocks of one joint matrix; everything else is read off it.
+- MMD and COV depend on the size of the sets. To know more of a model than one small set tells, several pairs of sets of
+  that size are compared, each pair for itself, and the figures are means over all of them.
 - Each figure is a mean over shapes of something that a shape has: its distance, whether it is covered, whether its
   neighbour is of its own set. Intervals are percentiles of the bootstrap over those values, with neighbours as they are
-  in the full sets: a shape drawn twice would be its own neighbour at distance 0. They hold for these two sets, then, up
-  to which shapes the mean is taken over; a new draw of both varies more.
+  in the full sets: a shape drawn twice would be its own neighbour at distance 0. They hold for these sets, then, up to
+  which shapes the mean is taken over; a new draw of all varies more.
 
 Dimensions: n shapes in each set.
 """
@@ -44,18 +46,33 @@ class SetFigures:
     one_nna_interval: Interval
 
 
-def set_figures(within: Array, cross: Array, held: Array, *, draws: int = 2000, seed: int = 0) -> SetFigures:
+Distances = tuple[Array, Array, Array]
+"""(n, n) each: between samples; from samples (rows) to held-out shapes (columns); between held-out shapes."""
+
+
+def set_figures(*pairs: Distances, draws: int = 2000, seed: int = 0) -> SetFigures:
     """MMD, COV and 1-NNA with intervals.
 
     Args:
-        within: (n, n) distances between samples.
-        cross: (n, n) distances from samples (rows) to held-out shapes (columns).
-        held: (n, n) distances between held-out shapes.
+        pairs: a set of samples and one of held-out shapes each; the figures are means over the shapes of all of them.
         draws: of the bootstrap.
 
     Raises:
-        InputError: the sets differ in size or hold fewer than two shapes, or a distance is not finite.
+        InputError: the sets of a pair differ in size or hold fewer than two shapes, or a distance is not finite.
     """
+    found = [shape_values(*pair) for pair in pairs]
+    rng = np.random.default_rng(seed)
+    values: dict[str, float | Interval] = {}
+    for name in found[0]:
+        part = np.concatenate([one[name] for one in found])
+        means = part[rng.integers(len(part), size=(draws, len(part)))].mean(1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        values |= {name: float(part.mean()), f"{name}_interval": (float(low), float(high))}
+    return SetFigures(**values)  # type: ignore[arg-type]
+
+
+def shape_values(within: Array, cross: Array, held: Array) -> dict[str, Array]:
+    """What each shape adds to a figure: (n,) for MMD and COV, of held-out shapes, and (2 n,) for 1-NNA, of all."""
     count = len(within)
     if count < 2 or not within.shape == cross.shape == held.shape == (count, count):
         raise InputError(
@@ -69,11 +86,4 @@ def set_figures(within: Array, cross: Array, held: Array, *, draws: int = 2000, 
     generated = np.arange(2 * count) < count
     covered = np.zeros(count)
     covered[cross.argmin(1)] = 1
-    parts = {"mmd": cross.min(0), "cov": covered, "one_nna": generated[joint.argmin(1)] == generated}
-    rng = np.random.default_rng(seed)
-    values: dict[str, float | Interval] = {}
-    for name, part in parts.items():
-        means = part[rng.integers(len(part), size=(draws, len(part)))].mean(1)
-        low, high = np.percentile(means, [2.5, 97.5])
-        values |= {name: float(part.mean()), f"{name}_interval": (float(low), float(high))}
-    return SetFigures(**values)  # type: ignore[arg-type]
+    return {"mmd": cross.min(0), "cov": covered, "one_nna": generated[joint.argmin(1)] == generated}

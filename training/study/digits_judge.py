@@ -87,7 +87,7 @@ def set_figures(images: Tensor, references: Tensor) -> dict[str, float]:
     """MMD, COV and 1-NNA of two sets of as many images under the distance 1 - SSIM."""
     count, both = len(images), torch.cat([images, references])
     joint = (1 - ssim_matrix(both, both)).double().numpy()
-    found = set_metrics.set_figures(joint[:count, :count], joint[:count, count:], joint[count:, count:])
+    found = set_metrics.set_figures((joint[:count, :count], joint[:count, count:], joint[count:, count:]))
     return {"mmd": found.mmd, "cov": found.cov, "1-nna": found.one_nna}
 
 

@@ -35,7 +35,7 @@ from weightgpt.files import InputError
 from weightgpt.memorisation import TrainingShapes, verdict
 from weightgpt.meshing import mesh_grid, sdf_grid
 from weightgpt.metrics import chamfer_matrices, oriented_points, solid_pieces, surface_points
-from weightgpt.set_metrics import set_figures
+from weightgpt.set_metrics import Distances, set_figures
 from weightgpt.shapes import Sdf
 from weightgpt.thin import thin_points, thin_recall
 
@@ -237,7 +237,9 @@ class Judge:
         return values
 
     def _compare(self, pairs: list[tuple[ShapeSet, ShapeSet]], counts: list[int]) -> dict[str, Any]:
-        plain, squared, frechet = [], [], []
+        plain: list[Distances] = []
+        squared: list[Distances] = []
+        frechet = []
         for (samples, held), count in zip(pairs, counts, strict=True):
             rng = np.random.default_rng(self.seed)
             mine = np.sort(rng.permutation(len(samples.solid))[:count])

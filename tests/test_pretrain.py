@@ -1,5 +1,6 @@
 """Pre-training: the ordinary Trainer, from a tiny corpus, alone and on two processes."""
 
+import dataclasses
 import json
 import math
 import os
@@ -40,6 +41,18 @@ def test_a_gpt_learns_what_the_class_says(tmp_path):
     assert code_loss(model, held_out) < 0.5 * math.log(tokenizer.quantiser.size)
     best = load_bundle(tmp_path / "gpt" / "model")
     assert best.tokenizer.quantiser.fingerprint == tokenizer.quantiser.fingerprint
+
+
+def test_the_rate_falls_as_asked(tmp_path):
+    tokenizer, corpus = patterned_corpus()
+    rates = {}
+    for name in ("linear", "cosine"):
+        config = dataclasses.replace(NANO, schedule=name, epochs=16, evaluations=16)
+        pretrain(part(corpus, "train"), part(corpus, "validation"), tokenizer, tmp_path / name, config)
+        log = json.loads((tmp_path / name / "history.json").read_text())["log"]
+        rates[name] = torch.tensor([row["learning_rate"] for row in log if "learning_rate" in row])[4:]
+    bends = {name: float(part.diff(n=2).abs().max()) / NANO.learning_rate for name, part in rates.items()}
+    assert bends["linear"] < 1e-4 < 1e-3 < bends["cosine"]
 
 
 def test_the_loss_is_that_of_the_code_tokens_alone():

@@ -53,7 +53,9 @@ class PretrainConfig:
     batch: int = 32
     """Sequences of a step, on each process."""
     learning_rate: float = 1e-3
-    """Peak rate of AdamW; 3 % warm-up, then a cosine."""
+    """Peak rate of AdamW, after 3 % warm-up."""
+    schedule: str = "cosine"
+    """How the rate falls to zero: a `lr_scheduler_type` of the `Trainer`, such as "cosine" or "linear"."""
     weight_decay: float = 0.1
     """Of all matrices."""
     dropout: float = 0.0
@@ -180,7 +182,7 @@ def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArgu
         per_device_train_batch_size=config.batch,
         per_device_eval_batch_size=4 * config.batch,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=config.schedule,
         warmup_steps=0.03,
         adam_beta2=0.95,
         weight_decay=config.weight_decay,

@@ -14,6 +14,8 @@ Decisions:
   several sets are drawn from each row, and held-out shapes of built-in families as often; files are what they are, so
   that all sets are compared with the same ones.
 - Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept.
+- A rival of the fields that our tokens decode to needs our quantiser as much as our GPT does, so what learning it cost
+  is counted for both. Plain fits are counted for none.
 - A rival that left no fields, as MeshGPT does, has a row of its cost alone, and the curve of its loss for a picture.
 - A row is kept as soon as it is measured, so that the same command goes on where it stopped.
 
@@ -34,7 +36,7 @@ from torch import Tensor
 
 from training import compare_page
 from training.corpus import column, part
-from training.costs import of_run
+from training.costs import fields_flops, of_run
 from training.gather import gather
 from training.more import More, encode_more
 from weightgpt.encoding import EncodeConfig
@@ -192,8 +194,11 @@ def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields])
     return fields.sdfs(), {"noise": best["amount"], "noise_sweep": sweep}
 
 
-def of_rival(folder: Path, count: int) -> tuple[list[Sdf] | None, dict[str, Any]]:
+def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] | None, dict[str, Any]]:
     """The first `count` shapes of a rival, None if it left no fields, and what is known of it.
+
+    Args:
+        fields: what making the fields that our tokens decode to has cost, for a rival that learnt those.
 
     Raises:
         InputError: the rival left no curves of its loss either.
@@ -201,6 +206,7 @@ def of_rival(folder: Path, count: int) -> tuple[list[Sdf] | None, dict[str, Any]
     cost = read_json(folder / "cost.json")
     known = {key: cost[key] for key in ("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps")}
     if (folder / "fields.safetensors").is_file():
+        known["train_flops"] += 0.0 if cost["plain"] else fields
         return load_fields(folder / "fields.safetensors")[0].sdfs()[:count], known
     if "stages" not in cost:
         raise InputError(f"{folder} has neither fields nor curves of a loss; train the rival again, or remove it.")
@@ -227,7 +233,7 @@ def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tu
         sampled = here.bundle.sample(here.total, seed=seed, temperature=temperature, progress=True)
         return sampled.fields.sdfs(), {"temperature": temperature, **of_run(here.run, here.bundle)}
     assert rivals is not None
-    return of_rival(rivals / name, here.total)
+    return of_rival(rivals / name, here.total, fields_flops(here.run, here.bundle))
 
 
 def names(rivals: Path | None) -> list[str]:

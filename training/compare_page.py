@@ -42,10 +42,10 @@ compared for itself, and the figures are means over them.
 - *limit*: other true shapes; *training-fields*: plain fits of training shapes; *round-trip*: the fields that their
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy.
-- The rivals learnt the fields that our tokens decode to; the table of costs says what each spent. So they have our
-  decoder for nothing. Those called *-plain* learnt plain fits instead, as they were published. MeshGPT learnt
-  low-polygon meshes of the true shapes, and writes triangles. Where a row has fewer samples than one set its figures
-  are of a smaller set, and do not compare with the others.
+- The rivals learnt the fields that our tokens decode to, with our decoder's help, so the cost of our quantiser is in
+  their training too. Those called *-plain* learnt plain fits instead, as they were published; *-longer* had more
+  compute than ours. MeshGPT learnt low-polygon meshes of the true shapes, and writes triangles. A row that has fewer
+  samples than the others has fewer sets; one that has not enough for a set has a smaller one, and does not compare.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--budget` and
   `--samples` as the tables say and `--plain 4096` for plain fits; `python -m training.baselines.meshgpt --run RUN
   --meshes MESHES --output RIVALS/meshgpt --count 1024 --budget 3e13 --samples 32`.

@@ -29,35 +29,57 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
     Raises:
         InputError: the run's tokenizer is another one.
     """
-    config, quantiser = read_json(run / "config.json"), bundle.tokenizer.quantiser
-    book: Codebook | None = getattr(quantiser, "codebook", None)
-    encoder: ShapeEncoder | None = getattr(quantiser, "encoder", None)
-    if book is None or encoder is None:
-        raise InputError("the costs of this run's tokenizer are not known; compare a run of the default one.")
-    codes = config["codebook"]
+    config, (book, _) = read_json(run / "config.json"), parts(bundle)
     gpt, length = bundle.model, bundle.tokenizer.vocabulary.length
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
-    decoding = decode_flops(book)
-    fits = FitConfig(**config["fit"])
-    started = 6.0 * quantiser.config.parameters * fits.points * fits.steps * config["started"]
-    learnt = codes["steps"] * codes["shapes"] * 3 * (encoder_flops(encoder) + decoding)
-    learnt += codes["steps"] * codes["shapes"] * 6.0 * quantiser.config.parameters * codes["points"]
-    learnt += codes["steps"] * codes["shapes"] * 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
-    refining = config["encode"]["steps"] * (
-        3 * decoding + 6.0 * quantiser.config.parameters * config["encode"]["points"]
-    )
-    written = (len(load_from_disk(str(run / "corpus"))) + config["more"]) * (encoder_flops(encoder) + refining)
     own = [book.base, book.basis, book.codes, *book.mixer.parameters()]
     parameters, size = size_of(gpt)
     seconds = read_json(run / "seconds.json")["seconds"]
+    learnt = fields_flops(run, bundle) + config["more"] * writing_flops(config, bundle)
     return {
         "parameters": parameters + sum(part.numel() for part in own),
         "bytes": size + sum(part.numel() * part.element_size() for part in own),
         "steps": steps,
-        "train_flops": started + learnt + written + steps * step_flops(gpt, config["gpt"]["batch"], length),
-        "sample_flops": count_flops(lambda: bundle.sample(1)) + decoding,
+        "train_flops": learnt + steps * step_flops(gpt, config["gpt"]["batch"], length),
+        "sample_flops": count_flops(lambda: bundle.sample(1)) + decode_flops(book),
         "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
     }
+
+
+def fields_flops(run: Path, bundle: Bundle) -> float:
+    """Learning the quantiser of a run and writing the codes of its corpus, which are what its fields decode from.
+
+    Raises:
+        InputError: the run's tokenizer is not the default one.
+    """
+    config, (book, encoder) = read_json(run / "config.json"), parts(bundle)
+    codes, fits, quantiser = config["codebook"], FitConfig(**config["fit"]), bundle.tokenizer.quantiser
+    started = 6.0 * quantiser.config.parameters * fits.points * fits.steps * config["started"]
+    one = 3 * (encoder_flops(encoder) + decode_flops(book)) + 6.0 * quantiser.config.parameters * codes["points"]
+    one += 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
+    written = len(load_from_disk(str(run / "corpus"))) * writing_flops(config, bundle)
+    return started + codes["steps"] * codes["shapes"] * one + written
+
+
+def writing_flops(config: dict[str, Any], bundle: Bundle) -> float:
+    """The codes of one sampled shape, under the settings of a run: through the encoder, and refined if they ask so."""
+    book, encoder = parts(bundle)
+    step = 3 * decode_flops(book) + 6.0 * book.layout.config.parameters * config["encode"]["points"]
+    return encoder_flops(encoder) + config["encode"]["steps"] * step
+
+
+def parts(bundle: Bundle) -> tuple[Codebook, ShapeEncoder]:
+    """Codebook and encoder of the default tokenizer.
+
+    Raises:
+        InputError: it is another one.
+    """
+    quantiser = bundle.tokenizer.quantiser
+    book: Codebook | None = getattr(quantiser, "codebook", None)
+    encoder: ShapeEncoder | None = getattr(quantiser, "encoder", None)
+    if book is None or encoder is None:
+        raise InputError("the costs of this run's tokenizer are not known; compare a run of the default one.")
+    return book, encoder
 
 
 def step_flops(model: GPT2LMHeadModel, batch: int, length: int) -> float:

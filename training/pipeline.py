@@ -121,7 +121,7 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], t
         folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))
         more = encode_more(split.more, tokenizer, sampled.train.points, config.encode, output / "more.safetensors")
-    with job.stage("gpt"):
+    with job.stage("gpt", small=config.gpt.preset in ("nano", "tiny")):
         model = train_gpt(config, corpus, more, tokenizer, output)
     return Parts(
         output=output,
@@ -256,7 +256,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     # few sequences of files it passes more often, and drops out.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
-    gpt = PretrainConfig(preset="tiny", epochs=3.5 if more else 10.0, learning_rate=3e-3)
+    gpt = PretrainConfig(preset="tiny", epochs=1.7 if more else 10.0, learning_rate=3e-3, schedule="linear")
     if given.shapes:
         gpt = PretrainConfig(preset="tiny", epochs=24.0, learning_rate=2e-3, dropout=0.1)
     asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}

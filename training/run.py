@@ -38,10 +38,14 @@ class Run:
         return None
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Announce a stage and note its seconds and the memory so far."""
-        # Small tensors are as fast on one thread as on two, and then no slower when another process wants a core.
-        torch.set_num_threads(self.threads if name == "gpt" else 1)
+    def stage(self, name: str, small: bool = True) -> Iterator[None]:
+        """Announce a stage and note its seconds and the memory so far.
+
+        Args:
+            small: whether its tensors are small. These are as fast on one thread as on two, no slower when another
+                process wants a core, and the same to the last bit in every run.
+        """
+        torch.set_num_threads(1 if small else self.threads)
         print(f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}", file=sys.stderr, flush=True)
         begun = time.perf_counter()
         yield

@@ -7,7 +7,7 @@ Decisions:
   with them, drawn at random, so that both sets stay equal; nothing is drawn again in place of an empty shape.
 - Set metrics depend on the size of the sets. Where a size is given, shapes are compared set by set of that size, and
   the figures are means over the sets; if there are fewer held-out sets than sets of samples, the held-out ones serve
-  again.
+  again. The guard, which is slow, and the earth mover's distance look at the first set.
 - Every surface is sampled with a seed of its own. With one seed for all, like meshes would get like points, and true
   shapes would look nearer to each other than fields can be to any.
 - Distances between held-out shapes are computed once for all rows.
@@ -179,7 +179,7 @@ class Judge:
     training: TrainingShapes | None
     """None where no guard is asked for."""
     familiar: list[float]
-    """Distances of held-out shapes, of all that there are, to their nearest training shapes."""
+    """Distances of held-out shapes to their nearest training shapes."""
     seed: int = 0
     emd: int = 0
     """Shapes of each set, at most, that are compared under the earth mover's distance too; 0 for none."""
@@ -195,8 +195,9 @@ class Judge:
 
     @classmethod
     def of(cls, held: ShapeSet, training: TrainingShapes, seed: int = 0, emd: int = 0, size: int | None = None) -> Self:
-        """A judge that finds the nearest training shapes of the held-out ones first."""
-        near = training.nearest([held.sdfs[i] for i in held.solid])
+        """A judge that finds the nearest training shapes of the held-out ones first, of those of the first set."""
+        first = held.sets(size)[0]
+        near = training.nearest([first.sdfs[i] for i in first.solid])
         return cls(held, training, near.distance, seed, emd, size)
 
     def of_first(self, count: int) -> "Judge":
@@ -228,8 +229,9 @@ class Judge:
             values |= self._move(samples, min(counts[0], self.emd)) if self.emd else {}
         if truth is not None:
             values["thin_recall"] = samples.thin_recall(truth)
-        if guard and self.training is not None and samples.solid:
-            near = self.training.nearest([samples.sdfs[i] for i in samples.solid]).distance
+        first = pairs[0][0]
+        if guard and self.training is not None and first.solid:
+            near = self.training.nearest([first.sdfs[i] for i in first.solid]).distance
             told = verdict(near, self.familiar)
             values["memorised_share"] = told.memorised_share
             values["nearest_train_ratio"] = told.nearest_train_ratio

@@ -10,6 +10,8 @@ from datasets import load_from_disk
 
 import training.pipeline as pipeline
 from tests.conftest import TINY
+from training import pretrain
+from training.corpus import column, part
 from training.run import STAGES
 from weightgpt.files import InputError
 from weightgpt.hub import load_bundle
@@ -95,6 +97,25 @@ def test_another_tokenizer_goes_the_same_way(tmp_path):
     assert len(load_bundle(tmp_path / "run" / "model").sample(2).fields) == 2
 
 
+def test_the_gpt_learns_codes_that_were_drawn_anew(finished, tmp_path, monkeypatch):
+    seen = []
+
+    def noted(train, *others):
+        seen.append(column(train, "ids"))
+        return pretrain.pretrain(train, *others)
+
+    monkeypatch.setattr(pipeline, "pretrain", noted)
+    shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("gpt", "model"))
+    (tmp_path / "run" / "config.json").unlink()
+    pipeline.run(replace(TINY, redrawn=2), tmp_path / "run")
+    own = column(part(load_from_disk(str(finished / "corpus")), "train").select_columns("ids"), "ids")
+    assert seen[0].shape == (2 * (TINY.count + TINY.more), own.shape[1])
+    first, second = seen[0][: len(own)], seen[0][TINY.count + TINY.more :][: len(own)]
+    assert first[:, :2].equal(own[:, :2])  # BOS and the class
+    assert second[:, :2].equal(own[:, :2])
+    assert not first.equal(second)
+
+
 def test_the_tokenizer_is_one_option(tmp_path):
     default, _ = pipeline.parse(["--output", str(tmp_path)])
     chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
@@ -102,6 +123,13 @@ def test_the_tokenizer_is_one_option(tmp_path):
     assert replace(chosen, tokenizer="loop", more=default.more, gpt=default.gpt) == default
     files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
     assert (default.encode.steps, files.encode.steps, files.codebook.kept) == (0, 50, 3)
+    words = ["--output", str(tmp_path), "--shapes", "meshes"]
+    as_they_are, _ = pipeline.parse([*words, "--redrawn", "0"])
+    others, _ = pipeline.parse([*words, "--tokenizer", "fsq"])
+    assert default.redrawn == others.redrawn == as_they_are.redrawn == 0 < files.redrawn
+    passes = {found.gpt.epochs * max(found.redrawn, 1) for found in (as_they_are, others)}
+    assert files.gpt.epochs * files.redrawn > passes.pop()
+    assert not passes
 
 
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):

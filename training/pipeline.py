@@ -22,11 +22,12 @@ from transformers.utils import logging
 from tokenization.corpus import Corpus
 from tokenization.learn_codebook import CodebookConfig
 from tokenization.registry import DEFAULT, NAMES, learner
-from training.corpus import build, part, save
+from training.corpus import build, column, part, save, sequences
 from training.data import Sampled, sample_split
 from training.gather import gather
 from training.more import More, encode_more
 from training.pretrain import PRESETS, PretrainConfig, pretrain
+from training.redrawn import redrawn
 from training.results import Parts, show
 from training.run import Run
 from weightgpt.encoding import EncodeConfig
@@ -63,6 +64,8 @@ class PipelineConfig:
     """Whether copies are mirrored in every axis, not in x alone; for files that have no top and no front."""
     more: int = 0
     """Further shapes that the GPT alone learns from: new drawings, or more copies of the files."""
+    redrawn: int = 0
+    """Times that the codes of each training shape are drawn anew, for the GPT; 0 for the codes as they are."""
     schedule: int = 8192
     """Shared points at which shapes are sampled for learning."""
     judged: int = 16384
@@ -217,6 +220,8 @@ def train_gpt(
     if not (output / "model").is_dir():
         logging.set_verbosity_error()
         train = concatenate_datasets([part(corpus, "train").select_columns("ids"), more.sequences])
+        if config.redrawn:
+            train = sequences(redrawn(tokenizer, column(train, "ids").long(), config.redrawn, config.seed))
         model = pretrain(train, part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
         with whole(output / "model") as draft:
             Bundle(model, tokenizer).save_pretrained(draft)
@@ -233,6 +238,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
     parser.add_argument("--mirrored", action="store_true", help="mirror copies in every axis: no top, no front")
     parser.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
+    parser.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
     parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
     parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
     parser.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
@@ -252,13 +258,15 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept)
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
-    # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. Over the
-    # few sequences of files it passes more often, and drops out.
+    # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few
+    # sequences of files are drawn anew several times, so that it does not learn them by heart, and it drops out.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
     gpt = PretrainConfig(preset="tiny", epochs=1.7 if more else 10.0, learning_rate=3e-3, schedule="linear")
+    redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
+    redrawn = redrawn if given.redrawn is None else given.redrawn
     if given.shapes:
-        gpt = PretrainConfig(preset="tiny", epochs=24.0, learning_rate=2e-3, dropout=0.1)
+        gpt = PretrainConfig(preset="tiny", epochs=4.0 if redrawn else 24.0, learning_rate=2e-3, dropout=0.1)
     asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,
@@ -267,6 +275,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         copies=given.copies,
         mirrored=given.mirrored,
         more=more,
+        redrawn=redrawn,
         samples=given.samples,
         temperature=given.temperature,
         seed=given.seed,

@@ -266,7 +266,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
     redrawn = redrawn if given.redrawn is None else given.redrawn
     if given.shapes:
-        gpt = PretrainConfig(preset="tiny", epochs=4.0 if redrawn else 24.0, learning_rate=2e-3, dropout=0.1)
+        gpt = PretrainConfig(preset="tiny", epochs=2.5 if redrawn else 24.0, learning_rate=2e-3, dropout=0.1)
     asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,

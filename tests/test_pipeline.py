@@ -130,6 +130,9 @@ def test_the_tokenizer_is_one_option(tmp_path):
     passes = {found.gpt.epochs * max(found.redrawn, 1) for found in (as_they_are, others)}
     assert files.gpt.epochs * files.redrawn > passes.pop()
     assert not passes
+    warmer, _ = pipeline.parse([*words, "--temperature", "0.9"])
+    assert (default.temperature, warmer.temperature) == (1.0, 0.9)
+    assert files.temperature > 1
 
 
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):

@@ -254,14 +254,15 @@ def compare(given: argparse.Namespace, command: str) -> None:
     """Measure what is missing, and write the page after each row."""
     here = ground(given.run, given.count, given.sets, given.points, given.emd)
     corpus = given.name or (Path(here.config["shapes"]).name if here.config["shapes"] else "six-families")
-    settings = {"run": str(given.run), "temperature": given.temperature, "points": given.points, "emd": given.emd}
+    temperature = here.config["temperature"] if given.temperature is None else given.temperature
+    settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
     settings |= {"size": here.count, "sets": here.sets}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
-        asked = {"corpus": corpus, "row": name, **settings}
+        asked = {"corpus": corpus, "row": name, **settings} | ({"temperature": temperature} if name == "ours" else {})
         if kept.is_file() and {**read_json(kept), **asked} == read_json(kept):
             continue
-        sdfs, known = made(here, name, given.rivals, given.temperature)
+        sdfs, known = made(here, name, given.rivals, temperature)
         if sdfs is None:
             row = UNKNOWN
             compare_page.plot(picture, known["curves"])
@@ -286,7 +287,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=1, help="sets of each row, over which its figures are means")
     parser.add_argument("--points", type=int, default=POINTS, help="points on each surface")
     parser.add_argument("--emd", type=int, default=64, help="shapes to compare by earth mover's distance too; 0: none")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the run's own GPT")
+    parser.add_argument("--temperature", type=float, help="of sampling from the run's own GPT (default: the run's)")
     compare(parser.parse_args(), command("training.compare"))
 
 

@@ -245,7 +245,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--levels", type=int, help="codes of a chunk of the loop")
     parser.add_argument("--preset", choices=PRESETS, help="size of the GPT")
     parser.add_argument("--epochs", type=float, help="of the GPT, at most")
-    parser.add_argument("--temperature", type=float, default=PipelineConfig.temperature, help="of sampling")
+    parser.add_argument("--temperature", type=float, help="of sampling; by default higher for files")
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
@@ -263,6 +263,8 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
     gpt = PretrainConfig(preset="tiny", epochs=1.7 if more else 10.0, learning_rate=3e-3, schedule="linear")
+    # Its samples lie nearer to training shapes than new shapes do, unless they are drawn from more of its codes.
+    temperature = 1.3 if given.shapes else PipelineConfig.temperature
     redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
     redrawn = redrawn if given.redrawn is None else given.redrawn
     if given.shapes:
@@ -277,7 +279,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         more=more,
         redrawn=redrawn,
         samples=given.samples,
-        temperature=given.temperature,
+        temperature=temperature if given.temperature is None else given.temperature,
         seed=given.seed,
         encode=encode,
         codebook=dataclasses.replace(codebook, steps=given.steps, seed=given.seed, **chunk),

@@ -7,11 +7,12 @@ import pytest
 from tokenization.learn_codebook import CodebookConfig
 from training import pipeline
 from training.pretrain import PretrainConfig
+from training.settings import PipelineConfig
 from weightgpt.encoding import EncodeConfig
 from weightgpt.field import FieldConfig
 from weightgpt.fitting import FitConfig
 
-TINY = pipeline.PipelineConfig(
+TINY = PipelineConfig(
     count=48,
     held=12,
     copies=1,

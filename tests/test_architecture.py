@@ -140,7 +140,10 @@ def test_learning_a_codebook_needs_no_training_and_only_the_pipeline_joins_both(
         if module.startswith("tokenization."):
             assert "training" not in packages(module), module
     users = {module for module in TREES if "tokenization" in packages(module)}
-    assert {module for module in users if not module.startswith("tokenization.")} <= {"training.pipeline"}
+    assert {module for module in users if not module.startswith("tokenization.")} <= {
+        "training.pipeline",
+        "training.settings",
+    }
 
 
 @pytest.mark.parametrize("library", ONLY_IN)

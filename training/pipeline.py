@@ -5,12 +5,9 @@ whole or absent; the same command goes on after the last finished stage, and ins
 group or checkpoint. A run keeps its settings in `config.json` and refuses to go on with others.
 """
 
-import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,20 +17,18 @@ from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
 from tokenization.corpus import Corpus
-from tokenization.learn_codebook import CodebookConfig
-from tokenization.registry import DEFAULT, NAMES, learner
+from tokenization.registry import learner
 from training.corpus import build, column, part, save, sequences
 from training.data import Sampled, sample_split
 from training.gather import gather
 from training.more import More, encode_more
-from training.pretrain import PRESETS, PretrainConfig, pretrain
+from training.pretrain import pretrain
 from training.redrawn import redrawn
 from training.results import Parts, show
 from training.run import Run
-from weightgpt.encoding import EncodeConfig
-from weightgpt.field import FieldConfig
+from training.settings import PipelineConfig, parse
 from weightgpt.files import read_tensors, whole, write_json, write_tensors
-from weightgpt.fitting import FitConfig, Fits, field_iou, fit, mean_field
+from weightgpt.fitting import Fits, field_iou, fit, mean_field
 from weightgpt.hub import Bundle
 from weightgpt.kinds import load_quantiser
 from weightgpt.program import program
@@ -42,54 +37,6 @@ from weightgpt.splits import Split
 from weightgpt.tokenizer import WeightTokenizer
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PipelineConfig:
-    """Everything that decides what a run makes."""
-
-    shapes: str | None = None
-    """Folder of meshes, its sub-folders the classes; None for the built-in families."""
-    tokenizer: str = DEFAULT
-    """How the quantiser is learnt, a name of `tokenization.registry`."""
-    count: int = 16384
-    """Built-in shapes to learn from; the held-out ones come on top."""
-    held: int = 192
-    """Built-in shapes held out, half for validation and half for test."""
-    held_out: float = 0.2
-    """Share of the files held out, half for validation and half for test."""
-    copies: int = 8
-    """Stretched or mirrored copies of each training file; built-in shapes need none."""
-    mirrored: bool = False
-    """Whether copies are mirrored in every axis, not in x alone; for files that have no top and no front."""
-    more: int = 0
-    """Further shapes that the GPT alone learns from: new drawings, or more copies of the files."""
-    redrawn: int = 0
-    """Times that the codes of each training shape are drawn anew, for the GPT; 0 for the codes as they are."""
-    schedule: int = 8192
-    """Shared points at which shapes are sampled for learning."""
-    judged: int = 16384
-    """Uniform points at which IoU is measured."""
-    started: int = 64
-    """Training shapes whose plain fits give base and bases their start."""
-    samples: int = 96
-    """Shapes to generate."""
-    temperature: float = 1.0
-    """Of sampling; 1 is the model's own distribution, lower keeps to its likelier codes."""
-    resolution: int = 64
-    """Grid points along each side when meshing samples."""
-    seed: int = 0
-    field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
-    fit: FitConfig = dataclasses.field(default_factory=FitConfig)
-    codebook: CodebookConfig = dataclasses.field(default_factory=CodebookConfig)
-    encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
-    gpt: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        values = {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
-        values = {name: asdict(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()}
-        return json.loads(json.dumps(values))
 
 
 def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
@@ -226,66 +173,6 @@ def train_gpt(
         with whole(output / "model") as draft:
             Bundle(model, tokenizer).save_pretrained(draft)
     return GPT2LMHeadModel.from_pretrained(output / "model").eval()
-
-
-def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
-    """The settings and the output folder that the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run; run again to resume")
-    parser.add_argument("--shapes", type=Path, help="folder of meshes, sub-folders are classes (default: built-in)")
-    parser.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
-    parser.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
-    parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
-    parser.add_argument("--mirrored", action="store_true", help="mirror copies in every axis: no top, no front")
-    parser.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
-    parser.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
-    parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
-    parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
-    parser.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
-    parser.add_argument("--levels", type=int, help="codes of a chunk of the loop")
-    parser.add_argument("--preset", choices=PRESETS, help="size of the GPT")
-    parser.add_argument("--epochs", type=float, help="of the GPT, at most")
-    parser.add_argument("--temperature", type=float, help="of sampling; by default higher for files")
-    parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    chunk = {name: getattr(given, name) for name in ("neurons", "latent_width")}
-    # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little. Of
-    # drawn shapes, five levels keep nearly as much as a plain fit does, for 20 tokens instead of 32. More levels are
-    # learnt than kept: shapes of a decoder that learnt of the kept ones alone fell to pieces more often.
-    levels = (16, 8) if given.shapes else (8, 5)
-    kept = levels[1] if given.levels is None else given.levels
-    codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept)
-    encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
-    chunk = {name: value for name, value in chunk.items() if value is not None}
-    # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few
-    # sequences of files are drawn anew several times, so that it does not learn them by heart, and it drops out.
-    more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
-    more = more if given.more is None else given.more
-    gpt = PretrainConfig(preset="tiny", epochs=1.7 if more else 10.0, learning_rate=3e-3, schedule="linear")
-    # Its samples lie nearer to training shapes than new shapes do, unless they are drawn from more of its codes.
-    temperature = 1.3 if given.shapes else PipelineConfig.temperature
-    redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
-    redrawn = redrawn if given.redrawn is None else given.redrawn
-    if given.shapes:
-        gpt = PretrainConfig(preset="tiny", epochs=2.5 if redrawn else 24.0, learning_rate=2e-3, dropout=0.1)
-    asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}
-    config = PipelineConfig(
-        shapes=str(given.shapes) if given.shapes else None,
-        tokenizer=given.tokenizer,
-        count=given.count,
-        copies=given.copies,
-        mirrored=given.mirrored,
-        more=more,
-        redrawn=redrawn,
-        samples=given.samples,
-        temperature=temperature if given.temperature is None else given.temperature,
-        seed=given.seed,
-        encode=encode,
-        codebook=dataclasses.replace(codebook, steps=given.steps, seed=given.seed, **chunk),
-        gpt=dataclasses.replace(gpt, seed=given.seed, **asked),
-    )
-    return config, given.output
 
 
 @program

@@ -16,10 +16,11 @@ from pathlib import Path
 import torch
 
 from training.corpus import column, part
-from training.pipeline import PipelineConfig, learn
+from training.pipeline import learn
 from training.pretrain import PretrainConfig
 from training.results import Parts
 from training.run import Run
+from training.settings import PipelineConfig
 from training.study.classifier import train_classifier
 from training.study.digits_judge import Bench, Pictures, Row, choose, compare, measure, sweep
 from training.study.digits_page import add_run, write_page, write_pictures

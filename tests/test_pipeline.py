@@ -133,6 +133,9 @@ def test_the_tokenizer_is_one_option(tmp_path):
     warmer, _ = pipeline.parse([*words, "--temperature", "0.9"])
     assert (default.temperature, warmer.temperature) == (1.0, 0.9)
     assert files.temperature > 1
+    narrow, _ = pipeline.parse([*words, "--top-p", "0.5"])
+    assert (files.top_p, narrow.top_p) == (1.0, 0.5)
+    assert default.top_p < 1
 
 
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):

@@ -214,7 +214,9 @@ def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] |
     return None, known | {"curves": {stage: part["history"] for stage, part in cost["stages"].items()}}
 
 
-def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tuple[list[Sdf] | None, dict[str, Any]]:
+def made(
+    here: Ground, name: str, rivals: Path | None, sampling: dict[str, float]
+) -> tuple[list[Sdf] | None, dict[str, Any]]:
     """The shapes of a row, None if it has none, and what is known of its cost."""
     decode, seed = here.bundle.tokenizer.decode, here.config["seed"]
     if name == "limit":
@@ -230,8 +232,8 @@ def made(here: Ground, name: str, rivals: Path | None, temperature: float) -> tu
     if name == "training-latents-noise":
         return with_noise(here, *latents(here))
     if name == "ours":
-        sampled = here.bundle.sample(here.total, seed=seed, temperature=temperature, progress=True)
-        return sampled.fields.sdfs(), {"temperature": temperature, **of_run(here.run, here.bundle)}
+        sampled = here.bundle.sample(here.total, seed=seed, progress=True, **sampling)
+        return sampled.fields.sdfs(), {**sampling, **of_run(here.run, here.bundle)}
     assert rivals is not None
     return of_rival(rivals / name, here.total, fields_flops(here.run, here.bundle))
 
@@ -254,15 +256,16 @@ def compare(given: argparse.Namespace, command: str) -> None:
     """Measure what is missing, and write the page after each row."""
     here = ground(given.run, given.count, given.sets, given.points, given.emd)
     corpus = given.name or (Path(here.config["shapes"]).name if here.config["shapes"] else "six-families")
-    temperature = here.config["temperature"] if given.temperature is None else given.temperature
+    sampling = {"temperature": here.config["temperature"], "top_p": here.config.get("top_p", 1.0)}
+    sampling |= {} if given.temperature is None else {"temperature": given.temperature}
     settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
     settings |= {"size": here.count, "sets": here.sets}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
-        asked = {"corpus": corpus, "row": name, **settings} | ({"temperature": temperature} if name == "ours" else {})
+        asked = {"corpus": corpus, "row": name, **settings} | (sampling if name == "ours" else {})
         if kept.is_file() and {**read_json(kept), **asked} == read_json(kept):
             continue
-        sdfs, known = made(here, name, given.rivals, temperature)
+        sdfs, known = made(here, name, given.rivals, sampling)
         if sdfs is None:
             row = UNKNOWN
             compare_page.plot(picture, known["curves"])

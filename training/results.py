@@ -67,6 +67,7 @@ def show(parts: Parts, stage: Stage) -> dict[str, Any]:
             parts.config["samples"],
             seed=parts.config["seed"],
             temperature=parts.config["temperature"],
+            top_p=parts.config["top_p"],
             progress=True,
         )
         judged = mesh_fields(generated.fields, parts.config["resolution"], "meshing samples")

@@ -47,6 +47,8 @@ class PipelineConfig:
     """Shapes to generate."""
     temperature: float = 1.0
     """Of sampling; 1 is the model's own distribution, lower keeps to its likelier codes."""
+    top_p: float = 1.0
+    """Share of the probability that is sampled from, the likeliest codes first."""
     resolution: int = 64
     """Grid points along each side when meshing samples."""
     seed: int = 0
@@ -82,6 +84,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     parser.add_argument("--preset", choices=PRESETS, help="size of the GPT")
     parser.add_argument("--epochs", type=float, help="of the GPT, at most")
     parser.add_argument("--temperature", type=float, help="of sampling; by default higher for files")
+    parser.add_argument("--top-p", type=float, help="share of the probability that is sampled from")
     parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
@@ -101,6 +104,8 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     gpt = PretrainConfig(preset="tiny", epochs=1.7 if more else 10.0, learning_rate=3e-3, schedule="linear")
     # Its samples lie nearer to training shapes than new shapes do, unless they are drawn from more of its codes.
     temperature = 1.3 if given.shapes else PipelineConfig.temperature
+    # Shapes of built-in families that are made of unlikely codes are in pieces more often.
+    top_p = PipelineConfig.top_p if given.shapes else 0.95
     redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
     redrawn = redrawn if given.redrawn is None else given.redrawn
     if given.shapes:
@@ -116,6 +121,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         redrawn=redrawn,
         samples=given.samples,
         temperature=temperature if given.temperature is None else given.temperature,
+        top_p=top_p if given.top_p is None else given.top_p,
         seed=given.seed,
         encode=encode,
         codebook=dataclasses.replace(codebook, steps=given.steps, seed=given.seed, **chunk),

@@ -63,13 +63,8 @@ class Parts:
 def show(parts: Parts, stage: Stage) -> dict[str, Any]:
     """Sample, measure and report; returns the figures."""
     with stage("samples"):
-        generated = parts.bundle.sample(
-            parts.config["samples"],
-            seed=parts.config["seed"],
-            temperature=parts.config["temperature"],
-            top_p=parts.config["top_p"],
-            progress=True,
-        )
+        settings = {name: parts.config[name] for name in ("seed", "temperature", "top_p")}
+        generated = parts.bundle.sample(parts.config["samples"], progress=True, **settings)
         judged = mesh_fields(generated.fields, parts.config["resolution"], "meshing samples")
         posters = write_samples(parts, generated, judged)
     with stage("figures"):

@@ -65,29 +65,34 @@ class PipelineConfig:
         return json.loads(json.dumps(values))
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the pipeline; those that are not given follow from the others."""
+    told = "The whole road: shapes, fits, codebook, corpus, GPT, samples, figures and a report; resumes when run again."
+    options = argparse.ArgumentParser(prog="training.pipeline", description=told)
+    options.add_argument("--output", type=Path, required=True, help="folder of the run; run again to resume")
+    options.add_argument("--shapes", type=Path, help="folder of meshes, sub-folders are classes (default: built-in)")
+    options.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
+    options.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
+    options.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
+    options.add_argument("--mirrored", action="store_true", help="mirror copies in every axis: no top, no front")
+    options.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
+    options.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
+    options.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
+    options.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
+    options.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
+    options.add_argument("--levels", type=int, help="codes of a chunk of the loop")
+    options.add_argument("--preset", choices=PRESETS, help="size of the GPT")
+    options.add_argument("--epochs", type=float, help="of the GPT, at most")
+    options.add_argument("--temperature", type=float, help="of sampling; by default higher for files")
+    options.add_argument("--top-p", type=float, help="share of the probability that is sampled from")
+    options.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
+    options.add_argument("--seed", type=int, default=0)
+    return options
+
+
 def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     """The settings and the output folder that the command line asks for."""
-    told = "The whole road: shapes, fits, codebook, corpus, GPT, samples, figures and a report; resumes when run again."
-    parser = argparse.ArgumentParser(prog="training.pipeline", description=told)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run; run again to resume")
-    parser.add_argument("--shapes", type=Path, help="folder of meshes, sub-folders are classes (default: built-in)")
-    parser.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
-    parser.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
-    parser.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
-    parser.add_argument("--mirrored", action="store_true", help="mirror copies in every axis: no top, no front")
-    parser.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
-    parser.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
-    parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
-    parser.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
-    parser.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
-    parser.add_argument("--levels", type=int, help="codes of a chunk of the loop")
-    parser.add_argument("--preset", choices=PRESETS, help="size of the GPT")
-    parser.add_argument("--epochs", type=float, help="of the GPT, at most")
-    parser.add_argument("--temperature", type=float, help="of sampling; by default higher for files")
-    parser.add_argument("--top-p", type=float, help="share of the probability that is sampled from")
-    parser.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    given = parser().parse_args(arguments)
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width")}
     # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little. Of
     # drawn shapes, five levels keep nearly as much as a plain fit does, for 20 tokens instead of 32. More levels are

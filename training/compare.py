@@ -217,7 +217,7 @@ def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] |
 def made(
     here: Ground, name: str, rivals: Path | None, sampling: dict[str, float]
 ) -> tuple[list[Sdf] | None, dict[str, Any]]:
-    """The shapes of a row, None if it has none, and what is known of its cost."""
+    """The shapes of a row, None if it has none, and what is known of its cost; ours are drawn as `sampling` says."""
     decode, seed = here.bundle.tokenizer.decode, here.config["seed"]
     if name == "limit":
         return here.true.sdfs, {}

@@ -179,7 +179,7 @@ class Judge:
     training: TrainingShapes | None
     """None where no guard is asked for."""
     familiar: list[float]
-    """Distances of held-out shapes to their nearest training shapes."""
+    """Distances of the held-out shapes of the first set to their nearest training shapes."""
     seed: int = 0
     emd: int = 0
     """Shapes of each set, at most, that are compared under the earth mover's distance too; 0 for none."""
@@ -201,7 +201,7 @@ class Judge:
         return cls(held, training, near.distance, seed, emd, size)
 
     def of_first(self, count: int) -> "Judge":
-        """A judge by the first `count` held-out shapes, who knows how near to training all of them are."""
+        """A judge by the first `count` held-out shapes, whose guard stays as it is."""
         return replace(self, held=self.held.first(count))
 
     @cached_property

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.fakes import sphere_shape, tiny_codebook, tiny_gpt, tiny_tokenizer
-from training import compare, compare_page, costs
+from training import compare, compare_page, costs, ground
 from training.baselines import __main__ as baselines
 from weightgpt.evaluation import UNKNOWN, mesh_all
 from weightgpt.files import InputError, read_json, write_json
@@ -33,13 +33,20 @@ def test_noise_is_in_standard_deviations_of_each_number():
     assert torch.equal(compare.noisy(values, 0.0, 0), values)
 
 
+def test_noise_passes_the_guard_by_both_of_its_figures():
+    new = {"memorised_share": 0.05, "nearest_train_ratio": 1.0}
+    assert compare.passes(new)
+    assert not compare.passes({**new, "memorised_share": 0.06})
+    assert not compare.passes({**new, "nearest_train_ratio": 0.99})
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="finished run"):
-        compare.ground(tmp_path, 4)
+        ground.ground(tmp_path, 4)
     (tmp_path / "model").mkdir()
     for count, sets in ((1, 1), (4, 0)):
         with pytest.raises(InputError, match=f"{sets} sets of {count} shapes"):
-            compare.ground(tmp_path, count, sets)
+            ground.ground(tmp_path, count, sets)
 
 
 def test_costs_by_hand():
@@ -70,7 +77,9 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     write_json(
         tmp_path / "balls" / "ours.json", {**whole, **mine, "row": "ours", "train_flops": 2e12, "parameters": 12345}
     )
-    sweep = [{"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0}]
+    sweep = [
+        {"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0, "nearest_train_ratio": 1.5}
+    ]
     write_json(tmp_path / "balls" / "limit.json", {**whole, "row": "limit", "noise": 0.1, "noise_sweep": sweep})
     compare_page.write(tmp_path)
     found = read_json(tmp_path / compare_page.ROWS)
@@ -79,7 +88,7 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     text = (tmp_path / compare_page.PAGE).read_text()
     assert "5.000 [4.000, 6.000]" in text
     assert "12,345 | 2.0e+12" in text
-    assert "limit (kept) | 0.100" in text
+    assert "| limit (kept) | 0.100 | 10.000 | 0.500 | 0.600 | 0.000 | 1.500 |" in text
     assert "2 sets of 4 shapes, 8 held-out ones, 2,048 points on each surface." in text
     assert "points of the first 3 shapes of each set:\n\n" in text
     assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
@@ -149,5 +158,5 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert 0 < rows["round-trip"]["thin_recall"] <= 1
     assert rows["flow-matching"]["count"] == 4
     assert rows["ours"]["train_flops"] > 0
-    monkeypatch.setattr(compare, "mesh_all", None)  # what was measured is only read
+    monkeypatch.setattr(ground, "mesh_all", None)  # what was measured is only read
     run_main(monkeypatch, compare.main, f"compare {options}")

@@ -5,11 +5,10 @@ without a model, training fields and latents with noise, every rival with a fold
 `training.baselines`), and the run's own GPT.
 
 Decisions:
-- Held-out shapes of built-in families are drawn anew, with another seed than the run's; those of files are the run's
-  own validation and test files, of which only early stopping looked at the first half.
 - Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
-- Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard which a sample
-  of ours must pass; without noise, a training shape would be the best sample of all.
+- Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard which samples
+  of ours must pass, by their share that is memorised and by their median distance to training; without noise, a
+  training shape would be the best sample of all.
 - One set of samples against one of held-out shapes says little of two models that are nearly equal. With `--sets`
   several sets are drawn from each row, and held-out shapes of built-in families as often; files are what they are, so
   that all sets are compared with the same ones.
@@ -25,128 +24,32 @@ Dimensions: n shapes of a set, S sets, P parameters, L tokens, C chunks, r laten
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import load_from_disk
 from torch import Tensor
 
 from training import compare_page
-from training.corpus import column, part
 from training.costs import fields_flops, of_run
-from training.gather import gather
-from training.more import More, encode_more
-from weightgpt.encoding import EncodeConfig
-from weightgpt.evaluation import POINTS, UNKNOWN, Judge, ShapeSet, mesh_all
-from weightgpt.families import draw_shapes
-from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError, read_json, read_tensors, write_json
-from weightgpt.fitting import FitConfig, fit
-from weightgpt.hub import Bundle, load_bundle
+from training.ground import Ground, ground
+from weightgpt.evaluation import POINTS, UNKNOWN, ShapeSet
+from weightgpt.field import Fields
+from weightgpt.files import InputError, read_json, write_json
 from weightgpt.memorisation import SHARE
 from weightgpt.program import command, program
-from weightgpt.sampling import Samples
-from weightgpt.shapes import Sdf, Shape
+from weightgpt.shapes import Sdf
 from weightgpt.store import load_fields
 
 PAIRED = ("training-fields", "round-trip")
 """Rows whose i-th shape should be the i-th training shape."""
-AMOUNTS = (0.1, 0.2, 0.4)
+AMOUNTS = (0.1, 0.2, 0.4, 0.8)
 """Noise, in standard deviations of the training set."""
 SWEPT = 48
 """Shapes that the sweep of the noise is judged on."""
-FRESH = 1000
-"""Added to the run's seed, for held-out shapes that no stage of the run has seen."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """A run, and the sets that its rows are made of."""
-
-    run: Path
-    config: dict[str, Any]
-    bundle: Bundle
-    train: list[Shape]
-    more: More
-    """What the GPT alone learnt from."""
-    held: list[Shape]
-    samples: Samples
-    """The training shapes at the points of the run."""
-    ids: Tensor
-    """(N, L) of the training shapes."""
-    count: int
-    """n."""
-    sets: int
-    """S."""
-    points: int
-    """On each surface."""
-    emd: int
-    """Shapes to compare by earth mover's distance as well."""
-
-    @property
-    def total(self) -> int:
-        """Shapes of a row, S n."""
-        return self.sets * self.count
-
-    @property
-    def labels(self) -> list[str]:
-        """Classes of the training shapes."""
-        return [shape.label for shape in self.train]
-
-    @cached_property
-    def plain(self) -> Fields:
-        """Plain fits of the first S n training shapes."""
-        options = FitConfig(**self.config["fit"])
-        initial = read_tensors(self.run / "fits" / "initial.safetensors")["flat"]
-        config = FieldConfig.from_dict(self.config["field"])
-        folder = self.run / "fits" / f"compared-{self.total}"
-        some = self.samples.select(slice(0, self.total))
-        return fit(config, some, options, initial=initial, folder=folder, progress="plain fits").fields
-
-    @cached_property
-    def judge(self) -> Judge:
-        """The held-out shapes and the guard."""
-        held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
-        guard = self.more.guard(self.train, self.samples)
-        return Judge.of(held, guard, self.config["seed"], self.emd, self.count)
-
-    @cached_property
-    def true(self) -> ShapeSet:
-        """The first S n training shapes."""
-        return self.mesh([shape.sdf for shape in self.train[: self.total]], "training shapes")
-
-    def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0) -> ShapeSet:
-        """Shapes with as many points as asked for."""
-        return mesh_all(sdfs, seed=seed, points=self.points, title=title)
-
-
-def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> Ground:
-    """Read a finished run of training.pipeline.
-
-    Raises:
-        InputError: the run has not got as far as its model, or has too few shapes for sets of `count`.
-    """
-    if not (run / "model").is_dir():
-        raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
-    if count < 2 or sets < 1:
-        raise InputError(f"{sets} sets of {count} shapes cannot be compared; give 1 set or more of 2 shapes or more.")
-    config, seed = read_json(run / "config.json"), read_json(run / "config.json")["seed"]
-    split = gather(config)[0]
-    held = [*split.validation, *split.test] if config["shapes"] else draw_shapes(sets * count, seed + FRESH)
-    count = min(count, len(held), len(split.train))
-    sets = min(sets, len(split.train) // count)
-    held = held[: count if config["shapes"] else sets * count]
-    found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
-    samples = Samples(found["points"], found["train"])
-    codes = column(ids.select_columns("ids"), "ids").long()
-    bundle = load_bundle(run / "model")
-    more = encode_more(
-        split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
-    )
-    return Ground(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)
+SWEEP = ("mmd", "cov", "one_nna", "memorised_share", "nearest_train_ratio")
+"""Figures of an amount of noise."""
 
 
 def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:
@@ -187,11 +90,16 @@ def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields])
     for amount in AMOUNTS:
         fields = decode(noisy(values, amount, here.judge.seed)[:some])
         row = judge.row(here.mesh(fields.sdfs(), f"noise {amount}"))
-        sweep.append({"amount": amount} | {key: row[key] for key in ("mmd", "cov", "one_nna", "memorised_share")})
-    new = [row for row in sweep if row["one_nna"] is not None and row["memorised_share"] <= SHARE]
+        sweep.append({"amount": amount} | {key: row[key] for key in SWEEP})
+    new = [row for row in sweep if row["one_nna"] is not None and passes(row)]
     best = min(new, key=lambda row: row["one_nna"]) if new else sweep[-1]
     fields = decode(noisy(values, best["amount"], here.judge.seed))
     return fields.sdfs(), {"noise": best["amount"], "noise_sweep": sweep}
+
+
+def passes(row: dict[str, Any]) -> bool:
+    """Whether samples are new: few of them memorised, and as a whole no nearer to training than held-out shapes."""
+    return bool(row["memorised_share"] <= SHARE and row["nearest_train_ratio"] >= 1)
 
 
 def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] | None, dict[str, Any]]:

@@ -184,4 +184,4 @@ def sweeps(rows: list[dict[str, Any]]) -> str:
         for one in row.get("noise_sweep", [])
     ]
     columns = [("amount", "amount"), ("MMD", "mmd"), ("COV", "cov"), ("1-NNA", "one_nna")]
-    return table([*columns, ("memorised", "memorised_share")], lines)
+    return table([*columns, ("memorised", "memorised_share"), ("nearest", "nearest_train_ratio")], lines)

@@ -11,7 +11,7 @@ from weightgpt.hub import load_bundle
 from weightgpt.meshing import save_mesh
 
 model, folder = sys.argv[1:]
-generated = load_bundle(model).sample(n=8, seed=0, temperature=0.9)
+generated = load_bundle(model).sample(n=8, seed=0)  # temperature and top_p as the model has them
 for index, label in enumerate(generated.labels):
     field = generated.fields[index]
     made = mesh_sdf(lambda points, field=field: field(points)[:, 0], resolution=64)

@@ -17,8 +17,10 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from tests.fakehub import FakeHub
 from tests.fakes import tiny_gpt, tiny_tokenizer
+from weightgpt.card import write_card
 from weightgpt.files import InputError
-from weightgpt.hub import FILES, Bundle, check, load_bundle, push_bundle, write_card
+from weightgpt.generation import generation_config
+from weightgpt.hub import FILES, Bundle, check, load_bundle, push_bundle
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,6 +122,20 @@ def test_what_is_not_a_bundle(folder: Path, tmp_path: Path):
         tiny_bundle().save_pretrained(tmp_path / "file")
 
 
+def test_a_bundle_keeps_how_its_model_is_sampled_from(folder: Path):
+    bundle = load_bundle(folder)
+    assert bundle.drawn == {"temperature": 1.0, "top_p": 1.0}
+    bundle.model.generation_config = generation_config(bundle.tokenizer.vocabulary, temperature=0.01, top_p=0.9)
+    bundle.save_pretrained(folder)
+    kept = load_bundle(folder)
+    assert kept.drawn == {"temperature": 0.01, "top_p": 0.9}
+    cold = kept.sample(16, seed=0).ids
+    assert torch.equal(cold, kept.sample(16, seed=0, temperature=0.01, top_p=0.9).ids)
+    assert not torch.equal(cold, kept.sample(16, seed=0, temperature=1.0, top_p=1.0).ids)
+    (folder / "generation_config.json").unlink()
+    assert load_bundle(folder).drawn == {"temperature": 1.0, "top_p": 1.0}
+
+
 @pytest.mark.parametrize("wrong", [{"n": 0}, {"top_p": 0.0}, {"top_p": float("nan")}, {"top_k": -1}, {"label": "car"}])
 def test_sampling_refuses(wrong: dict):
     with pytest.raises(InputError, match=r"\.$"):
@@ -140,6 +156,7 @@ SESSION = """
 import json, sys, warnings
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
+from weightgpt.card import write_card
 from weightgpt.files import InputError
 from weightgpt.hub import load_bundle, push_bundle
 

@@ -29,6 +29,7 @@ from training.run import Run
 from training.settings import PipelineConfig, parse
 from weightgpt.files import read_tensors, whole, write_json, write_tensors
 from weightgpt.fitting import Fits, field_iou, fit, mean_field
+from weightgpt.generation import generation_config
 from weightgpt.hub import Bundle
 from weightgpt.kinds import load_quantiser
 from weightgpt.program import program
@@ -170,6 +171,7 @@ def train_gpt(
         if config.redrawn:
             train = sequences(redrawn(tokenizer, column(train, "ids").long(), config.redrawn, config.seed))
         model = pretrain(train, part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
+        model.generation_config = generation_config(tokenizer.vocabulary, config.temperature, config.top_p)
         with whole(output / "model") as draft:
             Bundle(model, tokenizer).save_pretrained(draft)
     return GPT2LMHeadModel.from_pretrained(output / "model").eval()

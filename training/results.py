@@ -24,9 +24,10 @@ from training.evaluate import Judged, mesh_fields, set_metrics
 from training.more import More, seen
 from training.pretrain import code_loss
 from training.report import Curve, Pair, Report, write_report
+from weightgpt.card import write_card
 from weightgpt.codes import Usage, usage
 from weightgpt.files import InputError, read_json, whole, write_json
-from weightgpt.hub import Bundle, Generated, write_card
+from weightgpt.hub import Bundle, Generated
 from weightgpt.memorisation import Neighbours
 from weightgpt.meshing import mesh_sdf, save_mesh, sdf_grid
 from weightgpt.metrics import solid_pieces
@@ -63,8 +64,7 @@ class Parts:
 def show(parts: Parts, stage: Stage) -> dict[str, Any]:
     """Sample, measure and report; returns the figures."""
     with stage("samples"):
-        settings = {name: parts.config[name] for name in ("seed", "temperature", "top_p")}
-        generated = parts.bundle.sample(parts.config["samples"], progress=True, **settings)
+        generated = parts.bundle.sample(parts.config["samples"], seed=parts.config["seed"], progress=True)
         judged = mesh_fields(generated.fields, parts.config["resolution"], "meshing samples")
         posters = write_samples(parts, generated, judged)
     with stage("figures"):

@@ -150,8 +150,8 @@ def sample(
     n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 16,
     label: Annotated[str | None, typer.Option(help="a class; all of them in turn when left out")] = None,
     seed: Seed = 0,
-    temperature: Annotated[float, typer.Option(help="above 0; lower is safer, higher is wilder")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="share of the probability to draw from, up to 1")] = 1.0,
+    temperature: Annotated[float | None, typer.Option(help="lower is safer, higher wilder; or the model's own")] = None,
+    top_p: Annotated[float | None, typer.Option(help="share of probability drawn from; or the model's own")] = None,
     resolution: Resolution = 96,
     as_json: Json = False,
 ) -> None:

@@ -38,13 +38,18 @@ class Grammar(LogitsProcessor):
         return legal - legal.amax(-1, keepdim=True)
 
 
-def generation_config(vocabulary: Vocabulary) -> GenerationConfig:
-    """Settings under which plain `generate()` keeps the grammar; `top_k` is 0, its default of 50 cuts codes off."""
+def generation_config(vocabulary: Vocabulary, temperature: float = 1.0, top_p: float = 1.0) -> GenerationConfig:
+    """Settings under which plain `generate()` keeps the grammar; `top_k` is 0, its default of 50 cuts codes off.
+
+    Args:
+        temperature: above 0, that of the model's samples where none is asked for.
+        top_p: in (0, 1], the share of probability that they are drawn from.
+    """
     return GenerationConfig(
         do_sample=True,
-        temperature=1.0,
+        temperature=temperature,
         top_k=0,
-        top_p=1.0,
+        top_p=top_p,
         bos_token_id=BOS,
         eos_token_id=EOS,
         pad_token_id=PAD,
@@ -80,8 +85,8 @@ def sample_ids(
             f" needs {vocabulary.size} at {vocabulary.length}; use the tokenizer that the model was trained with."
         )
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
-    settings = generation_config(vocabulary)
-    settings.temperature, settings.top_p, settings.top_k = temperature, top_p, top_k
+    settings = generation_config(vocabulary, temperature, top_p)
+    settings.top_k = top_k
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

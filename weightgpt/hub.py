@@ -18,12 +18,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, ModelCard, ModelCardData, snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
+from weightgpt.card import write_card
 from weightgpt.field import Fields
 from weightgpt.files import InputError, read_json, whole
 from weightgpt.generation import class_labels, generation_config, sample_ids
@@ -35,7 +36,6 @@ _CODEBOOK = ("codebook/config.json", "codebook/model.safetensors", "codebook/enc
 FILES = (*_MODEL, *_TOKENIZER, *_CODEBOOK)
 _PICKLES = ["*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt"]
 NOT_UPLOADED = [*_PICKLES, "checkpoint-*", "runs/*", "trainer_state.json", ".*", "*/.*"]
-TAGS = ["gpt2", "weight-generation", "neural-field", "sdf", "3d"]
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,19 @@ class Bundle:
     model: GPT2LMHeadModel
     tokenizer: WeightTokenizer
 
+    @property
+    def drawn(self) -> dict[str, float]:
+        """`temperature` and `top_p` of the model's own generation settings, 1 where it has none."""
+        settings = self.model.generation_config
+        return {name: 1.0 if (value := getattr(settings, name)) is None else value for name in ("temperature", "top_p")}
+
     def sample(
         self,
         n: int = 16,
         label: str | None = None,
         seed: int = 0,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
+        temperature: float | None = None,
+        top_p: float | None = None,
         top_k: int = 0,
         batch: int = 64,
         progress: bool = False,
@@ -71,14 +77,18 @@ class Bundle:
         """`n` new shapes of class `label`, or of the classes in turn; equal arguments give equal shapes.
 
         Args:
-            temperature: above 0; small values keep to the most likely codes.
-            top_p: in (0, 1], the share of probability drawn from.
+            temperature: above 0; small values keep to the most likely codes. The model's own when None, as
+                `generation_config.json` has it.
+            top_p: in (0, 1], the share of probability drawn from; the model's own when None.
             top_k: the number of most likely codes drawn from; 0 for all.
             batch: sequences generated at once; with `seed` it decides which shapes come.
 
         Raises:
             InputError: a class is unknown or a number is out of range.
         """
+        own = self.drawn
+        temperature = own["temperature"] if temperature is None else temperature
+        top_p = own["top_p"] if top_p is None else top_p
         if n < 1 or batch < 1 or top_k < 0 or not 0 < top_p <= 1:
             raise InputError(
                 f"n={n}, batch={batch}, top_p={top_p}, top_k={top_k} cannot be sampled with; n and batch are 1 or more,"
@@ -109,7 +119,7 @@ class Bundle:
         check(self.model, self.tokenizer)
         with _filled(Path(folder)) as draft:
             self.model.save_pretrained(draft)
-            generation_config(self.tokenizer.vocabulary).save_pretrained(draft)
+            generation_config(self.tokenizer.vocabulary, **self.drawn).save_pretrained(draft)
             self.tokenizer.save_pretrained(draft)
 
 
@@ -195,62 +205,6 @@ def push_bundle(
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"cannot push to {repo_id} ({reason}); check its name, your token and the network.") from error
     return str(address)
-
-
-def write_card(folder: Path | str, figures: dict[str, Any], repo_id: str | None = None) -> None:
-    """Write the model card of the bundle in `folder` to its README.md.
-
-    Args:
-        figures: measured values, nested dictionaries of numbers, shown as a table.
-        repo_id: the name it is loaded by; a placeholder when None.
-
-    Raises:
-        InputError: the folder holds no tokenizer.
-    """
-    tokenizer = WeightTokenizer.from_pretrained(folder)
-    name, quantiser = repo_id or "path/to/this/folder", tokenizer.quantiser
-    rows = [f"| {key} | {value:.4g} |" for key, value in _numbers(figures)]
-    data = ModelCardData(library_name="transformers", license="apache-2.0", tags=TAGS)
-    text = CARD.format(
-        name=name,
-        title=name.rsplit("/", 1)[-1] if repo_id else "weightgpt",
-        parameters=quantiser.config.parameters,
-        tokens=quantiser.tokens_per_field,
-        codes=quantiser.size,
-        classes=", ".join(tokenizer.vocabulary.classes),
-        fingerprint=quantiser.fingerprint,
-        figures="\n".join(["## Figures", "", "| figure | value |", "|---|---|", *rows, ""]) if rows else "",
-    )
-    with whole(Path(folder) / "README.md") as draft:
-        ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(draft)
-
-
-CARD = """# {title}
-
-A GPT-2 that writes shapes: its tokens are codes of the weights of a small neural field, whose zero level is the shape.
-
-- A field has {parameters} weights, written as {tokens} tokens with {codes} codes.
-- Classes: {classes}.
-- Codebook: `{fingerprint}`.
-
-```python
-from weightgpt.hub import load_bundle
-from weightgpt import mesh_sdf
-
-bundle = load_bundle("{name}")
-generated = bundle.sample(n=4, seed=0)
-meshed = mesh_sdf(lambda points: generated.fields(points)[0, :, 0], resolution=96)
-```
-
-{figures}"""
-
-
-def _numbers(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, value in figures.items():
-        if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{key} / ")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{key}", value
 
 
 def _downloaded(repo_id: str, revision: str | None) -> Path:

@@ -133,6 +133,17 @@ def test_standardised_weights_come_back_and_constant_ones_stay():
     torch.testing.assert_close(standard.std(0, unbiased=False)[6:], torch.ones(P - 6))
 
 
+@torch.no_grad()
+def test_a_pass_costs_as_much_for_sampling_as_for_learning():
+    model = denoiser.Denoiser(SETS, denoiser.DenoiserConfig(**SMALL))
+    one = (SETS.train[:1], torch.zeros(1), torch.zeros(1, dtype=torch.long))
+    learning = count_flops(lambda: model(*one))
+    matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
+    assert learning >= 2 * len(model.sizes) * sum(weight.numel() for weight in matrices)
+    assert count_flops(lambda: model.eval()(*one)) == learning  # torch fuses whole layers here, and counts none of them
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_bad_input_is_told_in_one_sentence():
     with pytest.raises(InputError, match="shape"):
         replace(SETS, train=SETS.train[:, :5])

@@ -145,9 +145,14 @@ def half() -> AbstractContextManager[None]:
 
 
 def count_flops(work: Callable[[], Any]) -> float:
-    """Floating-point operations of `work`, with attention as matrix products: its fused form is not always counted."""
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        work()
+    """Floating-point operations of `work`, without torch's fused attention and fused layers: none would be counted."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            work()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return float(counter.get_total_flops())
 
 

@@ -46,7 +46,9 @@ compared for itself, and the figures are means over them.
 - The rivals learnt the fields that our tokens decode to, with our decoder's help, so the cost of our quantiser is in
   their training too. Those called *-plain* learnt plain fits instead, as they were published; *-longer* had more
   compute than ours. MeshGPT learnt low-polygon meshes of the true shapes, and writes triangles. A row that has fewer
-  samples than the others has fewer sets; one that has not enough for a set has a smaller one, and does not compare.
+  samples than the others has fewer sets, the first ones; one that has not enough for a set has a smaller one, and does
+  not compare. Rows of six-families with 1,024 samples are of the same run made on another machine, whose sums round
+  otherwise, so that its codebook and its GPT are others, too.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--samples` as the
   tables say and `--budget`, which leaves our quantiser's cost out: 1.66e13 for six-families, 4.2e13 for *-longer* and
   for *-plain* (with `--plain 4096`), 4e13 for random_object (1e13 for rivals with 32 samples), 2.4e13 for ldraw;

@@ -47,7 +47,7 @@ compared for itself, and the figures are means over them.
   their training too. Those called *-plain* learnt plain fits instead, as they were published; *-longer* had more
   compute than ours. MeshGPT learnt low-polygon meshes of the true shapes, and writes triangles. A row that has fewer
   samples than the others has fewer sets, the first ones; one that has not enough for a set has a smaller one, and does
-  not compare. Rows of six-families with 1,024 samples are of the same run made on another machine, whose sums round
+  not compare. Rows of six-families with 1,024 samples or fewer are of the same run on another machine, whose sums round
   otherwise, so that its codebook and its GPT are others, too.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--samples` as the
   tables say and `--budget`, which leaves our quantiser's cost out: 1.66e13 for six-families, 4.2e13 for *-longer* and

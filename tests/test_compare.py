@@ -87,6 +87,19 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
 
 
+def test_ours_is_told_beside_the_other_rows():
+    def row(name: str, mmd: float, cov: float, one_nna: float, count: int = 4) -> dict:
+        found = {"row": name, "mmd": mmd, "cov": cov, "one_nna": one_nna, "count": count, "size": 4}
+        return found | {f"{key}_interval": [found[key] - 0.1, found[key] + 0.1] for key in compare_page.WANTED}
+
+    rows = [row("limit", 0.5, 0.6, 0.4), row("far", 0.9, 0.5, 0.9), row("few", 1.0, 0.1, 1.0, count=3)]
+    assert compare_page.beside(rows) == []
+    text = "\n".join(compare_page.beside([*rows, row("ours", 0.5, 0.6, 0.55)]))
+    assert "| limit | equal | equal | better |" in text
+    assert "| far | **better** | better | **better** |" in text
+    assert "| few |" not in text
+
+
 def test_a_rival_without_fields_has_its_cost_and_its_loss_for_a_picture(tmp_path: Path):
     cost = dict.fromkeys(("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps"), 7)
     stages = {"autoencoder": {"history": [[1, 5.0], [2, 4.0]]}, "transformer": {"history": []}}

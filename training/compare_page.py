@@ -1,6 +1,7 @@
 """Tables and pictures of a comparison, and `evaluation.json`: made from the rows that were measured, never by hand."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,12 @@ compared for itself, and the figures are means over them.
   *nearest*: median distance to the nearest training shape, over that of held-out shapes.
 """
 SHOWN = 12
+WANTED: dict[str, Callable[[float, float], bool]] = {
+    "mmd": lambda mine, its: mine < its,
+    "cov": lambda mine, its: mine > its,
+    "one_nna": lambda mine, its: abs(mine - 0.5) < abs(its - 0.5),
+}
+"""When a figure is the better one; 1-NNA is best at 0.5, and below it samples copy references."""
 
 
 def draw(path: Path, shapes: ShapeSet) -> None:
@@ -119,6 +126,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         "",
         table(quality + others + guard, rows),
         "",
+        *beside(rows),
         "The same under HyperDiffusion's protocol (squared distances, summed over both directions):",
         "",
         table(squared, rows),
@@ -134,6 +142,25 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         sweeps(rows),
         "",
     ]
+
+
+def beside(rows: list[dict[str, Any]]) -> list[str]:
+    """What ours is beside each other row of as many shapes in a set, where there is one of ours."""
+    ours = next((row for row in rows if row["row"] == "ours" and row.get("cov") is not None), None)
+    if ours is None:
+        return []
+    others = [row for row in rows if row is not ours and row.get("cov") is not None and row["count"] >= row["size"]]
+    lines = [[row["row"], *(verdict(ours, row, key) for key in WANTED)] for row in others]
+    told = "Ours beside each of them, **bold** where the intervals do not overlap:"
+    return [told, "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
+
+
+def verdict(ours: dict[str, Any], other: dict[str, Any], key: str) -> str:
+    """Whether ours is better than another row in one figure, in bold if their intervals do not overlap."""
+    mine, its = ours[key], other[key]
+    word = "equal" if mine == its else "better" if WANTED[key](mine, its) else "worse"
+    (low, high), (least, most) = ours[f"{key}_interval"], other[f"{key}_interval"]
+    return f"**{word}**" if low > most or high < least else word
 
 
 def sized(row: dict[str, Any]) -> str:

@@ -156,7 +156,6 @@ SESSION = """
 import json, sys, warnings
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
-from weightgpt.card import write_card
 from weightgpt.files import InputError
 from weightgpt.hub import load_bundle, push_bundle
 

@@ -91,6 +91,8 @@ def test_chamfer_matrix_is_brute_force():
     a, b = clouds(0, 3), clouds(1, 4, points=9)
     assert np.allclose(chamfer_matrix(a, b), [[brute(x, y) for y in b] for x in a])
     assert np.allclose(chamfer_matrix(a, a), chamfer_matrix(a, list(a)))
+    assert chamfer_matrix(a, []).shape == (len(a), 0)
+    assert chamfer_matrix([], a).shape == (0, len(a))
 
 
 @pytest.mark.parametrize("cloud", [np.zeros((0, 3)), np.zeros((4, 2)), np.full((4, 3), np.nan)])

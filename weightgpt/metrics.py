@@ -134,10 +134,12 @@ def _searched(trees: Sequence[cKDTree], clouds: Sequence[cKDTree]) -> tuple[Arra
 
     All clouds are looked up in a tree at once: a search of its own for each costs half as much again.
     """
+    plain, squared = np.zeros((2, len(trees), len(clouds)))
+    if not clouds:
+        return plain, squared
     points = np.concatenate([np.asarray(cloud.data) for cloud in clouds])
     sizes = np.array([len(cloud.data) for cloud in clouds])
     starts = np.cumsum(sizes) - sizes
-    plain, squared = np.zeros((2, len(trees), len(clouds)))
     for i, tree in enumerate(trees):
         distances = np.asarray(tree.query(points)[0])
         plain[i] = np.add.reduceat(distances, starts) / sizes

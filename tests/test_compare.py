@@ -85,6 +85,12 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
 
 
+def test_rows_of_another_run_are_named():
+    rows = [{"row": "limit", "codebook": "a"}, {"row": "flow-matching"}, {"row": "ours", "codebook": "a"}]
+    assert compare_page.strangers([rows[0], rows[2]]) == []
+    assert compare_page.strangers(rows)[0].endswith("of its own: flow-matching.")
+
+
 def test_ours_is_told_beside_the_other_rows():
     def row(name: str, mmd: float, cov: float, one_nna: float, count: int = 4) -> dict:
         found = {"row": name, "mmd": mmd, "cov": cov, "one_nna": one_nna, "count": count, "size": 4}

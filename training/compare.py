@@ -15,7 +15,8 @@ Decisions:
 - A rival of the fields that our tokens decode to needs our quantiser as much as our GPT does, so what learning it cost
   is counted for both. Plain fits are counted for none.
 - A rival that left no fields, as MeshGPT does, has a row of its cost alone, and the curve of its loss for a picture.
-- A row is kept as soon as it is measured, so that the same command goes on where it stopped.
+- A row is kept as soon as it is measured, so that the same command goes on where it stopped. It names the codebook of
+  its run: two machines whose sums round differently make two runs of the same settings.
 
 Dimensions: n shapes of a set, S sets, P parameters, L tokens, C chunks, r latent width.
 """
@@ -159,7 +160,7 @@ def compare(given: argparse.Namespace, command: str) -> None:
     sampling = {"temperature": here.config["temperature"], "top_p": here.config.get("top_p", 1.0)}
     sampling |= {} if given.temperature is None else {"temperature": given.temperature}
     settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
-    settings |= {"size": here.count, "sets": here.sets}
+    settings |= {"size": here.count, "sets": here.sets, "codebook": here.bundle.tokenizer.quantiser.fingerprint}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
         asked = {"corpus": corpus, "row": name, **settings} | (sampling if name == "ours" else {})

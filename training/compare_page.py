@@ -48,8 +48,7 @@ compared for itself, and the figures are means over them.
   their training too. Those called *-plain* learnt plain fits instead, as they were published; *-longer* had more
   compute than ours. MeshGPT learnt low-polygon meshes of the true shapes, and writes triangles. A row that has fewer
   samples than the others has fewer sets, the first ones; one that has not enough for a set has a smaller one, and does
-  not compare. Rows of six-families with 1,024 samples or fewer are of the same run on another machine, whose sums round
-  otherwise, so that its codebook and its GPT are others, too.
+  not compare.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--samples` as the
   tables say and `--budget`, which leaves our quantiser's cost out: 1.66e13 for six-families, 4.2e13 for *-longer* and
   for *-plain* (with `--plain 4096`), 4e13 for random_object (1e13 for rivals with 32 samples), 2.4e13 for ldraw;
@@ -124,6 +123,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         "",
         f"{sized(rows[0])}, {rows[0]['points']:,} points on each surface.",
         "",
+        *strangers(rows),
         table(quality + others + guard, rows),
         "",
         *beside(rows),
@@ -167,6 +167,13 @@ def sized(row: dict[str, Any]) -> str:
     """How many shapes are compared."""
     sets = f"{row['sets']} sets of" if row["sets"] > 1 else "A set of"
     return f"{sets} {row['size']} shapes, {row['held_out']:,} held-out ones"
+
+
+def strangers(rows: list[dict[str, Any]]) -> list[str]:
+    """Which rows are not of the same run as the first one, if any."""
+    names = [row["row"] for row in rows if row.get("codebook") != rows[0].get("codebook")]
+    told = "Of another run of the same settings, as another machine makes it, with a codebook and a GPT of its own:"
+    return [f"{told} {', '.join(names)}.", ""] if names else []
 
 
 def movers(rows: list[dict[str, Any]]) -> list[str]:

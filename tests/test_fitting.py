@@ -179,6 +179,14 @@ def test_the_truncated_loss_ignores_how_far_is_far():
     assert truncated_loss(far, -far, 5.0).item() == pytest.approx(2)
 
 
+def test_squared_errors_make_few_large_ones_dearer_than_many_small_ones():
+    none = torch.zeros(1, 4)
+    few, many = torch.tensor([[0.4, 0.0, 0.0, 0.0]]).atanh(), torch.full((1, 4), 0.1).atanh()
+    for squared, expected in ((0.0, (0.1, 0.1)), (4.0, (0.1 + 4 * 0.04, 0.1 + 4 * 0.01))):
+        for values, loss in zip((few, many), expected, strict=True):
+            assert truncated_loss(values, none, 1.0, squared).item() == pytest.approx(loss, rel=1e-5)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_refused(spheres, value):
     sdf = spheres.sdf.clone()

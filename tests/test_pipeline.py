@@ -5,7 +5,6 @@ import shutil
 from dataclasses import replace
 
 import pytest
-import torch
 import trimesh
 from datasets import load_from_disk
 
@@ -14,8 +13,7 @@ from tests.conftest import TINY
 from training import pretrain
 from training.corpus import column, part
 from training.run import STAGES
-from weightgpt.encoding import EncodeConfig
-from weightgpt.files import InputError, read_tensors
+from weightgpt.files import InputError
 from weightgpt.hub import load_bundle
 from weightgpt.loop import LoopQuantiser
 
@@ -118,29 +116,11 @@ def test_the_gpt_learns_codes_that_were_drawn_anew(finished, tmp_path, monkeypat
     assert not first.equal(second)
 
 
-def test_shapes_that_take_schedules_in_turn_go_the_same_way(tmp_path):
-    config = replace(TINY, turns=3, encode=EncodeConfig(steps=0))
-    figures = pipeline.run(config, tmp_path / "run")
-    assert (figures["decode_rate"], figures["empty_rate"]) == (1.0, 0.0)
-    found = read_tensors(tmp_path / "run" / "samples.safetensors")
-    assert found["train"].shape == (config.count, found["learnt"].shape[1])
-    assert torch.equal(found["learnt"][:, : config.schedule], found["points"].expand(3, -1, -1))
-
-
-def test_schedules_in_turn_are_for_the_encoder_alone():
-    for wrong in ({"tokenizer": "fsq"}, {"encode": EncodeConfig(steps=2)}):
-        with pytest.raises(InputError, match="set turns to 0"):
-            replace(TINY, **{"turns": 2, "encode": EncodeConfig(steps=0), **wrong})
-    with pytest.raises(InputError, match="600 plain fits"):
-        replace(TINY, started=600)
-
-
 def test_the_tokenizer_is_one_option(tmp_path):
     default, _ = pipeline.parse(["--output", str(tmp_path)])
     chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
     assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
-    assert (default.turns, chosen.turns) == (25, 0)
-    assert replace(chosen, tokenizer="loop", turns=25, more=default.more, gpt=default.gpt) == default
+    assert replace(chosen, tokenizer="loop", more=default.more, gpt=default.gpt) == default
     files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
     assert (default.encode.steps, files.encode.steps, files.codebook.kept) == (0, 50, 3)
     words = ["--output", str(tmp_path), "--shapes", "meshes"]
@@ -156,6 +136,8 @@ def test_the_tokenizer_is_one_option(tmp_path):
     narrow, _ = pipeline.parse([*words, "--top-p", "0.5"])
     assert (files.top_p, narrow.top_p) == (1.0, 0.5)
     assert default.top_p < 1
+    assert (default.codebook.balanced, files.codebook.balanced) == (True, False)
+    assert default.codebook.squared > files.codebook.squared == 0
 
 
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.fakes import generator, sphere_shape
+from tests.fakes import generator
 from training.baselines import __main__ as program
 from training.baselines import denoiser, nef_gpt, regression
 from training.baselines.registry import RIVALS, rival
@@ -16,7 +16,6 @@ from training.corpus import build, save
 from weightgpt.field import FieldConfig
 from weightgpt.files import InputError, write_json, write_tensors
 from weightgpt.fitting import FitConfig
-from weightgpt.splits import Split
 from weightgpt.store import load_fields
 
 CONFIG = FieldConfig(in_features=2, hidden=(4,), octaves=0)
@@ -185,7 +184,7 @@ def test_the_program_trains_once_and_refuses_other_settings(tmp_path, monkeypatc
         program.compare(run, "flow-matching", 0, 2e11, 6, 1, output, False)
 
 
-def test_plain_fits_are_made_of_the_first_training_shapes(tmp_path, monkeypatch):
+def test_plain_fits_are_made_of_the_first_training_shapes(tmp_path):
     splits, ids, none = ["train"] * 60 + ["validation"] * 4, torch.zeros(64, 5), [None] * 64
     save(
         build([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none), tmp_path / "corpus"
@@ -193,9 +192,8 @@ def test_plain_fits_are_made_of_the_first_training_shapes(tmp_path, monkeypatch)
     write_json(tmp_path / "config.json", {"field": CONFIG.to_dict(), "fit": asdict(FitConfig(steps=20, points=16))})
     write_tensors(tmp_path / "fits" / "initial.safetensors", {"flat": SETS.initial})
     points = torch.rand(64, CONFIG.in_features) * 2 - 1
-    write_tensors(tmp_path / "samples.safetensors", {"points": points})
-    discs = [sphere_shape(0.2 + 0.01 * i, CONFIG.in_features) for i in range(64)]
-    monkeypatch.setattr(program, "gather", lambda config: (Split(discs[:60], discs[60:], []), []))
+    found = {"points": points, "train": points.norm(dim=1).expand(60, 64).half() - 0.5}
+    write_tensors(tmp_path / "samples.safetensors", found | {"validation": found["train"][:4].float()})
     sets = program.field_sets(tmp_path, 8)
     assert (len(sets.train), len(sets.validation)) == (8, 4)
     assert sets.labels == SETS.labels[:8]

@@ -13,7 +13,6 @@ from weightgpt.sampling import (
     near_surface,
     sample,
     shared_schedule,
-    shared_schedules,
     uniform_points,
 )
 
@@ -88,22 +87,6 @@ def test_samples_are_the_distances_of_each_shape_in_order():
     for row, shape in zip(samples.sdf, shapes, strict=True):
         assert torch.equal(row, shape.sdf(points))
     assert torch.equal(samples.select([2, 0]).sdf, samples.sdf[[2, 0]])
-
-
-def test_shapes_take_schedules_in_turn_that_begin_alike():
-    shapes, beginning = [SPHERE, box_shape(), sphere_shape(0.3)], uniform_points(20, 3, 0)
-    points = shared_schedules(shapes, 2, beginning, 40, 0)
-    assert points.shape == (2, 60, 3)
-    assert torch.equal(points[:, :20], beginning.expand(2, -1, -1))
-    assert not torch.equal(points[0, 20:], points[1, 20:])
-    samples = sample(shapes, points, dtype=torch.float16)
-    for i, shape in enumerate(shapes):
-        assert torch.equal(samples.sdf[i], shape.sdf(points[i % 2]).half())
-    shared = samples.begin(20)
-    assert torch.equal(shared.points, beginning)
-    assert torch.equal(shared.sdf, samples.sdf[:, :20])
-    with pytest.raises(InputError, match="several schedules"):
-        samples.select([0])
 
 
 def test_selected_samples_are_single_precision():

@@ -17,8 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tokenization.corpus import Corpus
 from weightgpt.families import FAMILIES, draw_shapes
 from weightgpt.field import FieldConfig, Fields
@@ -182,7 +180,7 @@ def prepare(config: BenchConfig, folder: Path) -> Bench:
     if not path.is_file():
         points = shared_schedule(train, config.points, config.seed)
         uniform = uniform_points(config.judged, train[0].dimension, config.seed + 1)
-        rows = {"train": sample(train, points, True, torch.float16).sdf, "held": sample(held, points).sdf}
+        rows = {"train": sample(train, points, True).sdf.half(), "held": sample(held, points).sdf}
         write_tensors(path, {"points": points, "uniform": uniform, "judged": sample(held, uniform).sdf, **rows})
     found = read_tensors(path)
     learnt_from, samples = (Samples(found["points"], found[name]) for name in ("train", "held"))

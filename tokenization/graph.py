@@ -156,7 +156,7 @@ def sampled(settings: Settings, output: Path) -> Data:
         train, held = shapes[: settings.shapes], shapes[settings.shapes :]
         points, uniform = shared_schedule(train, settings.schedule, 0), uniform_points(settings.judged, 3, 7)
         asked = {"train": (train, points), "held": (held, points), "judged": (held, uniform)}
-        parts = {name: sample(shapes, where, dtype=torch.float16).sdf for name, (shapes, where) in asked.items()}
+        parts = {name: sample(shapes, where).sdf.half() for name, (shapes, where) in asked.items()}
         write_tensors(path, {**parts, "points": points, "uniform": uniform})
     parts = read_tensors(path)
     points, uniform, everything = parts["points"], parts["uniform"], slice(None)

@@ -6,9 +6,7 @@ vector-quantize-pytorch's: it starts from k-means, learns by moving averages and
 is the slowest part of a step, so it runs every few steps; in between its tables are applied as they are.
 
 Half of a step's points are drawn for each shape near its own surface, from the schedule that all shapes share: thin
-parts are a small share of the volume, and uniform points alone let them fade. Points have to be dense as well: where
-none lies inside a thin part that many shapes have in the same place, as a chair its column, nothing asks for that part.
-Many shapes therefore take several schedules in turn.
+parts are a small share of the volume, and uniform points alone let them fade.
 
 Latents come from the encoder, where there are thousands of shapes to learn it from. Of a few hundred it would learn to
 guess only, and all the rest would learn to make do with its guesses; there every training shape has latents of its own,
@@ -80,11 +78,14 @@ class CodebookConfig:
     width: float = 0.03
     """How near: chances fall with the distance as exp(-|sdf| / width)."""
     balanced: bool = False
-    """Whether as many of those are drawn inside as outside: thin parts stay whole more often."""
+    """Whether as many of those are drawn inside as outside: of a thin part, points outside tell next to nothing."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
     truncation: float = 5.0
     """Of the distance loss, as in `FitConfig`."""
+    squared: float = 0.0
+    """Weight of squared errors in it, beside plain ones: columns and other thin parts that few shapes have stay whole
+    more often."""
     start: float = 0.3
     """Share of the steps without quantiser."""
     every: int = 4
@@ -170,8 +171,7 @@ def learn(
 
     Args:
         fits: plain conditioned fits of some shapes, for the start.
-        samples: N shapes at M points; the first `config.probes` of them, which all schedules must have in common,
-            become the encoder's probes.
+        samples: N shapes at M shared points; the first `config.probes` points become the encoder's probes.
         callback: called with (step, mean loss) now and then.
 
     Raises:
@@ -189,7 +189,7 @@ def learn(
     base, basis = start(layout, fits, config.coefficients, config.seed)
     mixer = Mixer(layout.chunks, config.latent_width, config.mixer_width, config.coefficients)
     encoder = ShapeEncoder(
-        samples.begin(config.probes).points, config.encoder_width, layout.chunks, config.latent_width, config.truncation
+        samples.points[: config.probes], config.encoder_width, layout.chunks, config.latent_width, config.truncation
     )
     with torch.no_grad():
         encoder.layers[-1].weight.mul_(0.3)
@@ -251,8 +251,7 @@ def _train(
     callback: Callable[[int, float], None] | None,
 ) -> list[tuple[int, float]]:
     optimisers = parts.optimisers(config)
-    schedules, total = samples.schedules, len(samples.sdf)
-    encoded = features(schedules.flatten(0, 1), parts.layout.config.octaves)
+    encoded, total = features(samples.points, parts.layout.config.octaves), len(samples.sdf)
     generator = torch.Generator().manual_seed(config.seed)
     quantiser, warm = parts.quantiser, int(config.start * config.steps)
     history: list[tuple[int, float]] = []
@@ -270,10 +269,9 @@ def _train(
             quantiser.learn(latents.detach())
         quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
         where = draw_points(sdf, config.points, config.surface, config.width, generator, config.balanced)
-        among = where + (rows % len(schedules) * schedules.shape[1])[:, None]  # all points of all schedules
         flat = parts.weights(latents + (quantised - latents).detach())
-        values = evaluate_encoded(parts.layout.config, flat, encoded[:, among].transpose(0, 1).contiguous())[..., 0]
-        loss = truncated_loss(values, sdf.gather(1, where), config.truncation).mean()
+        values = evaluate_encoded(parts.layout.config, flat, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
+        loss = truncated_loss(values, sdf.gather(1, where), config.truncation, config.squared).mean()
         penalty = 1e-3 * latents.square().mean() + config.commitment * (latents - quantised).square().mean()
         penalty = penalty + (guess - latents.detach()).square().mean()  # nothing, where the latents are the guess
         for optimiser in optimisers:

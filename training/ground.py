@@ -17,7 +17,6 @@ from datasets import load_from_disk
 from torch import Tensor
 
 from training.corpus import column, part
-from training.data import Sampled, sample_split
 from training.gather import gather
 from training.more import More, encode_more
 from weightgpt.encoding import EncodeConfig
@@ -27,7 +26,7 @@ from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError, read_json, read_tensors
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.hub import Bundle, load_bundle
-from weightgpt.sampling import sample
+from weightgpt.sampling import Samples
 from weightgpt.shapes import Sdf, Shape
 
 FRESH = 1000
@@ -45,8 +44,8 @@ class Ground:
     more: More
     """What the GPT alone learnt from."""
     held: list[Shape]
-    sampled: Sampled
-    """At the points of the run."""
+    samples: Samples
+    """The training shapes at the points of the run."""
     ids: Tensor
     """(N, L) of the training shapes."""
     count: int
@@ -75,14 +74,14 @@ class Ground:
         initial = read_tensors(self.run / "fits" / "initial.safetensors")["flat"]
         config = FieldConfig.from_dict(self.config["field"])
         folder = self.run / "fits" / f"compared-{self.total}"
-        some = sample(self.train[: self.total], self.sampled.first.points)
+        some = self.samples.select(slice(0, self.total))
         return fit(config, some, options, initial=initial, folder=folder, progress="plain fits").fields
 
     @cached_property
     def judge(self) -> Judge:
         """The held-out shapes and the guard."""
         held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
-        guard = self.more.guard(self.train, self.sampled.train)
+        guard = self.more.guard(self.train, self.samples)
         return Judge.of(held, guard, self.config["seed"], self.emd, self.count)
 
     @cached_property
@@ -111,13 +110,11 @@ def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int 
     count = min(count, len(held), len(split.train))
     sets = min(sets, len(split.train) // count)
     held = held[: count if config["shapes"] else sets * count]
-    sampled = sample_split(
-        split, config["schedule"], config["turns"], config["judged"], seed, run / "samples.safetensors"
-    )
-    ids = part(load_from_disk(str(run / "corpus")), "train")
+    found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
+    samples = Samples(found["points"], found["train"])
     codes = column(ids.select_columns("ids"), "ids").long()
     bundle = load_bundle(run / "model")
     more = encode_more(
-        split.more, bundle.tokenizer, sampled.first.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
+        split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
     )
-    return Ground(run, config, bundle, split.train, more, held, sampled, codes, count, sets, points, emd)
+    return Ground(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)

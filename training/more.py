@@ -18,7 +18,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.corpus import sequences
-from training.data import PROBES
 from weightgpt.encoding import EncodeConfig
 from weightgpt.files import read_tensors, write_tensors
 from weightgpt.lazy import Lazy
@@ -27,6 +26,8 @@ from weightgpt.sampling import Samples, sample
 from weightgpt.shapes import Shape
 from weightgpt.tokenizer import WeightTokenizer
 
+PROBES = 2048
+"""m; the encoder sees a shape at these points too, and without refining at no others."""
 GROUP = 1024
 """Shapes encoded at once."""
 
@@ -47,10 +48,10 @@ class More:
         return sequences(self.ids)
 
     def guard(self, train: list[Shape], samples: Samples) -> TrainingShapes:
-        """T training shapes, sampled, and then these: all that the GPT has seen, for the guard."""
-        known, shapes = samples.begin(self.probed.shape[1]), seen(train, self.shapes)
-        probed = torch.cat([known.sdf.half(), self.probed])
-        return TrainingShapes(Lazy(len(shapes), lambda i: shapes[i].sdf), known.points, probed)
+        """T training shapes, sampled at the schedule, and then these: all that the GPT has seen, for the guard."""
+        points, rows = samples.points[:PROBES], samples.sdf[:, :PROBES].half()
+        shapes = seen(train, self.shapes)
+        return TrainingShapes(Lazy(len(shapes), lambda i: shapes[i].sdf), points, torch.cat([rows, self.probed]))
 
 
 def seen(train: Sequence[Shape], more: Sequence[Shape]) -> Lazy[Shape]:

@@ -19,7 +19,7 @@ from transformers.utils import logging
 from tokenization.corpus import Corpus
 from tokenization.registry import learner
 from training.corpus import build, column, part, save, sequences
-from training.data import PROBES, Sampled, sample_split
+from training.data import Sampled, sample_split
 from training.gather import gather
 from training.more import More, encode_more
 from training.pretrain import pretrain
@@ -62,9 +62,7 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], t
         split, refusals = gather(job.config)
         job.keep()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
-        sampled = sample_split(
-            split, config.schedule, config.turns, config.judged, config.seed, output / "samples.safetensors"
-        )
+        sampled = sample_split(split, config.schedule, config.judged, config.seed, output / "samples.safetensors")
     with job.stage("fits"):
         learnt_from, plain = fit_plainly(config, sampled, output / "fits")
     with job.stage("codebook"):
@@ -73,7 +71,7 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], t
     with job.stage("corpus"):
         folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))
-        more = encode_more(split.more, tokenizer, sampled.first.points, config.encode, output / "more.safetensors")
+        more = encode_more(split.more, tokenizer, sampled.train.points, config.encode, output / "more.safetensors")
     with job.stage("gpt", small=config.gpt.preset in ("nano", "tiny")):
         model = train_gpt(config, corpus, more, tokenizer, output)
     return Parts(
@@ -100,10 +98,10 @@ def made(path: Path, make: Callable[[], None]) -> Path:
 def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Corpus, Fits]:
     """Plain conditioned fits: of some training shapes, to learn from, and of the test shapes, as the reference."""
     if not (folder / "initial.safetensors").is_file():
-        initial = mean_field(config.field, sampled.first, config.fit)
+        initial = mean_field(config.field, sampled.train.select(slice(0, 512)), config.fit)
         write_tensors(folder / "initial.safetensors", {"flat": initial})
     initial = read_tensors(folder / "initial.safetensors")["flat"]
-    some = sampled.first.select(slice(0, config.started))
+    some = sampled.train.select(slice(0, config.started))
     started = fit(config.field, some, config.fit, initial=initial, folder=folder / "train", progress="plain fits")
     plain = fit(
         config.field,
@@ -141,8 +139,7 @@ def write_corpus(
 ) -> None:
     """Encode all shapes and write the corpus."""
     quantiser, codes = tokenizer.quantiser, []
-    learnt = sampled.train.begin(PROBES) if config.turns else sampled.train
-    for samples in (learnt, sampled.validation, sampled.test):
+    for samples in (sampled.train, sampled.validation, sampled.test):
         codes.append(quantiser.encode_samples(samples, config.encode, progress=True))
     train, validation, test = (quantiser.decode(part) for part in codes)
     judged = len(sampled.judged_train.sdf)

@@ -9,11 +9,9 @@ from typing import Any
 
 from tokenization.learn_codebook import CodebookConfig
 from tokenization.registry import DEFAULT, NAMES
-from training.data import FIRST
 from training.pretrain import PRESETS, PretrainConfig
 from weightgpt.encoding import EncodeConfig
 from weightgpt.field import FieldConfig
-from weightgpt.files import InputError
 from weightgpt.fitting import FitConfig
 
 
@@ -41,8 +39,6 @@ class PipelineConfig:
     """Times that the codes of each training shape are drawn anew, for the GPT; 0 for the codes as they are."""
     schedule: int = 8192
     """Shared points at which shapes are sampled for learning."""
-    turns: int = 0
-    """Other schedules that training shapes take in turn instead, G; 0 for the one that all share."""
     judged: int = 16384
     """Uniform points at which IoU is measured."""
     started: int = 64
@@ -61,15 +57,6 @@ class PipelineConfig:
     codebook: CodebookConfig = dataclasses.field(default_factory=CodebookConfig)
     encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
     gpt: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
-
-    def __post_init__(self) -> None:
-        if self.turns and (self.tokenizer != DEFAULT or self.encode.steps):
-            raise InputError(
-                f"shapes at {self.turns} schedules in turn were to be encoded by {self.tokenizer} with"
-                f" {self.encode.steps} steps; only {DEFAULT} without refining can do that: set turns to 0."
-            )
-        if not 0 < self.started <= FIRST:
-            raise InputError(f"{self.started} plain fits were asked for to start from; ask for 1 to {FIRST}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
@@ -112,7 +99,9 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     # learnt than kept: shapes of a decoder that learnt of the kept ones alone fell to pieces more often.
     levels = (16, 8) if given.shapes else (8, 5)
     kept = levels[1] if given.levels is None else given.levels
-    codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept, balanced=not given.shapes)
+    codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept)
+    if not given.shapes:  # or one pedestal chair in ten loses its column
+        codebook = dataclasses.replace(codebook, balanced=True, squared=4.0)
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few
@@ -124,10 +113,6 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     temperature = 1.3 if given.shapes else PipelineConfig.temperature
     # Shapes of built-in families that are made of unlikely codes are in pieces more often.
     top_p = PipelineConfig.top_p if given.shapes else 0.95
-    # Thousands of shapes with thin parts in the same places need points everywhere, or lose those parts in the gaps.
-    # Meshes are slow to sample, and fits of the real files were no better of more points.
-    schedule = PipelineConfig.schedule if given.shapes else 32768
-    turns = 25 if given.shapes is None and given.tokenizer == DEFAULT else 0
     redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
     redrawn = redrawn if given.redrawn is None else given.redrawn
     if given.shapes:
@@ -139,8 +124,6 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         count=given.count,
         copies=given.copies,
         mirrored=given.mirrored,
-        schedule=schedule,
-        turns=turns,
         more=more,
         redrawn=redrawn,
         samples=given.samples,

@@ -64,9 +64,13 @@ class Fits:
     """(B,) volume IoU with the shapes, where points to judge at were given."""
 
 
-def truncated_loss(values: Tensor, sdf: Tensor, truncation: float) -> Tensor:
-    """(B,) mean |tanh(t·values) - tanh(t·sdf)| over points; both arguments (B, n)."""
-    return (torch.tanh(truncation * values) - torch.tanh(truncation * sdf)).abs().mean(-1)
+def truncated_loss(values: Tensor, sdf: Tensor, truncation: float, squared: float = 0.0) -> Tensor:
+    """(B,) mean error e = |tanh(t·values) - tanh(t·sdf)| over points; both arguments (B, n).
+
+    With `squared` it is the mean of e + squared · e², in which few large errors, as of a lost leg, weigh more.
+    """
+    error = (torch.tanh(truncation * values) - torch.tanh(truncation * sdf)).abs()
+    return (error + squared * error.square() if squared else error).mean(-1)
 
 
 def rate(step: int, steps: int, warm_up: float = 0.05) -> float:

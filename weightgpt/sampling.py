@@ -24,31 +24,16 @@ from weightgpt.shapes import Shape
 
 @dataclass(frozen=True)
 class Samples:
-    """Signed distances of N shapes at M points: those of one schedule, or of G schedules that shapes take in turn."""
+    """Signed distances of N shapes at M shared points."""
 
     points: Tensor
-    """(M, D) coordinates in [-1, 1]^D, or (G, M, D): shape i at schedule i % G."""
+    """(M, D) coordinates in [-1, 1]^D."""
     sdf: Tensor
     """(N, M) signed distances, positive outside; half precision where there are many."""
 
-    @property
-    def schedules(self) -> Tensor:
-        """(G, M, D), also of a single one."""
-        return self.points if self.points.ndim == 3 else self.points[None]
-
     def select(self, index: Tensor | Sequence[int] | slice) -> "Samples":
-        """The same points, the shapes at `index` only, in single precision.
-
-        Raises:
-            InputError: there are several schedules; those shapes would not know theirs any more.
-        """
-        if len(self.schedules) > 1:
-            raise InputError("shapes at several schedules cannot be taken out; ask for what they share, `begin`.")
+        """The same points, the shapes at `index` only, in single precision."""
         return Samples(self.points, self.sdf[index].float())
-
-    def begin(self, count: int) -> "Samples":
-        """All shapes at the first `count` points, which all schedules must have in common."""
-        return Samples(self.schedules[0, :count], self.sdf[:, :count])
 
 
 def uniform_points(n: int, dimension: int, seed: int) -> Tensor:
@@ -100,23 +85,10 @@ def shared_schedule(shapes: Sequence[Shape], n: int, seed: int, surface: float =
     return points[torch.randperm(n, generator=generator)]
 
 
-def shared_schedules(shapes: Sequence[Shape], schedules: int, beginning: Tensor, n: int, seed: int) -> Tensor:
-    """(G, m + n, D): `schedules` = G schedules that have the `beginning` (m, D) in common, each near other shapes.
-
-    Together they are as dense as G n points of one schedule, for the cost of n at each shape.
-    """
-    ends = [shared_schedule(shapes, n, seed + i) for i in range(schedules)]
-    return torch.stack([torch.cat([beginning, end]) for end in ends])
-
-
-def sample(
-    shapes: Sequence[Shape], points: Tensor, progress: bool = False, dtype: torch.dtype = torch.float32
-) -> Samples:
-    """Evaluate every shape at `points` (M, D), or at schedules (G, M, D) in turn; half precision halves the memory."""
-    found = Samples(points, torch.empty(len(shapes), points.shape[-2], dtype=dtype))
-    for i, shape in enumerate(tqdm(shapes, "sampling shapes", disable=not progress)):
-        found.sdf[i] = shape.sdf(found.schedules[i % len(found.schedules)])
-    return found
+def sample(shapes: Sequence[Shape], points: Tensor, progress: bool = False) -> Samples:
+    """Evaluate every shape at the shared `points` (M, D)."""
+    rows = [shape.sdf(points).float() for shape in tqdm(shapes, "sampling shapes", disable=not progress)]
+    return Samples(points, torch.stack(rows))
 
 
 def draw_points(

@@ -21,12 +21,11 @@ from torch import Tensor
 from training.baselines.registry import RIVALS, rival
 from training.baselines.rival import FieldSets, Trained
 from training.corpus import column, part
-from training.gather import gather
 from weightgpt.field import FieldConfig
 from weightgpt.files import InputError, read_json, read_tensors, write_json
 from weightgpt.fitting import FitConfig, fit
 from weightgpt.program import program
-from weightgpt.sampling import sample
+from weightgpt.sampling import Samples
 from weightgpt.store import Catalogue, save_fields
 
 
@@ -54,10 +53,10 @@ def field_sets(run: Path, plain: int) -> FieldSets:
 
 def plain_fits(run: Path, config: dict[str, Any], initial: Tensor, count: int) -> dict[str, Tensor]:
     """Plain fits of the first `count` training shapes and of the validation shapes; kept in the run's folder."""
-    points, options = read_tensors(run / "samples.safetensors")["points"], FitConfig(**config["fit"])
-    field, split, fits = FieldConfig.from_dict(config["field"]), gather(config)[0], {}
-    for name, shapes in (("train", split.train), ("validation", split.validation)):
-        samples = sample(shapes[:count], points)
+    found, options = read_tensors(run / "samples.safetensors"), FitConfig(**config["fit"])
+    field, fits = FieldConfig.from_dict(config["field"]), {}
+    for name in ("train", "validation"):
+        samples = Samples(found["points"], found[name]).select(slice(0, count))
         folder = run / "fits" / f"plain-{name}-{len(samples.sdf)}"
         made = fit(field, samples, options, initial=initial, folder=folder, progress=f"plain fits, {name}")
         fits[name] = made.fields.flat

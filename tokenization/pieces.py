@@ -104,8 +104,8 @@ def main() -> None:
     given = parser.parse_args()
     usual, told, rows = CodebookConfig(steps=given.steps, kept=5), command("tokenization.pieces"), []
     kinds = [(balanced, squared) for squared in SQUARED for balanced in (False, True)]
-    for balanced, squared in kinds:
-        for seed in range(given.seeds):
+    for seed in range(given.seeds):
+        for balanced, squared in kinds:
             config = replace(usual, balanced=balanced, squared=squared, seed=seed)
             asked = {"train": given.train, "steps": given.steps, "count": given.count}
             path = given.output / f"{'inside' if balanced else 'any'}-{squared:g}-{seed}.json"

@@ -4,8 +4,8 @@ Codebooks of six families that differ in what they learn by alone: points near a
 them from inside, and plain errors or squared ones beside them. Fresh shapes go through each and back, as they are and
 with noise on their latents, as a GPT's samples are not exactly right either.
 
-Decisions: each is learnt with several seeds. By plain errors alone, whether pedestal chairs keep their columns is a
-matter of luck: some codebooks lose them in the same places of many chairs, others hardly.
+Decisions: each may be learnt with several seeds. Codebooks of the same kind differ: some lose the columns of many
+pedestal chairs, all in the same places.
 
 Dimensions: n fresh shapes, C chunks, r latent width.
 """

@@ -100,7 +100,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     levels = (16, 8) if given.shapes else (8, 5)
     kept = levels[1] if given.levels is None else given.levels
     codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept)
-    if not given.shapes:  # or one pedestal chair in ten loses its column
+    if not given.shapes:  # or parts of them come off more often
         codebook = dataclasses.replace(codebook, balanced=True, squared=4.0)
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}

@@ -88,7 +88,7 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
 def test_rows_of_another_run_are_named():
     rows = [{"row": "limit", "codebook": "a"}, {"row": "flow-matching"}, {"row": "ours", "codebook": "a"}]
     assert compare_page.strangers([rows[0], rows[2]]) == []
-    assert compare_page.strangers(rows)[0].endswith("of its own: flow-matching.")
+    assert compare_page.strangers(rows)[0].endswith("codebook was another: flow-matching.")
 
 
 def test_ours_is_told_beside_the_other_rows():

@@ -83,6 +83,11 @@ def test_the_first_levels_are_those_of_a_codebook_that_learnt_more(spheres, fits
         replace(SMALL, kept=4)
 
 
+def test_squared_errors_cannot_weigh_less_than_nothing():
+    with pytest.raises(InputError, match="weight of -1.0; give 0 for plain ones alone"):
+        replace(SMALL, squared=-1.0)
+
+
 def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantiser(fits):
     quantiser, latents = Residual(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)

@@ -4,8 +4,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.fakes import fitted_sphere, tiny_config
 from tokenization import pieces
+from weightgpt.field import Fields
+
+
+def test_a_ball_is_in_one_piece_and_nothing_is_in_none():
+    ball, nothing = fitted_sphere(), torch.zeros_like(fitted_sphere())
+    nothing[-1] = 1.0  # the bias of the output: outside everywhere
+    assert pieces.in_one_piece(Fields(tiny_config(), torch.stack([ball, nothing])), resolution=32).tolist() == [1, 0]
 
 
 @pytest.mark.slow

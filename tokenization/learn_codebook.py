@@ -6,7 +6,8 @@ vector-quantize-pytorch's: it starts from k-means, learns by moving averages and
 is the slowest part of a step, so it runs every few steps; in between its tables are applied as they are.
 
 Half of a step's points are drawn for each shape near its own surface, from the schedule that all shapes share: thin
-parts are a small share of the volume, and uniform points alone let them fade.
+parts are a small share of the volume, and uniform points alone let them fade. Half of those may come from inside, and
+large errors may weigh more: a codebook of plain errors can give up one part of many shapes, such as columns of chairs.
 
 Latents come from the encoder, where there are thousands of shapes to learn it from. Of a few hundred it would learn to
 guess only, and all the rest would learn to make do with its guesses; there every training shape has latents of its own,
@@ -103,6 +104,8 @@ class CodebookConfig:
         sizes = (self.latent_width, self.coefficients, self.mixer_width, self.levels, self.codes)
         if min(*sizes, self.steps, self.shapes, self.points) < 1 or not 0 <= self.surface <= 1 or self.width <= 0:
             raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
+        if self.squared < 0:
+            raise InputError(f"squared errors have a weight of {self.squared}; give 0 for plain ones alone, or more.")
         if self.kept is not None and not 1 <= self.kept <= self.levels:
             raise InputError(f"{self.kept} levels are to be kept; of {self.levels} that are learnt keep 1 or more.")
 

@@ -172,7 +172,7 @@ def sized(row: dict[str, Any]) -> str:
 def strangers(rows: list[dict[str, Any]]) -> list[str]:
     """Which rows are not of the same run as the first one, if any."""
     names = [row["row"] for row in rows if row.get("codebook") != rows[0].get("codebook")]
-    told = "Of another run, with a codebook and a GPT of its own:"
+    told = "Measured beside another run of the same command, whose codebook was another:"
     return [f"{told} {', '.join(names)}.", ""] if names else []
 
 

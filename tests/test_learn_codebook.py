@@ -84,7 +84,7 @@ def test_the_first_levels_are_those_of_a_codebook_that_learnt_more(spheres, fits
 
 
 def test_squared_errors_cannot_weigh_less_than_nothing():
-    with pytest.raises(InputError, match="weight of -1.0; give 0 for plain ones alone"):
+    with pytest.raises(InputError, match=r"weight of -1\.0; give 0 for plain ones alone"):
         replace(SMALL, squared=-1.0)
 
 

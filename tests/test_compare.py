@@ -70,8 +70,10 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     write_json(
         tmp_path / "balls" / "ours.json", {**whole, **mine, "row": "ours", "train_flops": 2e12, "parameters": 12345}
     )
-    sweep = [{"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0}]
-    write_json(tmp_path / "balls" / "limit.json", {**whole, "row": "limit", "noise": 0.1, "noise_sweep": sweep})
+    sweep = [
+        {"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0, "nearest_train_ratio": 1.25}
+    ]
+    write_json(tmp_path / "balls" / "limit.json", {**whole, "row": "limit", "noise": 0.1, "noise_sweep": [sweep]})
     compare_page.write(tmp_path)
     found = read_json(tmp_path / compare_page.ROWS)
     assert [row["row"] for row in found["rows"]] == ["limit", "ours"]
@@ -79,10 +81,15 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     text = (tmp_path / compare_page.PAGE).read_text()
     assert "5.000 [4.000, 6.000]" in text
     assert "12,345 | 2.0e+12" in text
-    assert "| limit (kept) | 0.100 | 10.000 | 0.500 | 0.600 | 0.000 |" in text
+    assert "| limit (kept) | 0.100 | 10.000 | 0.500 | 0.600 | 0.000 | 1.250 |" in text
     assert "2 sets of 4 shapes, 8 held-out ones, 2,048 points on each surface." in text
     assert "points of the first 3 shapes of each set:\n\n" in text
     assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
+
+
+@pytest.mark.parametrize(("share", "ratio", "new"), [(0.05, 1.0, True), (0.06, 1.2, False), (0.0, 0.99, False)])
+def test_noise_is_new_if_both_figures_of_the_guard_say_so(share: float, ratio: float, new: bool):
+    assert compare.is_new({"memorised_share": share, "nearest_train_ratio": ratio}) is new
 
 
 def test_rows_of_another_run_are_named():

@@ -63,6 +63,20 @@ def test_pairs_of_sets_are_compared_each_for_itself_and_averaged():
     assert many.mmd == pytest.approx(np.mean([set_figures(pair).mmd for pair in sets]))
 
 
+def test_sets_beside_the_same_held_out_shapes_tell_no_more_of_those():
+    rng = np.random.default_rng(2)
+    held = rng.normal(size=40).tolist()
+    sets = [distances(held[::-1], held) for _ in range(16)]  # the same samples again and again: nothing is learnt
+    one, again = set_figures(sets[0]), set_figures(*sets, same_held=True)
+    assert (again.one_nna, again.mmd) == pytest.approx((one.one_nna, one.mmd))
+    assert again.cov_interval == one.cov_interval
+    far = [distances(rng.normal(size=40).tolist(), held) for _ in range(16)]
+    shared, apart = set_figures(*far, same_held=True), set_figures(*far)
+    widths = [found.mmd_interval[1] - found.mmd_interval[0] for found in (shared, apart)]
+    assert shared.mmd == pytest.approx(apart.mmd)
+    assert widths[1] < 0.5 * widths[0]
+
+
 def test_one_seed_gives_one_interval():
     samples, references = list(range(9)), [x + 0.4 for x in range(9)]
     assert figures(samples, references) == figures(samples, references)

@@ -6,8 +6,9 @@ without a model, training fields and latents with noise, every rival with a fold
 
 Decisions:
 - Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
-- Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those with no larger share of memorised
-  samples than a sample of ours may have; without noise, a training shape would be the best sample of all.
+- Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard as samples of
+  ours must: no larger share is memorised, and half are as far from training as new shapes are. Without noise, a
+  training shape would be the best sample of all.
 - One set of samples against one of held-out shapes says little of two models that are nearly equal. With `--sets`
   several sets are drawn from each row, and held-out shapes of built-in families as often; files are what they are, so
   that all sets are compared with the same ones.
@@ -34,7 +35,7 @@ from torch import Tensor
 from training import compare_page
 from training.costs import fields_flops, of_run
 from training.ground import Ground, ground
-from weightgpt.evaluation import POINTS, UNKNOWN, ShapeSet
+from weightgpt.evaluation import POINTS, SET_FIGURES, UNKNOWN, ShapeSet
 from weightgpt.field import Fields
 from weightgpt.files import InputError, read_json, write_json
 from weightgpt.memorisation import SHARE
@@ -44,8 +45,9 @@ from weightgpt.store import load_fields
 
 PAIRED = ("training-fields", "round-trip")
 """Rows whose i-th shape should be the i-th training shape."""
-AMOUNTS = (0.1, 0.2, 0.4)
+AMOUNTS = (0.1, 0.2, 0.4, 0.6, 0.8)
 """Noise, in standard deviations of the training set."""
+GUARD = ("memorised_share", "nearest_train_ratio")
 SWEPT = 48
 """Shapes that the sweep of the noise is judged on."""
 
@@ -88,11 +90,16 @@ def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields])
     for amount in AMOUNTS:
         fields = decode(noisy(values, amount, here.judge.seed)[:some])
         row = judge.row(here.mesh(fields.sdfs(), f"noise {amount}"))
-        sweep.append({"amount": amount} | {key: row[key] for key in ("mmd", "cov", "one_nna", "memorised_share")})
-    new = [row for row in sweep if row["one_nna"] is not None and row["memorised_share"] <= SHARE]
+        sweep.append({"amount": amount} | {key: row[key] for key in (*SET_FIGURES, *GUARD)})
+    new = [row for row in sweep if row["one_nna"] is not None and is_new(row)]
     best = min(new, key=lambda row: row["one_nna"]) if new else sweep[-1]
     fields = decode(noisy(values, best["amount"], here.judge.seed))
     return fields.sdfs(), {"noise": best["amount"], "noise_sweep": sweep}
+
+
+def is_new(row: dict[str, Any]) -> bool:
+    """Whether samples of these figures pass the guard."""
+    return row["memorised_share"] <= SHARE and row["nearest_train_ratio"] >= 1
 
 
 def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] | None, dict[str, Any]]:

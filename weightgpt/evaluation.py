@@ -7,7 +7,8 @@ Decisions:
   with them, drawn at random, so that both sets stay equal; nothing is drawn again in place of an empty shape.
 - Set metrics depend on the size of the sets. Where a size is given, shapes are compared set by set of that size, and
   the figures are means over the sets; if there are fewer held-out sets than sets of samples, the held-out ones serve
-  again. The guard, which is slow, and the earth mover's distance look at the first set.
+  again. Of each set as many shapes are compared as the one with the fewest surfaces has. The guard, which is slow, and
+  the earth mover's distance look at the first set.
 - Every surface is sampled with a seed of its own. With one seed for all, like meshes would get like points, and true
   shapes would look nearer to each other than fields can be to any.
 - Distances between held-out shapes are computed once for all rows.
@@ -222,11 +223,12 @@ class Judge:
             truth: the shape that each sample should be, where there is one, for the recall of its thin parts.
         """
         pairs = [(part, self.sets[i % len(self.sets)]) for i, part in enumerate(samples.sets(self.size))]
-        counts = [min(len(part.solid), len(held.solid)) for part, held in pairs]
-        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": sum(counts), **samples.rates(), **UNKNOWN}
-        if min(counts) >= 2:
-            values |= self._compare(pairs, counts)
-            values |= self._move(samples, min(counts[0], self.emd)) if self.emd else {}
+        count = min(min(len(part.solid), len(held.solid)) for part, held in pairs)
+        compared = count * len(pairs)
+        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": compared, **samples.rates(), **UNKNOWN}
+        if count >= 2:
+            values |= self._compare(pairs, count)
+            values |= self._move(samples, min(count, self.emd)) if self.emd else {}
         if truth is not None:
             values["thin_recall"] = samples.thin_recall(truth)
         first = pairs[0][0]
@@ -238,11 +240,11 @@ class Judge:
             values["nearest_train_quantiles"] = told.quantiles
         return values
 
-    def _compare(self, pairs: list[tuple[ShapeSet, ShapeSet]], counts: list[int]) -> dict[str, Any]:
+    def _compare(self, pairs: list[tuple[ShapeSet, ShapeSet]], count: int) -> dict[str, Any]:
         plain: list[Distances] = []
         squared: list[Distances] = []
         frechet = []
-        for (samples, held), count in zip(pairs, counts, strict=True):
+        for samples, held in pairs:
             rng = np.random.default_rng(self.seed)
             mine = np.sort(rng.permutation(len(samples.solid))[:count])
             theirs = np.sort(rng.permutation(len(held.solid))[:count])
@@ -252,9 +254,10 @@ class Judge:
             ):
                 found.append((within[np.ix_(mine, mine)], across, known[np.ix_(theirs, theirs)]))
             frechet.append(features.frechet_distance(samples.features[mine], held.features[theirs]))
-        others = set_figures(*squared, seed=self.seed)
+        same = len(self.sets) == 1
+        others = set_figures(*squared, same_held=same, seed=self.seed)
         return {
-            **asdict(set_figures(*plain, seed=self.seed)),
+            **asdict(set_figures(*plain, same_held=same, seed=self.seed)),
             **{f"{name}_squared": getattr(others, name) for name in SET_FIGURES},
             "frechet": float(np.mean(frechet)),
         }

@@ -15,6 +15,8 @@ Decisions:
   neighbour is of its own set. Intervals are percentiles of the bootstrap over those values, with neighbours as they are
   in the full sets: a shape drawn twice would be its own neighbour at distance 0. They hold for these sets, then, up to
   which shapes the mean is taken over; a new draw of all varies more.
+- Several sets of samples beside one and the same held-out set tell no more of that set than one does. The bootstrap
+  then draws places in the sets, and with a place the shapes that all sets have there.
 
 Dimensions: n shapes in each set.
 """
@@ -50,11 +52,12 @@ Distances = tuple[Array, Array, Array]
 """(n, n) each: between samples; from samples (rows) to held-out shapes (columns); between held-out shapes."""
 
 
-def set_figures(*pairs: Distances, draws: int = 2000, seed: int = 0) -> SetFigures:
+def set_figures(*pairs: Distances, same_held: bool = False, draws: int = 2000, seed: int = 0) -> SetFigures:
     """MMD, COV and 1-NNA with intervals.
 
     Args:
         pairs: a set of samples and one of held-out shapes each; the figures are means over the shapes of all of them.
+        same_held: whether all pairs, of one size then, have the same held-out shapes in the same order.
         draws: of the bootstrap.
 
     Raises:
@@ -64,7 +67,7 @@ def set_figures(*pairs: Distances, draws: int = 2000, seed: int = 0) -> SetFigur
     rng = np.random.default_rng(seed)
     values: dict[str, float | Interval] = {}
     for name in found[0]:
-        part = np.concatenate([one[name] for one in found])
+        part = (np.mean if same_held else np.concatenate)([one[name] for one in found], axis=0)
         means = part[rng.integers(len(part), size=(draws, len(part)))].mean(1)
         low, high = np.percentile(means, [2.5, 97.5])
         values |= {name: float(part.mean()), f"{name}_interval": (float(low), float(high))}

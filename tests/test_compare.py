@@ -73,7 +73,7 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     sweep = [
         {"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0, "nearest_train_ratio": 1.25}
     ]
-    write_json(tmp_path / "balls" / "limit.json", {**whole, "row": "limit", "noise": 0.1, "noise_sweep": [sweep]})
+    write_json(tmp_path / "balls" / "limit.json", {**whole, "row": "limit", "noise": 0.1, "noise_sweep": sweep})
     compare_page.write(tmp_path)
     found = read_json(tmp_path / compare_page.ROWS)
     assert [row["row"] for row in found["rows"]] == ["limit", "ours"]

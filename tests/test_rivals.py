@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.fakes import generator
+from tests.fakes import generator, tiny_config, tiny_tokenizer
 from training.baselines import __main__ as program
 from training.baselines import denoiser, nef_gpt, regression
 from training.baselines.registry import RIVALS, rival
@@ -182,6 +182,23 @@ def test_the_program_trains_once_and_refuses_other_settings(tmp_path, monkeypatc
     program.compare(run, "flow-matching", 0, 2e11, 6, 0, output, False)
     with pytest.raises(InputError, match="seed differ"):
         program.compare(run, "flow-matching", 0, 2e11, 6, 1, output, False)
+
+
+def test_further_shapes_are_learnt_from_too_as_their_tokens_decode(tmp_path):
+    tokenizer, labels = tiny_tokenizer(), ["chair", "table", "chair"]
+    run, none = tmp_path / "run", [None] * 3
+    codes = torch.randint(8, (3, 3, 2), generator=generator(0))
+    ids, fields = tokenizer.vocabulary.ids(codes, labels), tokenizer.quantiser.decode(codes).flat
+    tokenizer.quantiser.save_pretrained(run / "codebook")
+    names, splits = ["a", "b", "c"], ["train", "train", "validation"]
+    save(build(names, labels, splits, fields, ids, none, none), run / "corpus")
+    write_json(run / "config.json", {"field": tiny_config().to_dict()})
+    write_tensors(run / "fits" / "initial.safetensors", {"flat": fields[0]})
+    assert torch.equal(program.field_sets(run, 0).train, fields[:2])
+    write_tensors(run / "more.safetensors", {"ids": ids.flip(0).int(), "probed": torch.zeros(3, 8)})
+    sets = program.field_sets(run, 0)
+    assert torch.equal(sets.train, torch.cat([fields[:2], fields.flip(0)]))
+    assert sets.labels == ("chair", "table", "chair", "table", "chair")
 
 
 def test_plain_fits_are_made_of_the_first_training_shapes(tmp_path):

@@ -46,6 +46,16 @@ def test_copies_may_be_mirrored_in_every_axis():
     assert found == [{3, 7}, set(range(8))]
 
 
+def test_copies_without_a_front_may_have_a_quarter_of_a_turn_about_the_vertical():
+    bar = replace(box_shape((1.5, 0.9, 0.4)), sides=(1.5, 0.9, 0.4))
+    ends = torch.tensor([[0.7, 0.0, 0.0], [0.0, 0.0, 0.7], [0.0, 0.7, 0.0]])
+    found = [
+        {tuple((copy.sdf(ends) < 0).tolist()) for copy in augment([bar], 40, seed=0, mirrored=mirrored)[1:]}
+        for mirrored in (False, True)
+    ]
+    assert found == [{(True, False, False)}, {(True, False, False), (False, True, False)}]
+
+
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_copies_of_a_shape_of_known_sides_keep_its_longest_one(mirrored):
     brick = replace(box_shape((1.5, 1.4, 0.6)), sides=(1.5, 1.4, 0.6))

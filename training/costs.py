@@ -35,19 +35,18 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
     own = [book.base, book.basis, book.codes, *book.mixer.parameters()]
     parameters, size = size_of(gpt)
     seconds = read_json(run / "seconds.json")["seconds"]
-    learnt = fields_flops(run, bundle) + config["more"] * writing_flops(config, bundle)
     return {
         "parameters": parameters + sum(part.numel() for part in own),
         "bytes": size + sum(part.numel() * part.element_size() for part in own),
         "steps": steps,
-        "train_flops": learnt + steps * step_flops(gpt, config["gpt"]["batch"], length),
+        "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config["gpt"]["batch"], length),
         "sample_flops": count_flops(lambda: bundle.sample(1)) + decode_flops(book),
         "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
     }
 
 
 def fields_flops(run: Path, bundle: Bundle) -> float:
-    """Learning the quantiser of a run and writing the codes of its corpus, which are what its fields decode from.
+    """Learning the quantiser of a run and writing the codes that its fields decode from, those of further shapes too.
 
     Raises:
         InputError: the run's tokenizer is not the default one.
@@ -57,8 +56,8 @@ def fields_flops(run: Path, bundle: Bundle) -> float:
     started = 6.0 * quantiser.config.parameters * fits.points * fits.steps * config["started"]
     one = 3 * (encoder_flops(encoder) + decode_flops(book)) + 6.0 * quantiser.config.parameters * codes["points"]
     one += 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
-    written = len(load_from_disk(str(run / "corpus"))) * writing_flops(config, bundle)
-    return started + codes["steps"] * codes["shapes"] * one + written
+    written = len(load_from_disk(str(run / "corpus"))) + config["more"]
+    return started + codes["steps"] * codes["shapes"] * one + written * writing_flops(config, bundle)
 
 
 def writing_flops(config: dict[str, Any], bundle: Bundle) -> float:

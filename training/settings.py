@@ -32,7 +32,7 @@ class PipelineConfig:
     copies: int = 8
     """Stretched or mirrored copies of each training file; built-in shapes need none."""
     mirrored: bool = False
-    """Whether copies are mirrored in every axis, not in x alone; for files that have no top and no front."""
+    """Whether copies are turned, and mirrored in every axis, not in x alone; for files without top and front."""
     more: int = 0
     """Further shapes that the GPT alone learns from: new drawings, or more copies of the files."""
     redrawn: int = 0
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--tokenizer", choices=NAMES, default=DEFAULT, help="how fields become codes")
     options.add_argument("--count", type=int, default=PipelineConfig.count, help="built-in shapes to learn from")
     options.add_argument("--copies", type=int, default=PipelineConfig.copies, help="augmented copies of each file")
-    options.add_argument("--mirrored", action="store_true", help="mirror copies in every axis: no top, no front")
+    options.add_argument("--mirrored", action="store_true", help="turn and mirror copies every way: no top, no front")
     options.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
     options.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
     options.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
@@ -99,9 +99,8 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     # learnt than kept: shapes of a decoder that learnt of the kept ones alone fell to pieces more often.
     levels = (16, 8) if given.shapes else (8, 5)
     kept = levels[1] if given.levels is None else given.levels
-    codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept)
-    if not given.shapes:  # or parts of them come off more often
-        codebook = dataclasses.replace(codebook, balanced=True, squared=4.0)
+    # With plain errors and points as they come, thin parts come off more often.
+    codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept, balanced=True, squared=4.0)
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few

@@ -63,8 +63,8 @@ def augment(shapes: Sequence[Shape], copies: int, seed: int, mirrored: bool = Fa
     Held-out files have that too: smaller copies would teach a generator a size that no file has.
 
     Args:
-        mirrored: whether half of the copies are mirrored in every other axis, too; for shapes that have no top and no
-            front.
+        mirrored: whether half of the copies are mirrored in every other axis, too, and half of solid ones have a
+            quarter of a turn about the vertical y; for shapes that have no top and no front.
     """
     rng = np.random.default_rng([seed, copies])
     return [
@@ -79,15 +79,18 @@ def _copy(shape: Shape, rng: np.random.Generator, name: str, mirrored: bool) -> 
     for axis in range(shape.dimension if mirrored else 1):
         if rng.random() < 0.5:
             signs[axis] = -1.0
+    axes = list(range(shape.dimension))
+    if mirrored and shape.dimension == 3 and rng.random() < 0.5:
+        axes.reverse()  # x and z change places: with the mirrors, every quarter of a turn about y
     sides = None
     if shape.sides is not None:
         own = torch.tensor(shape.sides)
         stretch = stretch * own.max() / (stretch * own).max()
-        sides = tuple((stretch * own).tolist())
+        sides = tuple((stretch * own)[axes].tolist())
     inverse = signs / stretch
 
     def sdf(points: Tensor) -> Tensor:
         # Exact in sign; in size right along the least stretched axis and too small by up to a fifth along the others.
-        return shape.sdf((points * inverse).clamp(-1.25, 1.25)) * stretch.min()
+        return shape.sdf((points[:, axes] * inverse).clamp(-1.25, 1.25)) * stretch.min()
 
     return replace(shape, name=name, sdf=sdf, sides=sides)

@@ -3,8 +3,9 @@
 Leaves `fields.safetensors`, its samples, and `cost.json`, what they cost. A rival that has both is not trained again,
 and the same folder refuses other settings.
 
-Decisions: a rival learns the fields that the run's tokens decode to, the very fields that the GPT writes. They lie on
-the few directions of our decoder, so they are far easier to learn than plain fits, and making them is our work. With
+Decisions: a rival learns the fields that the run's tokens decode to, the very fields that the GPT writes, those of the
+further shapes that the GPT alone learnt from among them. They lie on the few directions of our decoder, so they are far
+easier to learn than plain fits, and making them is our work. With
 `--plain N` a rival learns the plain conditioned fits of the run's first N training shapes instead, as published
 recipes do; fitting those is not counted in its budget.
 """
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import load_from_disk
 from torch import Tensor
 
@@ -24,9 +26,11 @@ from training.corpus import column, part
 from weightgpt.field import FieldConfig
 from weightgpt.files import InputError, read_json, read_tensors, write_json
 from weightgpt.fitting import FitConfig, fit
+from weightgpt.kinds import load_quantiser
 from weightgpt.program import program
 from weightgpt.sampling import Samples
 from weightgpt.store import Catalogue, save_fields
+from weightgpt.tokenizer import WeightTokenizer
 
 
 def field_sets(run: Path, plain: int) -> FieldSets:
@@ -38,17 +42,32 @@ def field_sets(run: Path, plain: int) -> FieldSets:
     if not (run / "corpus").is_dir():
         raise InputError(f"{run} has no corpus; give the folder of a run of training.pipeline.")
     corpus, config = load_from_disk(str(run / "corpus")), read_json(run / "config.json")
+    field = FieldConfig.from_dict(config["field"])
     parts = {name: part(corpus, name) for name in ("train", "validation")}
     initial = read_tensors(run / "fits" / "initial.safetensors")["flat"]
-    weights = {name: column(rows, "weights") for name, rows in parts.items()}
+    labels = list(parts["train"]["label"])
     if plain:
         weights = plain_fits(run, config, initial, plain)
+    else:
+        weights = {name: column(rows, "weights") for name, rows in parts.items()}
+        further, kinds = more_fields(run, field, labels)
+        weights["train"], labels = torch.cat([weights["train"], further]), labels + kinds
     return FieldSets(
-        config=FieldConfig.from_dict(config["field"]),
+        config=field,
         **weights,
-        labels=tuple(parts["train"]["label"][: len(weights["train"])]),
+        labels=tuple(labels[: len(weights["train"])]),
         initial=initial,
     )
+
+
+def more_fields(run: Path, field: FieldConfig, labels: list[str]) -> tuple[Tensor, list[str]]:
+    """Weights (N, P) and classes of the further shapes of a run, of which it keeps the tokens; there may be none."""
+    path = run / "more.safetensors"
+    if not path.is_file() or not len(ids := read_tensors(path)["ids"].long()):
+        return torch.zeros(0, field.parameters), []
+    tokenizer = WeightTokenizer.create(load_quantiser(run / "codebook"), labels)
+    codes, kinds = tokenizer.vocabulary.parse(ids)
+    return torch.cat([tokenizer.quantiser.decode(some).flat for some in codes.split(1024)]), kinds
 
 
 def plain_fits(run: Path, config: dict[str, Any], initial: Tensor, count: int) -> dict[str, Tensor]:

@@ -68,7 +68,8 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     mine = {"mmd": 0.05, "mmd_interval": [0.04, 0.06], "one_nna": 0.5, "one_nna_interval": [0.25, 0.75]}
     mine |= {"emd_compared": 3, "mmd_emd": 0.125, "cov_emd": 1.0, "one_nna_emd": 0.625}
     write_json(
-        tmp_path / "balls" / "ours.json", {**whole, **mine, "row": "ours", "train_flops": 2e12, "parameters": 12345}
+        tmp_path / "balls" / "ours.json",
+        {**whole, **mine, "row": "ours", "temperature": 1.15, "train_flops": 2e12, "parameters": 12345},
     )
     sweep = [
         {"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0, "nearest_train_ratio": 1.25}
@@ -84,6 +85,7 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     assert "| limit (kept) | 0.100 | 10.000 | 0.500 | 0.600 | 0.000 | 1.250 |" in text
     assert "2 sets of 4 shapes, 8 held-out ones, 2,048 points on each surface." in text
     assert "points of the first 3 shapes of each set:\n\n" in text
+    assert "ours, sampled at a temperature of 1.15\n" in text
     assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
 
 

@@ -45,19 +45,20 @@ compared for itself, and the figures are means over them.
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy,
   by both figures of the guard.
-- The rivals learnt the fields that our tokens decode to, with our decoder's help, so the cost of our quantiser is in
-  their training too. Those called *-plain* learnt plain fits instead, as they were published; *-longer* had more
-  compute than ours. MeshGPT learnt low-polygon meshes of the true shapes, and writes triangles. A row that has fewer
-  samples than the others has fewer sets, the first ones; one that has not enough for a set has a smaller one, and does
-  not compare.
+- The rivals learnt the fields that our tokens decode to, all that our GPT learnt from, with our decoder's help, so the
+  cost of our quantiser is in their training too. Those called *-plain* learnt plain fits instead, as they were
+  published; *-longer* had more compute than ours, and saw no further shapes. MeshGPT learnt low-polygon meshes of the
+  true shapes, and writes triangles. A row that has fewer samples than the others has fewer sets, the first ones; one
+  that has not enough for a set has a smaller one, and does not compare.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--samples` as the
   tables say and `--budget`, which leaves our quantiser's cost out: 1.66e13 for six-families, 4.2e13 for *-longer* and
   for *-plain* (with `--plain 4096`), 4e13 for random_object (1e13 for rivals with 32 samples), 2.4e13 for ldraw;
   `python -m training.baselines.meshgpt --run RUN --meshes MESHES --output RIVALS/meshgpt --count 1024 --budget 3e13
   --samples 32`.
 - *six-families*: the built-in shapes; *random_object*: files of objects joined of blocks and ellipsoids (a run with
-  `--mirrored`); *ldraw*: arches, bricks, plates, slopes, tiles and wedges of the LDraw parts library, hollow and with
-  thin walls. A fifth of the files is held out; the files are no part of this project.
+  `--mirrored --more 11484 --redrawn 4`); *ldraw*: arches, bricks, plates, slopes, tiles and wedges of the LDraw parts
+  library, hollow and with thin walls. A fifth of the files is held out, and serves all sets; the files are no part of
+  this project. The temperature for random_object was chosen on shapes set aside of its training files.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.
@@ -189,7 +190,8 @@ def movers(rows: list[dict[str, Any]]) -> list[str]:
 def told(row: dict[str, Any]) -> str:
     """What stands above the picture of a row."""
     if "curves" not in row:
-        return row["row"]
+        warm = f", sampled at a temperature of {row['temperature']:g}" if "temperature" in row else ""
+        return f"{row['row']}{warm}"
     invalid = f"a share of {row['invalid']:.3f} of its {row['count']} samples has no closed surface"
     return f"{row['row']}: no fields, so nothing to judge; {invalid}. Its loss:"
 

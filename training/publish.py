@@ -1,7 +1,8 @@
-"""Write the figures of a run into a page: `python -m training.publish --run runs/demo --page README.md`.
+"""Write measured figures into a page: `python -m training.publish --run runs/demo --page README.md`.
 
 The table between `<!-- figures:NAME -->` and `<!-- /figures:NAME -->` is replaced by the run's measured figures and the
 command that made them, so no figure in a page is typed by hand. With `--picture` the contact sheet is copied as well.
+With `--compared docs/results/evaluation.json` in place of a run it is a run's samples beside what they must beat.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from training import compare_page
 from weightgpt import markdown
 from weightgpt.files import InputError, read_json, write_text
 from weightgpt.program import program
@@ -50,10 +52,31 @@ ROWS = (
 )
 
 
+COMPARED = (
+    *(("MMD ×100", "mmd"), ("COV", "cov"), ("1-NNA", "one_nna"), ("one piece", "one_piece")),
+    *(("nearest", "nearest_train_ratio"), ("training FLOPs", "train_flops"), ("FLOPs a sample", "sample_flops")),
+)
+
+
 def table(figures: dict[str, Any], command: str) -> str:
     """The figures as a Markdown table, below the command that made them."""
     rows = [(name, show(figures)) for name, show in ROWS]
     return f"`{command}` measured:\n\n{markdown.table(('figure', 'value'), rows)}"
+
+
+def beside(rows: list[dict[str, Any]], corpus: str) -> str:
+    """The rows of a comparison that are of the same run as ours and of as many shapes in a set, as a Markdown table.
+
+    Raises:
+        InputError: there is no row of ours for that corpus.
+    """
+    here = [row for row in rows if row["corpus"] == corpus and row.get("cov") is not None]
+    ours = next((row for row in here if row["row"] == "ours"), None)
+    if ours is None:
+        raise InputError(f"the comparison has no row of ours for {corpus}; compare a run of it first.")
+    shown = [row for row in here if row.get("codebook") == ours.get("codebook") and row["count"] >= row["size"]]
+    commands = " and ".join(f"`{told}`" for told in dict.fromkeys(row["command"] for row in shown))
+    return f"{commands} measured:\n\n{compare_page.table(list(COMPARED), shown)}"
 
 
 def publish(page: Path, name: str, text: str) -> None:
@@ -74,12 +97,18 @@ def publish(page: Path, name: str, text: str) -> None:
 def main() -> None:
     """Parse arguments and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, help="a finished run of training.pipeline")
+    source.add_argument("--compared", type=Path, help="evaluation.json, as training.compare writes it")
     parser.add_argument("--page", type=Path, required=True)
+    parser.add_argument("--corpus", default="six-families", help="of the comparison")
     parser.add_argument("--name", default="demo", help="name of the markers")
     parser.add_argument("--command", default="make demo", help="the command that made the run")
     parser.add_argument("--picture", type=Path, help="where to copy samples.png")
     given = parser.parse_args()
+    if given.compared:
+        publish(given.page, given.name, beside(read_json(given.compared)["rows"], given.corpus))
+        return
     publish(given.page, given.name, table(read_json(given.run / "metrics.json"), given.command))
     if given.picture:
         given.picture.parent.mkdir(parents=True, exist_ok=True)

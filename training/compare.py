@@ -45,7 +45,7 @@ from weightgpt.store import load_fields
 
 PAIRED = ("training-fields", "round-trip")
 """Rows whose i-th shape should be the i-th training shape."""
-AMOUNTS = (0.1, 0.2, 0.4, 0.6, 0.8)
+AMOUNTS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
 """Noise, in standard deviations of the training set."""
 GUARD = ("memorised_share", "nearest_train_ratio")
 SWEPT = 48

@@ -1,10 +1,11 @@
-"""Other codes for the same shapes, so that a GPT of few shapes does not learn one spelling of each by heart.
+"""Other codes for the same few shapes, so that a GPT does not learn one spelling of each by heart.
 
-At each level a code is drawn in place of the nearest one, likelier the nearer it is to what is left of the latent; the
-levels after it make up for most of the difference. This is the stochastic sampling of Lee et al. 2022 (RQ-VAE and
-RQ-Transformer, section 3.2.3), which they use against overfitting as well.
+Noise on the latents of a shape, in the measure in which the latents of all shapes vary, gives shapes like it, as in
+vicinal risk minimisation (Chapelle et al. 2000); their codes are what the GPT learns. Decoded as they are, such latents
+are the noise row of `training.compare`: far from training only where much of what they say is lost. A GPT joins what
+fits together.
 
-Dimensions: N shapes, C chunks, Q levels, L tokens of a sequence.
+Dimensions: N shapes, C chunks, Q levels, L tokens of a sequence, r latent width.
 """
 
 import torch
@@ -14,28 +15,26 @@ from weightgpt.codebook import Codebook
 from weightgpt.files import InputError
 from weightgpt.tokenizer import WeightTokenizer
 
-SOFTNESS = 0.3
-"""Temperature of the draws, in mean differences of the squared distances to the nearest and the next nearest code."""
+NOISE = 0.5
+"""In standard deviations of each number of the latents over the shapes."""
+GROUP = 1024
+"""Shapes quantised at once."""
 
 
 @torch.no_grad()
-def redraw(book: Codebook, codes: Tensor, generator: torch.Generator, softness: float = SOFTNESS) -> Tensor:
-    """Codes (N, C, Q), drawn near the latents of codes (N, C, Q)."""
-    rest, drawn = book.latents(codes).flatten(0, 1), []
-    for table in book.codes:
-        squared = torch.cdist(rest, table).square()
-        nearest, next_one = squared.topk(2, largest=False).values.unbind(1)
-        scale = softness * (next_one - nearest).mean()
-        drawn.append(torch.multinomial(torch.softmax(-squared / scale, 1), 1, generator=generator)[:, 0])
-        rest = rest - table[drawn[-1]]
-    return torch.stack(drawn, -1).reshape(codes.shape)
+def redraw(book: Codebook, codes: Tensor, generator: torch.Generator, noise: float = NOISE) -> Tensor:
+    """Codes (N, C, Q) of the latents of codes (N, C, Q) with noise."""
+    latents = book.latents(codes)
+    spread = noise * latents.std(0, unbiased=False)
+    parts = (part + spread * torch.randn(part.shape, generator=generator) for part in latents.split(GROUP))
+    return torch.cat([book.quantise(part) for part in parts])
 
 
 def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, seed: int) -> Tensor:
     """Sequences (times · N, L) in place of sequences (N, L), of the same classes.
 
     Raises:
-        InputError: the tokenizer has no latents to draw near.
+        InputError: the tokenizer has no latents to put noise on.
     """
     book: Codebook | None = getattr(tokenizer.quantiser, "codebook", None)
     if book is None:

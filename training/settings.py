@@ -36,7 +36,8 @@ class PipelineConfig:
     more: int = 0
     """Further shapes that the GPT alone learns from: new drawings, or more copies of the files."""
     redrawn: int = 0
-    """Times that the codes of each training shape are drawn anew, for the GPT; 0 for the codes as they are."""
+    """Times that the codes of each training shape are drawn anew, with noise on its latents, for the GPT; 0 for the
+    codes as they are."""
     schedule: int = 8192
     """Shared points at which shapes are sampled for learning."""
     judged: int = 16384
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--levels", type=int, help="codes of a chunk of the loop")
     options.add_argument("--preset", choices=PRESETS, help="size of the GPT")
     options.add_argument("--epochs", type=float, help="of the GPT, at most")
-    options.add_argument("--temperature", type=float, help="of sampling; by default higher for files")
+    options.add_argument("--temperature", type=float, help="of sampling; by default a little higher for files")
     options.add_argument("--top-p", type=float, help="share of the probability that is sampled from")
     options.add_argument("--samples", type=int, default=PipelineConfig.samples, help="shapes to generate")
     options.add_argument("--seed", type=int, default=0)
@@ -104,12 +105,12 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few
-    # sequences of files are drawn anew several times, so that it does not learn them by heart, and it drops out.
+    # sequences of files are drawn anew several times, with noise, so that it does not learn them by heart, and it drops
+    # out. Its samples may still lie a little nearer to training shapes than new shapes do, hence the temperature.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
     gpt = PretrainConfig(preset="tiny", epochs=1.7 if more else 10.0, learning_rate=3e-3, schedule="linear")
-    # Its samples lie nearer to training shapes than new shapes do, unless they are drawn from more of its codes.
-    temperature = 1.3 if given.shapes else PipelineConfig.temperature
+    temperature = 1.1 if given.shapes else PipelineConfig.temperature
     # Shapes of built-in families that are made of unlikely codes are in pieces more often.
     top_p = PipelineConfig.top_p if given.shapes else 0.95
     redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0

@@ -165,4 +165,7 @@ def test_an_unknown_class_is_refused():
 def test_labels_are_the_classes_in_turn_or_the_one_asked_for():
     assert class_labels(VOCABULARY, 3) == ["chair", "table", "chair"]
     assert class_labels(VOCABULARY, 2, "table") == ["table", "table"]
+    assert class_labels(VOCABULARY, 2, ["table", "chair"]) == ["table", "chair"]
+    with pytest.raises(InputError, match="1 classes were given for 2 samples"):
+        class_labels(VOCABULARY, 2, ["table"])
     assert class_labels(Vocabulary.create(1, 1, 1, []), 2) == ["none", "none"]

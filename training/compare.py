@@ -6,6 +6,8 @@ without a model, training fields and latents with noise, every rival with a fold
 
 Decisions:
 - Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
+- Files are sampled as often of a class as it occurs among training shapes, as rivals do. Built-in families are equally
+  frequent, and sampled in turn.
 - Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard as samples of
   ours must: no larger share is memorised, and half are as far from training as new shapes are. Without noise, a
   training shape would be the best sample of all.
@@ -52,13 +54,17 @@ SWEPT = 48
 """Shapes that the sweep of the noise is judged on."""
 
 
+def classes(labels: list[str], count: int, generator: torch.Generator) -> list[str]:
+    """`count` classes, each as often as it occurs."""
+    return [labels[i] for i in torch.randint(len(labels), (count,), generator=generator).tolist()]
+
+
 def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:
     """(count, L) sequences: a class as often as it occurs, then each code as often as it occurs there in the class."""
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(ids), (count,), generator=generator).tolist()
     rows = []
-    for index in chosen:
-        known = ids[torch.tensor([label == labels[index] for label in labels])]
+    for kind in classes(labels, count, generator):
+        known = ids[torch.tensor([label == kind for label in labels])]
         rows.append(known.gather(0, torch.randint(len(known), (1, ids.shape[1]), generator=generator))[0])
     return torch.stack(rows)
 
@@ -140,7 +146,8 @@ def made(
     if name == "training-latents-noise":
         return with_noise(here, *latents(here))
     if name == "ours":
-        sampled = here.bundle.sample(here.total, seed=seed, progress=True, **sampling)
+        kinds = classes(here.labels, here.total, torch.Generator().manual_seed(seed)) if here.config["shapes"] else None
+        sampled = here.bundle.sample(here.total, kinds, seed, progress=True, **sampling)
         return sampled.fields.sdfs(), {**sampling, **of_run(here.run, here.bundle)}
     assert rivals is not None
     return of_rival(rivals / name, here.total, fields_flops(here.run, here.bundle))

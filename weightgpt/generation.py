@@ -8,7 +8,7 @@ Decisions:
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -111,9 +111,17 @@ def _batches(prompts: Tensor, size: int, progress: bool) -> Iterator[Tensor]:
             bar.update(len(part))
 
 
-def class_labels(vocabulary: Vocabulary, n: int, label: str | None = None) -> list[str]:
-    """`n` labels to prompt with: all `label`, or the classes in turn ("none" only when there is no other)."""
-    if label is not None:
+def class_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | None = None) -> list[str]:
+    """`n` labels to prompt with: all `label`, or those given, or the classes in turn ("none" if there is no other).
+
+    Raises:
+        InputError: labels were given, but not `n`.
+    """
+    if isinstance(label, str):
         return [label] * n
+    if label is not None:
+        if len(label) != n:
+            raise InputError(f"{len(label)} classes were given for {n} samples; give one for each, or one for all.")
+        return list(label)
     named = [name for name in vocabulary.classes if name != NONE] or [NONE]
     return [named[i % len(named)] for i in range(n)]

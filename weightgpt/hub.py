@@ -10,7 +10,7 @@ Decisions:
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Bundle:
     def sample(
         self,
         n: int = 16,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         seed: int = 0,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -74,7 +74,9 @@ class Bundle:
         batch: int = 64,
         progress: bool = False,
     ) -> Generated:
-        """`n` new shapes of class `label`, or of the classes in turn; equal arguments give equal shapes.
+        """`n` new shapes of class `label`, or of one class each, or of the classes in turn.
+
+        Equal arguments give equal shapes.
 
         Args:
             temperature: above 0; small values keep to the most likely codes. The model's own when None, as
@@ -84,7 +86,7 @@ class Bundle:
             batch: sequences generated at once; with `seed` it decides which shapes come.
 
         Raises:
-            InputError: a class is unknown or a number is out of range.
+            InputError: a class is unknown, classes are not as many as shapes, or a number is out of range.
         """
         own = self.drawn
         temperature = own["temperature"] if temperature is None else temperature

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.fakes import box_shape, sphere_shape
+from weightgpt import evaluation, set_metrics
 from weightgpt.distances import emd
 from weightgpt.evaluation import EMD_POINTS, Judge, mesh_all
 from weightgpt.files import InputError
@@ -166,6 +167,27 @@ def test_fewer_surfaces_are_compared_with_as_many_first_ones(judge):
     for wrong in (-1, 1):
         with pytest.raises(InputError, match="give 0 or 2 up"):
             replace(judge, emd=wrong)
+
+
+def test_held_out_shapes_that_serve_again_are_the_same_in_every_set(judge, monkeypatch):
+    """The second set has an empty sample, so that one held-out shape is left out: of both sets the same one."""
+    calls = []
+
+    def noted(*pairs, **kind):
+        calls.append((pairs, kind["same_held"]))
+        return set_metrics.set_figures(*pairs, **kind)
+
+    monkeypatch.setattr(evaluation, "set_figures", noted)
+    sdfs = [*balls([0.3, 0.4, 0.5, 0.6]), lambda points: torch.ones(len(points)), *balls([0.7, 0.8, 0.9])]
+    samples = mesh_all(sdfs, seed=0, resolution=32, points=256)
+    for seed in range(8):
+        row = replace(judge, size=4, seed=seed).row(samples, guard=False)
+        assert row["compared"] == 6
+    assert len(calls) == 16
+    for (first, second), same in calls:
+        assert same
+        assert len(first[0]) == len(second[0]) == 3
+        assert (first[2] == second[2]).all()
 
 
 def test_sets_of_a_size_are_compared_one_by_one_and_held_out_ones_serve_again(judge):

@@ -49,7 +49,6 @@ PAIRED = ("training-fields", "round-trip")
 """Rows whose i-th shape should be the i-th training shape."""
 AMOUNTS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
 """Noise, in standard deviations of the training set."""
-GUARD = ("memorised_share", "nearest_train_ratio")
 SWEPT = 48
 """Shapes that the sweep of the noise is judged on."""
 
@@ -96,7 +95,9 @@ def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields])
     for amount in AMOUNTS:
         fields = decode(noisy(values, amount, here.judge.seed)[:some])
         row = judge.row(here.mesh(fields.sdfs(), f"noise {amount}"))
-        sweep.append({"amount": amount} | {key: row[key] for key in (*SET_FIGURES, *GUARD)})
+        sweep.append(
+            {"amount": amount} | {key: row[key] for key in (*SET_FIGURES, *(name for _, name in compare_page.GUARD))}
+        )
     new = [row for row in sweep if row["one_nna"] is not None and is_new(row)]
     best = min(new, key=lambda row: row["one_nna"]) if new else sweep[-1]
     fields = decode(noisy(values, best["amount"], here.judge.seed))

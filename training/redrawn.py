@@ -2,8 +2,7 @@
 
 Noise on the latents of a shape, in the measure in which the latents of all shapes vary, gives shapes like it, as in
 vicinal risk minimisation (Chapelle et al. 2000); their codes are what the GPT learns. Decoded as they are, such latents
-are the noise row of `training.compare`: far from training only where much of what they say is lost. A GPT joins what
-fits together.
+are the noise row of `training.compare`, which comes near true shapes where these are few.
 
 Dimensions: N shapes, C chunks, Q levels, L tokens of a sequence, r latent width.
 """

@@ -245,9 +245,11 @@ class Judge:
         squared: list[Distances] = []
         frechet = []
         for samples, held in pairs:
-            rng = np.random.default_rng(self.seed)
-            mine = np.sort(rng.permutation(len(samples.solid))[:count])
-            theirs = np.sort(rng.permutation(len(held.solid))[:count])
+            # Each with the same seed: of held-out shapes that serve again, the same ones are compared.
+            mine, theirs = (
+                np.sort(np.random.default_rng(self.seed).permutation(len(part.solid))[:count])
+                for part in (samples, held)
+            )
             cross = chamfer_matrices([samples.surfaces[i] for i in mine], [held.surfaces[i] for i in theirs])
             for found, within, across, known in zip(
                 (plain, squared), samples.distances, cross, held.distances, strict=True

@@ -3,7 +3,7 @@
 Decisions:
 - Within every class a share of the shapes is held out, half of it for validation (early stopping looks at it) and half
   for test (nothing looks at it but the final figures).
-- Only training shapes are augmented, and only as shapes: mirrored and stretched along the axes.
+- Only training shapes are augmented, and only as shapes: mirrored, turned by quarters and stretched along the axes.
 """
 
 from collections import defaultdict

@@ -99,16 +99,16 @@ def test_constant_codes_cost_nothing(tmp_path):
 
 
 def test_random_codes_cost_all(tmp_path):
-    ids = random_ids((256, 64, 256))
-    found = measured(source(ids), ids, replace(NANO, passes=6), tmp_path)
+    ids = random_ids((2048, 64, 256))  # the embeddings of near codes begin alike, which has to be unlearnt here
+    found = measured(source(ids), ids, replace(NANO, passes=3, compute=0.1), tmp_path)
     assert found["gpt_bits_fraction"] == pytest.approx(1, abs=0.04)
     assert found["independent_bits_fraction"] == pytest.approx(1, abs=0.02)
 
 
 def test_a_gpt_sees_what_frequencies_do_not(tmp_path):
     """Each code is uniform, but all six of a field are equal: one code's bits of six."""
-    ids = Ids(*(sequences_of((torch.arange(count) % 8)[:, None, None].expand(count, 3, 2)) for count in (256, 16, 64)))
-    found = measured(source(ids), ids, NANO, tmp_path)
+    ids = Ids(*(sequences_of((torch.arange(count) % 8)[:, None, None].expand(count, 3, 2)) for count in (512, 16, 64)))
+    found = measured(source(ids), ids, replace(NANO, compute=0.1), tmp_path)
     assert found["gpt_bits_fraction"] == pytest.approx(1 / 6, abs=0.05)
     assert found["independent_bits_fraction"] == pytest.approx(1, abs=0.02)
 

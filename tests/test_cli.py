@@ -134,7 +134,7 @@ def test_info(capsys: pytest.CaptureFixture[str]):
     assert bundle["kind"] == "bundle"
     assert bundle["classes"] == ["none", "chair", "table"]
     assert bundle["codebook"] == tiny_tokenizer().quantiser.fingerprint
-    assert (bundle["tokens"], bundle["vocabulary"], bundle["field"]["parameters"]) == (9, 15, 109)
+    assert (bundle["tokens"], bundle["vocabulary"], bundle["field"]["parameters"]) == (9, 23, 109)
     assert told(capsys, "info", "fields.safetensors")["labels"] == {"chair": 1, "sofa": 1}
     assert told(capsys, "info", "tokens.json")["sequences"] == 2
     box = told(capsys, "info", "meshes/chair/one.glb")

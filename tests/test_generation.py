@@ -68,7 +68,8 @@ def test_plain_generate_keeps_the_grammar_of_a_model_loaded_from_a_folder(tmp_pa
 
 def test_the_settings_leave_every_code_reachable():
     settings = generation_config(VOCABULARY)
-    codes = set(VOCABULARY.legal[2])
+    codes = {code for legal in VOCABULARY.legal[2:-1] for code in legal}
+    assert len(codes) == VOCABULARY.levels * VOCABULARY.codes
     assert not codes & set(settings.suppress_tokens)
     assert (settings.top_k, settings.top_p, settings.max_length) == (0, 1.0, VOCABULARY.length)
 
@@ -100,11 +101,11 @@ def test_extreme_scores_are_overruled(where, value, temperature):
 
 
 def test_a_small_temperature_takes_the_best_legal_code():
-    best = VOCABULARY.first_code + 5
+    best = VOCABULARY.first_code + torch.tensor([5, VOCABULARY.codes + 2])  # one of each level
     bias = torch.zeros(VOCABULARY.size)
     bias[best], bias[: VOCABULARY.first_code] = 1e3, 1e6
     ids = sample_ids(obstinate(bias), VOCABULARY, ["table"], temperature=1e-3)
-    assert ids[0, 2:-1].tolist() == [best] * VOCABULARY.codes_per_field
+    assert torch.equal(ids[0, 2:-1], best.repeat_interleave(VOCABULARY.chunks))
 
 
 def test_the_grammar_allows_exactly_what_is_legal_at_each_position():
@@ -116,7 +117,8 @@ def test_the_grammar_allows_exactly_what_is_legal_at_each_position():
 
 
 def test_the_grammar_leaves_the_odds_of_legal_tokens_alone():
-    scores, codes = torch.randn(3, VOCABULARY.size), slice(VOCABULARY.first_code, None)
+    scores, legal = torch.randn(3, VOCABULARY.size), VOCABULARY.legal[4]
+    codes = slice(legal.start, legal.stop)
     after = Grammar(VOCABULARY)(torch.zeros(3, 4, dtype=torch.long), scores)
     torch.testing.assert_close(after.softmax(-1)[:, codes], scores[:, codes].softmax(-1))
 

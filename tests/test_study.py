@@ -99,12 +99,14 @@ def test_free_and_taught_codes_are_those_of_a_plain_loop():
     words = tiny_tokenizer()
     shape = (3, words.quantiser.chunks, words.quantiser.levels)
     codes = torch.randint(words.quantiser.size, shape, generator=generator(2))
-    ids, first = words.vocabulary.ids(codes, [NONE] * 3), words.vocabulary.first_code
+    ids = words.vocabulary.ids(codes, [NONE] * 3)
     model = tokens.new_model(words, Sweep.of(True), 0).eval()
     grown = ids[:, : tokens.HEAD]
     for place in range(tokens.HEAD, ids.shape[1] - 1):
         with torch.no_grad():
-            true, own = (model(part).logits[:, -1, first:].argmax(-1) + first for part in (ids[:, :place], grown))
+            legal = slice(words.vocabulary.legal[place].start, words.vocabulary.legal[place].stop)
+            scores = (model(part).logits[:, -1, legal] for part in (ids[:, :place], grown))
+            true, own = (part.argmax(-1) + legal.start for part in scores)
         assert torch.equal(tokens.taught(model, ids, words)[:, place], true)
         grown = torch.cat([grown, own[:, None]], 1)
     assert torch.equal(tokens.free(model, ids, words)[:, :-1], grown)

@@ -62,13 +62,13 @@ def test_words_and_ids_are_one_sequence(given_codes):
 def test_the_order_of_a_sequence_is_coarse_levels_first():
     codes = torch.tensor([[[0, 1], [2, 3], [4, 5]]])  # three chunks of two levels
     ids = VOCABULARY.ids(codes, ["none"])[0] - VOCABULARY.first_code
-    assert ids[2:-1].tolist() == [0, 2, 4, 1, 3, 5]
+    assert ids[2:-1].tolist() == [0, 2, 4, 8 + 1, 8 + 3, 8 + 5]  # each level has words of its own
 
 
 def test_a_sequence_in_words():
     vocabulary = Vocabulary.create(1, 2, 8, ["arm chair"])
     words = vocabulary.tokenizer().convert_ids_to_tokens(vocabulary.ids(torch.tensor([[[7, 0]]]), ["arm chair"])[0])
-    assert words == ["<bos>", "<class:arm_chair>", "w7", "w0", "<eos>"]
+    assert words == ["<bos>", "<class:arm_chair>", "w7", "w8", "<eos>"]
 
 
 def test_the_tokenizer_has_exactly_the_vocabulary():
@@ -142,12 +142,22 @@ def test_an_unknown_class_is_refused():
 
 def test_an_illegal_id_is_named_by_row_position_and_id():
     ids = VOCABULARY.ids(torch.zeros(3, 3, 2, dtype=torch.long), ["none"] * 3)
+    codes = range(VOCABULARY.first_code, VOCABULARY.size)
     for position, legal in enumerate(VOCABULARY.legal):
-        for token in (-1, legal.start - 1, legal.stop, VOCABULARY.size):
+        readable = codes if legal.start in codes else legal
+        for token in (-1, readable.start - 1, readable.stop, VOCABULARY.size):
             broken = ids.clone()
             broken[2, position] = token
             with pytest.raises(InputError, match=f"sequence 2 has id {token} at position {position},"):
                 VOCABULARY.parse(broken)
+
+
+def test_a_code_of_another_level_is_read_by_its_number():
+    codes = torch.arange(6).view(1, 3, 2)
+    ids = VOCABULARY.ids(codes, ["none"])
+    ids[:, 2:5] += 8  # as codes of the second level
+    ids[:, 5:8] -= 8
+    assert torch.equal(VOCABULARY.parse(ids)[0], codes)
 
 
 @pytest.mark.parametrize("shape", [(9,), (1, 8), (1, 10), (1, 0), (1, 1, 9)])

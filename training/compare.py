@@ -19,7 +19,7 @@ Decisions:
   is counted for both. Plain fits are counted for none.
 - A rival that left no fields, as MeshGPT does, has a row of its cost alone, and the curve of its loss for a picture.
 - A row is kept as soon as it is measured, so that the same command goes on where it stopped. It names the codebook of
-  its run: two machines whose sums round differently make two runs of the same settings.
+  its run, and ours the GPT: two machines whose sums round differently make two runs of the same settings.
 
 Dimensions: n shapes of a set, S sets, P parameters, L tokens, C chunks, r latent width.
 """
@@ -37,6 +37,7 @@ from torch import Tensor
 from training import compare_page
 from training.costs import fields_flops, of_run
 from training.ground import Ground, ground
+from weightgpt.codes import fingerprint
 from weightgpt.evaluation import POINTS, SET_FIGURES, UNKNOWN, ShapeSet
 from weightgpt.field import Fields
 from weightgpt.files import InputError, read_json, write_json
@@ -176,9 +177,10 @@ def compare(given: argparse.Namespace, command: str) -> None:
     sampling |= {} if given.temperature is None else {"temperature": given.temperature}
     settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
     settings |= {"size": here.count, "sets": here.sets, "codebook": here.bundle.tokenizer.quantiser.fingerprint}
+    own = {**sampling, "gpt": fingerprint({}, here.bundle.model.state_dict())}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
-        asked = {"corpus": corpus, "row": name, **settings} | (sampling if name == "ours" else {})
+        asked = {"corpus": corpus, "row": name, **settings} | (own if name == "ours" else {})
         if kept.is_file() and {**read_json(kept), **asked} == read_json(kept):
             continue
         sdfs, known = made(here, name, given.rivals, sampling)

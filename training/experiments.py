@@ -61,6 +61,8 @@ class Trial:
     """Sequences of a step."""
     learning_rate: float = 2e-3
     """Peak rate."""
+    spread: float = PretrainConfig.spread
+    """Of the embeddings at the start; 0: at random instead of as the code vectors."""
     dropout: float = 0.0
     """Of the GPT."""
     temperature: float = 1.0
@@ -77,6 +79,7 @@ class Trial:
             epochs=self.steps * self.batch / self.shapes,
             batch=self.batch,
             learning_rate=self.learning_rate,
+            spread=self.spread,
             dropout=self.dropout,
             seed=seed,
             log="tensorboard",
@@ -90,6 +93,7 @@ AXES: dict[str, list[Any]] = {
     "steps": [1000, 2000, 4000],
     "learning_rate": [1e-3, 2e-3, 4e-3],
     "batch": [32, 64],
+    "spread": [0.0, 1.0, 2.0, 4.0],
     "dropout": [0.0, 0.1],
     "temperature": [0.8, 0.9, 1.0],
     "top_p": [0.9, 0.95, 1.0],

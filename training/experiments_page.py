@@ -21,6 +21,7 @@ TITLES = {
     "steps": "Steps of training",
     "learning_rate": "Learning rate",
     "batch": "Sequences of a step",
+    "spread": "Embeddings at the start: spread of the code vectors, 0 for random ones",
     "dropout": "Dropout",
     "temperature": "Temperature",
     "top_p": "Nucleus sampling",

@@ -2,7 +2,8 @@
 
 Decisions: an ordinary `GPT2LMHeadModel` and an ordinary `Trainer`, so everything a Hugging Face user knows applies,
 `torchrun` included. What the defaults get wrong for short sequences of codes is set here and nowhere else: no dropout
-unless asked, our token ids, exactly as many positions as a sequence has, the grammar in `generation_config.json`.
+unless asked, our token ids, exactly as many positions as a sequence has, the grammar in `generation_config.json`,
+embeddings that begin as the codebook's vectors.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from training.corpus import part
+from training.embeddings import start_from_codes
 from weightgpt.files import InputError, write_json
 from weightgpt.generation import generation_config
 from weightgpt.tokenizer import WeightTokenizer
@@ -58,6 +60,9 @@ class PretrainConfig:
     """How the rate falls to zero: a `lr_scheduler_type` of the `Trainer`, such as "cosine" or "linear"."""
     weight_decay: float = 0.1
     """Of all matrices."""
+    spread: float = 2.0
+    """Of the embeddings of codes at the start, over that of other parameters; they begin as the vectors that the codes
+    stand for, which must stand out of the positions added to them. 0: at random, as the rest."""
     dropout: float = 0.0
     """Of embeddings, attention and residual branches; helps small corpora, costs speed."""
     patience: int = 5
@@ -107,6 +112,7 @@ def new_model(tokenizer: WeightTokenizer, config: PretrainConfig) -> GPT2LMHeadM
             codebook_fingerprint=tokenizer.quantiser.fingerprint,
         )
     )
+    start_from_codes(model, tokenizer, config.spread, config.seed)
     model.loss_type = "ForCausalLM"
     model.generation_config = generation_config(tokenizer.vocabulary)
     return model

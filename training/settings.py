@@ -109,7 +109,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     # out. Its samples may still lie a little nearer to training shapes than new shapes do, hence the temperature.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
-    gpt = PretrainConfig(preset="tiny", epochs=1.7 if more else 10.0, learning_rate=3e-3, schedule="linear")
+    gpt = PretrainConfig(preset="tiny", epochs=1.5 if more else 10.0, learning_rate=3e-3, schedule="linear")
     temperature = 1.1 if given.shapes else PipelineConfig.temperature
     # Shapes of built-in families that are made of unlikely codes are in pieces more often.
     top_p = PipelineConfig.top_p if given.shapes else 0.95

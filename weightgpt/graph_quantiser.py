@@ -55,6 +55,11 @@ class GraphQuantiser(Quantiser):
         self.fingerprint = book.fingerprint
         self.initial = book.layout.join(book.base[None])[0]
 
+    @property
+    def vectors(self) -> Tensor:
+        """(Q, K, r), of the latents."""
+        return self.codebook.codes
+
     @torch.no_grad()
     def encode(self, fields: Fields, options: EncodeConfig | None = None) -> Tensor:
         """Codes (B, C, Q) of fields of any start; nothing is searched, so no option matters.

@@ -40,6 +40,11 @@ class LoopQuantiser(Quantiser):
         self.levels, self.size, self.fingerprint = book.levels, book.size, book.fingerprint
         self.initial = book.layout.join(book.base[None])[0]
 
+    @property
+    def vectors(self) -> Tensor:
+        """(Q, K, r), of the latents."""
+        return self.codebook.codes
+
     def encode(self, fields: Fields, options: EncodeConfig) -> Tensor:
         """Codes (B, C, Q) of fields, refined against their own signed distances."""
         return encoding.encode_fields(self.codebook, self.encoder, fields, options)

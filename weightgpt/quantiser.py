@@ -48,6 +48,11 @@ class Quantiser(ABC):
         """C · Q."""
         return self.chunks * self.levels
 
+    @property
+    def vectors(self) -> Tensor | None:
+        """(Q, K, r) what the codes of each level stand for; None where chunks differ in it."""
+        return None
+
     @abstractmethod
     def encode(self, fields: Fields, options: EncodeConfig) -> Tensor:
         """Codes (B, C, Q) of existing fields.

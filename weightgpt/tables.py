@@ -144,6 +144,11 @@ class TableQuantiser(Quantiser):
         self.levels, self.size = tables.levels, tables.size
         self.fingerprint = fingerprint(self._named(), self._tensors())
 
+    @property
+    def vectors(self) -> Tensor | None:
+        """(Q, K, d) of a single group; several groups differ."""
+        return self.tables.vectors[0] if self.tables.groups == 1 else None
+
     def encode(self, fields: Fields, options: EncodeConfig) -> Tensor:
         """Codes (B, C, Q) of fields, nearest in weights; there is nothing to search, so no option matters."""
         check_fields(fields, self.config)

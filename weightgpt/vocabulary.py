@@ -1,10 +1,14 @@
 """Codes to ids and back, and what is legal where.
 
 Decisions:
-- One alphabet of K code tokens serves every position; the position says which chunk and level a code belongs to.
+- Every level has K code tokens of its own, shared by all chunks as its code vectors are, so a token means one vector.
+  In one alphabet for all levels it would mean Q of them, and a GPT would first have to learn which.
+- Where plain `generate()` writes a code of another level, its number counts. So the law that
+  `generation_config.json` can hold, codes wherever codes stand, is enough for a sequence to parse.
 - Coarse levels first: the first level of all chunks, then the second, … A prefix is therefore already a rough shape.
 - Every sequence is BOS · class · T codes · EOS, the class "none" included, so all have one length.
-- Specials come first, so their ids never move: <pad> 0, <bos> 1, <eos> 2, <unk> 3, then the classes, then the codes.
+- Specials come first, so their ids never move: <pad> 0, <bos> 1, <eos> 2, <unk> 3, then the classes, then the codes,
+  level by level.
 
 Dimensions: B fields, C chunks, Q levels, T = C·Q codes of a field, L = T + 3 tokens of a sequence, K codes of a level.
 """
@@ -60,20 +64,24 @@ class Vocabulary:
 
     @property
     def first_code(self) -> int:
-        """Id of code 0."""
+        """Id of code 0 of the first level."""
         return self.first_class + len(self.classes)
 
     @property
     def size(self) -> int:
         """Number of tokens."""
-        return self.first_code + self.codes
+        return self.first_code + self.levels * self.codes
 
     @cached_property
     def legal(self) -> tuple[range, ...]:
-        """The grammar: ids that may stand at each of the L positions."""
+        """The grammar: ids that belong at each of the L positions."""
+        firsts = range(self.first_code, self.size, self.codes)
+        codes = [range(first, first + self.codes) for first in firsts for _ in range(self.chunks)]
+        return self._around(codes)
+
+    def _around(self, codes: list[range]) -> tuple[range, ...]:
         classes = range(self.first_class, self.first_code)
-        codes = range(self.first_code, self.size)
-        return (range(BOS, BOS + 1), classes, *[codes] * self.codes_per_field, range(EOS, EOS + 1))
+        return (range(BOS, BOS + 1), classes, *codes, range(EOS, EOS + 1))
 
     def class_id(self, label: str) -> int:
         """Token id of a class.
@@ -101,7 +109,8 @@ class Vocabulary:
             raise InputError(f"codes must lie in 0 … {self.codes - 1}; use the codebook of this vocabulary.")
         ids = torch.full((len(codes), self.length), BOS)
         ids[:, 1] = torch.tensor([self.class_id(label) for label in labels], dtype=torch.long)
-        ids[:, 2:-1] = codes.mT.flatten(1) + self.first_code
+        levels = torch.arange(self.levels)[:, None] * self.codes
+        ids[:, 2:-1] = (codes.mT + levels).flatten(1) + self.first_code
         ids[:, -1] = EOS
         return ids
 
@@ -109,7 +118,7 @@ class Vocabulary:
         """Codes (B, C, Q) and labels of sequences (B, L). Inverse of `ids`.
 
         Raises:
-            InputError: a sequence has another length, or an illegal id at some position.
+            InputError: a sequence has another length, or something other than a code where a code belongs, and so on.
         """
         if ids.ndim != 2 or ids.shape[1] != self.length:
             raise InputError(
@@ -124,17 +133,18 @@ class Vocabulary:
                 f"sequence {row} has id {int(ids[row, position])} at position {position}, where only ids"
                 f" {int(low[position])} to {int(high[position])} are legal; generate with this vocabulary's grammar."
             )
-        codes = (ids[:, 2:-1] - self.first_code).unflatten(1, (self.levels, self.chunks)).mT
+        codes = ((ids[:, 2:-1] - self.first_code) % self.codes).unflatten(1, (self.levels, self.chunks)).mT
         return codes, [self.classes[index] for index in (ids[:, 1] - self.first_class).tolist()]
 
     @cached_property
     def _bounds(self) -> tuple[Tensor, Tensor]:
-        return torch.tensor([r.start for r in self.legal]), torch.tensor([r.stop - 1 for r in self.legal])
+        read = self._around([range(self.first_code, self.size)] * self.codes_per_field)
+        return torch.tensor([r.start for r in read]), torch.tensor([r.stop - 1 for r in read])
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The same vocabulary as a `tokenizers` WordLevel tokenizer over words `w0` … `w{K-1}`, for Hub users."""
+        """The same vocabulary as a `tokenizers` WordLevel tokenizer over words `w0` … `w{Q·K-1}`, for Hub users."""
         classes = [f"<class:{name}>" for name in self.classes]
-        words = [*SPECIALS, *classes, *(f"w{code}" for code in range(self.codes))]
+        words = [*SPECIALS, *classes, *(f"w{code}" for code in range(self.levels * self.codes))]
         backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=SPECIALS[UNK]))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.post_processor = processors.TemplateProcessing(
@@ -162,7 +172,7 @@ class Vocabulary:
         """
         words = tokenizer.get_vocab()
         classes = sorted((i, word) for word, i in words.items() if word.startswith("<class:"))
-        codes = sum(re.fullmatch(r"w\d+", word) is not None for word in words)
+        codes = sum(re.fullmatch(r"w\d+", word) is not None for word in words) // max(levels, 1)
         vocabulary = cls(chunks, levels, codes, tuple(word[len("<class:") : -1] for _, word in classes))
         if vocabulary.tokenizer().get_vocab() != words:
             raise InputError("the tokenizer's words are not <pad>, <bos>, <eos>, <unk>, classes, codes in this order.")

@@ -113,8 +113,7 @@ def new_model(words: WeightTokenizer, sweep: Sweep, seed: int) -> GPT2LMHeadMode
 @torch.no_grad()
 def taught(model: GPT2LMHeadModel, ids: Tensor, words: WeightTokenizer) -> Tensor:
     """(N, L) the start, and after it the likeliest code at every place, each from the true ones before it."""
-    first = words.vocabulary.first_code
-    likeliest = model(ids).logits[:, HEAD - 1 : -2, first:].argmax(-1) + first
+    likeliest = (model(ids).logits[:, HEAD - 1 : -2] + Grammar(words.vocabulary).mask[HEAD:-1]).argmax(-1)
     return torch.cat([ids[:, :HEAD], likeliest, ids[:, -1:]], 1)
 
 

@@ -43,10 +43,13 @@ def test_the_page_has_a_table_for_each_axis_and_the_plot(tmp_path):
     trained = {"tokens_per_field": 8, "parameters": 1000, "trained_steps": 5, "train_flops": 1e9, "bits_fraction": 0.7}
     rows = [{"axis": "limit", **figures}]
     rows += [{"axis": "shapes", "shapes": n, **figures, **trained} for n in (256, 1024)]
+    nothing = {"mmd": None, "cov": None, "one_nna": None, "cov_interval": None, "one_nna_interval": None}
+    rows += [{"axis": "shapes", "shapes": 64, **figures, **trained, **nothing}]  # samples without a surface
     experiments_page.write(tmp_path, rows, {"shapes": 1024, "levels": None})
     text = (tmp_path / "experiments.md").read_text()
     assert "## Shapes to learn from" in text
     assert "| 1,024 | 8 | 1,000 |" in text
+    assert "| 64 | 8 | 1,000 | 5 | 1.0e+09 | 0.700 | – | – | – |" in text
     assert "levels all" in text
     assert "## Temperature" not in text
     assert (tmp_path / "scaling.png").stat().st_size > 1000

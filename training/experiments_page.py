@@ -83,8 +83,9 @@ def table(axis: str, rows: list[Row]) -> str:
 
 
 def plot(path: Path, rows: list[Row], limit: Row) -> bool:
-    """1-NNA and COV along the axes of scaling; whether there was anything to plot."""
-    found = {axis: [row for row in rows if row["axis"] == axis] for axis in SCALING}
+    """1-NNA and COV along the axes of scaling, of trials that have them; whether there was anything to plot."""
+    judged = [row for row in rows if row["one_nna"] is not None]
+    found = {axis: [row for row in judged if row["axis"] == axis] for axis in SCALING}
     found = {axis: sorted(own, key=lambda row: row[SCALING[axis][1]]) for axis, own in found.items() if len(own) > 1}
     if not found:
         return False

@@ -20,7 +20,7 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")}
 
 LAYERS = [
-    {"files", "lazy", "markdown", "primitives", "tracing"},
+    {"drawing", "files", "lazy", "markdown", "primitives", "tracing"},
     {"encoder", "field", "metrics", "mixer", "program", "set_metrics", "shapes", "vocabulary"},
     {
         "chunking",

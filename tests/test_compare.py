@@ -123,7 +123,7 @@ def test_a_rival_without_fields_has_its_cost_and_its_loss_for_a_picture(tmp_path
     cost = dict.fromkeys(("parameters", "train_flops", "sample_flops", "seconds", "bytes", "steps"), 7)
     stages = {"autoencoder": {"history": [[1, 5.0], [2, 4.0]]}, "transformer": {"history": []}}
     write_json(tmp_path / "meshgpt" / "cost.json", {**cost, "samples": 8, "closed": 2, "stages": stages})
-    assert compare.names(tmp_path)[-2:] == ["meshgpt", "ours"]
+    assert compare.names(tmp_path)[-3:] == ["meshgpt", "ours-independent", "ours"]
     sdfs, known = compare.of_rival(tmp_path / "meshgpt", 4)
     assert sdfs is None
     assert (known["count"], known["compared"], known["invalid"]) == (8, 0, 0.75)
@@ -173,10 +173,12 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert one == two
     rows = {row["row"]: row for row in read_json(tmp_path / "two" / "out" / compare_page.ROWS)["rows"]}
     assert list(rows) == [name for name in compare_page.ORDER if name in rows]
-    assert len(rows) == 9
+    assert len(rows) == 10
     assert all(row["points"] == 256 and row["held_out"] == 6 for row in rows.values())
     assert all((row["size"], row["sets"]) == (3, 2) for row in rows.values())
     assert (rows["ours"]["count"], rows["ours"]["compared"]) == (6, 6)
+    assert rows["ours"]["mmd"] != rows["ours-independent"]["mmd"]
+    assert rows["ours"]["gpt"] == rows["ours-independent"]["gpt"]
     assert [name for name, row in rows.items() if row["thin_recall"] is not None] == list(compare.PAIRED)
     assert [name for name, row in rows.items() if row["mmd"] is None] == ["meshgpt"]
     assert rows["limit"]["emd_compared"] == 3

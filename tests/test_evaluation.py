@@ -128,17 +128,19 @@ def test_a_table_without_legs_keeps_none_of_its_thin_parts():
         return torch.ones(len(points))
 
     truth = mesh_all([table, table, ball], seed=0)
-    kept, legless = mesh_all([table, empty, ball], seed=1), mesh_all([top, empty, top], seed=1)
+    kept, legless = (mesh_all(sdfs, seed=1, dense=True) for sdfs in ([table, empty, ball], [top, empty, top]))
     assert kept.thin_recall(truth) == pytest.approx(0.5, abs=0.005)
     assert legless.thin_recall(truth) < 0.05
     assert kept.thin_recall(mesh_all([ball] * 3, seed=0)) is None
     with pytest.raises(InputError, match="2 true ones"):
         kept.thin_recall(truth.first(2))
+    with pytest.raises(InputError, match="dense=True"):
+        truth.thin_recall(truth)
 
 
 def test_the_recall_stands_in_the_row_of_samples_whose_truth_is_known(judge):
     plate = mesh_all([box_shape((1.6, 0.1, 1.6)).sdf] * 2, seed=0, resolution=32, points=256)
-    again = mesh_all([box_shape((1.6, 0.1, 1.6)).sdf] * 2, seed=3, resolution=32, points=256)
+    again = mesh_all([box_shape((1.6, 0.1, 1.6)).sdf] * 2, seed=3, resolution=32, points=256, dense=True)
     assert judge.row(again, guard=False)["thin_recall"] is None
     assert judge.row(again, guard=False, truth=plate)["thin_recall"] > 0.98
 

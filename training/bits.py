@@ -123,7 +123,7 @@ def measured(source: Source, ids: Ids, config: BitsConfig, folder: Path) -> dict
         parameters = sum(parameter.numel() for parameter in model.parameters())
         write_json(own / "figures.json", {"bits_per_token": bits, "steps": steps, "parameters": parameters})
     found, uniform = read_json(own / "figures.json"), math.log2(vocabulary.codes)
-    codes = Ids(*((rows[:, 2:-1] - vocabulary.first_code) % vocabulary.codes for rows in parts))
+    codes = Ids(*(vocabulary.parse(rows)[0].mT.flatten(1) for rows in parts))
     independent = independent_bits(codes, vocabulary.codes)
     tokens = found["steps"] * gpt.batch * vocabulary.length
     return {

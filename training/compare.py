@@ -2,7 +2,7 @@
 
 The rows always come together: other true shapes (the limit), plain fits, the round trip through tokens, codes drawn
 without a model, training fields and latents with noise, every rival with a folder in `--rivals` (see
-`training.baselines`), and the run's own GPT.
+`training.baselines`), and the run's own GPT, its samples drawn each for itself and, as the library does, to differ.
 
 Decisions:
 - Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
@@ -48,6 +48,8 @@ from weightgpt.store import load_fields
 
 PAIRED = ("training-fields", "round-trip")
 """Rows whose i-th shape should be the i-th training shape."""
+OWN = ("ours-independent", "ours")
+"""Rows of the run's own GPT: each sample drawn for itself, and samples drawn to differ."""
 AMOUNTS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
 """Noise, in standard deviations of the training set."""
 SWEPT = 48
@@ -147,9 +149,9 @@ def made(
         return with_noise(here, here.plain.flat, lambda flat: Fields(here.plain.config, flat))
     if name == "training-latents-noise":
         return with_noise(here, *latents(here))
-    if name == "ours":
+    if name in OWN:
         kinds = classes(here.labels, here.total, torch.Generator().manual_seed(seed)) if here.config["shapes"] else None
-        sampled = here.bundle.sample(here.total, kinds, seed, progress=True, **sampling)
+        sampled = here.bundle.sample(here.total, kinds, seed, even=name == "ours", progress=True, **sampling)
         return sampled.fields.sdfs(), {**sampling, **of_run(here.run, here.bundle)}
     assert rivals is not None
     return of_rival(rivals / name, here.total, fields_flops(here.run, here.bundle))
@@ -159,12 +161,12 @@ def names(rivals: Path | None) -> list[str]:
     """All rows, in order."""
     found = sorted(path.parent.name for path in rivals.glob("*/cost.json")) if rivals else []
     own = ["limit", "training-fields", "round-trip", "independent-codes"]
-    return [*own, "training-weights-noise", "training-latents-noise", *found, "ours"]
+    return [*own, "training-weights-noise", "training-latents-noise", *found, *OWN]
 
 
 def judged(here: Ground, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str, Any]]:
     """The shapes of a row, meshed, and their figures."""
-    shapes = here.true if name == "limit" else here.mesh(sdfs, f"meshing {name}")
+    shapes = here.true if name == "limit" else here.mesh(sdfs, f"meshing {name}", dense=name in PAIRED)
     truth = here.true if name in PAIRED else None
     return shapes, here.judge.row(shapes, guard=name not in ("limit", *PAIRED), truth=truth)
 
@@ -180,7 +182,7 @@ def compare(given: argparse.Namespace, command: str) -> None:
     own = {**sampling, "gpt": fingerprint({}, here.bundle.model.state_dict())}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
-        asked = {"corpus": corpus, "row": name, **settings} | (own if name == "ours" else {})
+        asked = {"corpus": corpus, "row": name, **settings} | (own if name in OWN else {})
         if kept.is_file() and {**read_json(kept), **asked} == read_json(kept):
             continue
         sdfs, known = made(here, name, given.rivals, sampling)

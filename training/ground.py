@@ -89,9 +89,9 @@ class Ground:
         """The first S n training shapes."""
         return self.mesh([shape.sdf for shape in self.train[: self.total]], "training shapes")
 
-    def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0) -> ShapeSet:
+    def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0, dense: bool = False) -> ShapeSet:
         """Shapes with as many points as asked for."""
-        return mesh_all(sdfs, seed=seed, points=self.points, title=title)
+        return mesh_all(sdfs, seed=seed, points=self.points, dense=dense, title=title)
 
 
 def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> Ground:

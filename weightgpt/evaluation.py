@@ -78,7 +78,7 @@ class ShapeSet:
     thin: list[Array]
     """Those of the surface points where the solid is thinner than `THIN`."""
     dense: list[Array]
-    """Other surface points (`DENSE`, 3) of each; (0, 3) where there is no surface."""
+    """Other surface points (`DENSE`, 3) of each, if they were drawn; (0, 3) where not, or where there is no surface."""
 
     @cached_property
     def solid(self) -> list[int]:
@@ -135,25 +135,34 @@ class ShapeSet:
         None where no true shape has thin parts. See `weightgpt.thin.thin_recall`.
 
         Raises:
-            InputError: there is not one true shape for each.
+            InputError: there is not one true shape for each, or these were meshed without `dense`.
         """
         if len(self.sdfs) != len(truth.sdfs):
             raise InputError(f"{len(self.sdfs)} shapes came with {len(truth.sdfs)} true ones; give one for each.")
+        if any(len(self.dense[i]) == 0 for i in self.solid):
+            raise InputError("shapes have no points to look for thin parts among; mesh them with dense=True.")
         found = [thin_recall(thin, dense) for thin, dense in zip(truth.thin, self.dense, strict=True) if len(thin)]
         return float(np.mean(found)) if found else None
 
 
 @torch.no_grad()
 def mesh_all(
-    sdfs: Sequence[Sdf], *, seed: int, resolution: int = 64, points: int = POINTS, title: str | None = None
+    sdfs: Sequence[Sdf],
+    *,
+    seed: int,
+    resolution: int = 64,
+    points: int = POINTS,
+    dense: bool = False,
+    title: str | None = None,
 ) -> ShapeSet:
     """Mesh shapes on a grid of `resolution`³ and draw points on their surfaces; a `title` shows progress.
 
     Args:
         seed: of the points; sets that are compared need different ones.
+        dense: draw `DENSE` further points on each, for `thin_recall`; they take 192 KiB a shape.
     """
     clouds: list[Array | None] = []
-    pieces, broken, thin, dense = [], [], [], []
+    pieces, broken, thin, further = [], [], [], []
     for i, sdf in enumerate(tqdm(sdfs, title, unit="shape", disable=title is None)):
         grid = sdf_grid(sdf, resolution)
         meshed = mesh_grid(grid)
@@ -161,15 +170,16 @@ def mesh_all(
         if mesh is None or not mesh.area > 0:
             clouds.append(None)
             thin.append(np.zeros((0, 3)))
-            dense.append(np.zeros((0, 3)))
+            further.append(np.zeros((0, 3)))
         else:
             cloud, normals = oriented_points(mesh, points, (seed << 20) + i)
             clouds.append(cloud)
             thin.append(thin_points(sdf, torch.from_numpy(cloud).float(), torch.from_numpy(normals).float(), THIN))
-            dense.append(surface_points(mesh, DENSE, (seed << 20) + (1 << 19) + i))
+            own = (seed << 20) + (1 << 19) + i
+            further.append(surface_points(mesh, DENSE, own) if dense else np.zeros((0, 3)))
         broken.append(meshed.outcome == "nonfinite")
         pieces.append(0 if broken[-1] else solid_pieces(grid))
-    return ShapeSet(list(sdfs), clouds, pieces, broken, thin, dense)
+    return ShapeSet(list(sdfs), clouds, pieces, broken, thin, further)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Decisions:
 - `generation_config(vocabulary)` writes the whole grammar into `generation_config.json`, so that `model.generate()`
   alone, without a line of ours, writes BOS · class · T codes · EOS when it is given BOS and a class.
 - `Grammar` is the same law as a `LogitsProcessor`, position by position, for every prompt and every setting.
-- A seed names a sample only together with the batch size: `generate` draws from one generator for the whole batch.
+- `sample_ids` draws codes by numbers that are spread evenly (see `drawing`), where `generate()` alone draws each sample
+  for itself.
 """
 
 import math
@@ -14,8 +15,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import GenerationConfig, GPT2LMHeadModel, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    GPT2LMHeadModel,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
+from weightgpt.drawing import Drawn, even_numbers, random_numbers
 from weightgpt.files import InputError
 from weightgpt.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
 
@@ -69,10 +79,13 @@ def sample_ids(
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,
+    even: bool = True,
     batch: int = 64,
     progress: bool = False,
 ) -> Tensor:
     """One sequence (L tokens) for each class label: (B, L) ids that always parse.
+
+    With `even` those of a class are drawn to differ (see `drawing`); else each is drawn for itself.
 
     Raises:
         InputError: a class is unknown, the temperature is not positive, or the model has another vocabulary.
@@ -85,22 +98,23 @@ def sample_ids(
             f" needs {vocabulary.size} at {vocabulary.length}; use the tokenizer that the model was trained with."
         )
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
-    settings = generation_config(vocabulary, temperature, top_p)
-    settings.top_k = top_k
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        # The stubs of `generate` know neither this class of model nor that it returns ids here.
-        generate = cast(Callable[..., Tensor], cast(Any, model).generate)
-        parts = [
-            generate(
-                part.to(model.device),
-                attention_mask=torch.ones_like(part).to(model.device),
-                generation_config=settings,
-                logits_processor=LogitsProcessorList([Grammar(vocabulary)]),
-            ).cpu()
-            for part in _batches(prompts, batch, progress)
-        ]
+    warpers = [Grammar(vocabulary), TemperatureLogitsWarper(float(temperature))]
+    warpers += [TopKLogitsWarper(top_k)] if top_k else []
+    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    settings = generation_config(vocabulary)
+    settings.update(do_sample=False, temperature=None, top_p=None, top_k=None)
+    # The stubs of `generate` know neither this class of model nor that it returns ids here.
+    generate = cast(Callable[..., Tensor], cast(Any, model).generate)
+    numbers = (even_numbers if even else random_numbers)(labels, vocabulary.codes_per_field, seed).split(batch)
+    parts = [
+        generate(
+            part.to(model.device),
+            attention_mask=torch.ones_like(part).to(model.device),
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([*warpers, Drawn(own, part.shape[1])]),
+        ).cpu()
+        for part, own in zip(_batches(prompts, batch, progress), numbers, strict=False)
+    ]
     return torch.cat(parts) if parts else torch.zeros(0, vocabulary.length, dtype=torch.long)
 
 

@@ -71,6 +71,7 @@ class Bundle:
         temperature: float | None = None,
         top_p: float | None = None,
         top_k: int = 0,
+        even: bool = True,
         batch: int = 64,
         progress: bool = False,
     ) -> Generated:
@@ -83,7 +84,9 @@ class Bundle:
                 `generation_config.json` has it.
             top_p: in (0, 1], the share of probability drawn from; the model's own when None.
             top_k: the number of most likely codes drawn from; 0 for all.
-            batch: sequences generated at once; with `seed` it decides which shapes come.
+            even: draw the shapes to differ from each other as far as the model lets them (see `weightgpt.drawing`), not
+                each for itself, as `model.generate()` alone does.
+            batch: sequences generated at once.
 
         Raises:
             InputError: a class is unknown, classes are not as many as shapes, or a number is out of range.
@@ -105,6 +108,7 @@ class Bundle:
             temperature=temperature,
             top_p=top_p,
             top_k=top_k,
+            even=even,
             batch=batch,
             progress=progress,
         )

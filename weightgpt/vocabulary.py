@@ -118,7 +118,7 @@ class Vocabulary:
         """Codes (B, C, Q) and labels of sequences (B, L). Inverse of `ids`.
 
         Raises:
-            InputError: a sequence has another length, or something other than a code where a code belongs, and so on.
+            InputError: a sequence has another length, or no <bos>, class, code or <eos> where one belongs.
         """
         if ids.ndim != 2 or ids.shape[1] != self.length:
             raise InputError(

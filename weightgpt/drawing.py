@@ -1,0 +1,56 @@
+"""Drawing codes so that the samples of one call differ as much as their distribution lets them.
+
+Decisions:
+- A code is drawn by a number in [0, 1): the first one up to which the probabilities add up to more. Independent
+  numbers clump, and samples with them: some likely shapes come thrice and others not at all. The points of a scrambled
+  Sobol sequence fill the unit cube evenly (Sobol 1967, Owen 1995); "Arithmetic Sampling" (Vilnis et al. 2023) does so
+  for language models, with one number for a whole text. Here is a sequence for each class, and in each of its points a
+  number for each code.
+- Every point of it is uniform by itself, so a single sample has the model's own distribution still; only together they
+  are no longer independent.
+- A sample depends on the seed, its class and how many of its class come before it, on nothing else: not on the batch.
+
+Dimensions: B sequences, T codes of each, V tokens.
+"""
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+
+def even_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
+    """(B, T) numbers in [0, 1) for B sequences of these classes and T `codes`; those of a class are spread evenly."""
+    numbers = torch.zeros(len(labels), codes)
+    for kind, label in enumerate(sorted(set(labels))):
+        own = [i for i, other in enumerate(labels) if other == label]
+        points = torch.quasirandom.SobolEngine(codes, scramble=True, seed=(seed << 16) + kind).draw(len(own))
+        numbers[own] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
+    return numbers
+
+
+def random_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
+    """(B, T) independent numbers in [0, 1) for B sequences and T `codes`."""
+    return torch.rand(len(labels), codes, generator=torch.Generator().manual_seed(seed))
+
+
+class Drawn(LogitsProcessor):
+    """Leaves of the tokens at each position only the one that a given number draws."""
+
+    def __init__(self, numbers: Tensor, start: int) -> None:
+        """Numbers (B, T) in [0, 1), of which the first decides the token after the first `start`."""
+        self.numbers, self.start = numbers, start
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores (B, V) for the token after `input_ids` (B, n): 0 for the one that is drawn, minus infinity elsewhere.
+
+        After the last number the likeliest token is taken.
+        """
+        place = input_ids.shape[1] - self.start
+        if place < self.numbers.shape[1]:
+            sums = scores.float().softmax(-1).cumsum(-1)
+            number, total = self.numbers[:, place, None].to(scores.device), sums[:, -1:]
+            # However the sums round, the last token that adds to them is the last that can be drawn.
+            token = torch.minimum((sums <= number * total).sum(-1), (sums < total).sum(-1))
+        else:
+            token = scores.argmax(-1)
+        return torch.full_like(scores, float("-inf")).scatter(-1, token[:, None], 0)

@@ -133,6 +133,8 @@ def test_the_tokenizer_is_one_option(tmp_path):
     warmer, _ = pipeline.parse([*words, "--temperature", "0.9"])
     assert (default.temperature, warmer.temperature) == (1.0, 0.9)
     assert files.temperature > 1
+    shorter, _ = pipeline.parse(["--output", str(tmp_path), "--steps", "7"])
+    assert shorter.codebook.steps == 7 < files.codebook.steps < default.codebook.steps
     narrow, _ = pipeline.parse([*words, "--top-p", "0.5"])
     assert (files.top_p, narrow.top_p) == (1.0, 0.5)
     assert default.top_p < 1

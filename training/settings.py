@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--mirrored", action="store_true", help="turn and mirror copies every way: no top, no front")
     options.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
     options.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
-    options.add_argument("--steps", type=int, default=CodebookConfig.steps, help="steps of the codebook in the loop")
+    options.add_argument("--steps", type=int, help="steps of the codebook in the loop")
     options.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
     options.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
     options.add_argument("--levels", type=int, help="codes of a chunk of the loop")
@@ -102,6 +102,9 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     kept = levels[1] if given.levels is None else given.levels
     # With plain errors and points as they come, thin parts come off more often.
     codebook = CodebookConfig(levels=max(levels[0], kept), kept=kept, balanced=True, squared=4.0)
+    # Drawn shapes are many, and after more steps more of them stay in one piece.
+    steps = CodebookConfig.steps if given.shapes else 18000
+    steps = steps if given.steps is None else given.steps
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few
@@ -131,7 +134,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         top_p=top_p if given.top_p is None else given.top_p,
         seed=given.seed,
         encode=encode,
-        codebook=dataclasses.replace(codebook, steps=given.steps, seed=given.seed, **chunk),
+        codebook=dataclasses.replace(codebook, steps=steps, seed=given.seed, **chunk),
         gpt=dataclasses.replace(gpt, seed=given.seed, **asked),
     )
     return config, given.output

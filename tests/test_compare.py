@@ -89,12 +89,6 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
     assert "| ours | 3 | 12.500 | 1.000 | 0.625 |" in text
 
 
-def test_classes_come_as_often_as_they_occur():
-    found = compare.classes(["a"] * 3 + ["b"], 4000, torch.Generator().manual_seed(0))
-    assert found.count("a") / 4000 == pytest.approx(0.75, abs=0.03)
-    assert found.count("a") + found.count("b") == 4000
-
-
 @pytest.mark.parametrize(("share", "ratio", "new"), [(0.05, 1.0, True), (0.06, 1.2, False), (0.0, 0.99, False)])
 def test_noise_is_new_if_both_figures_of_the_guard_say_so(share: float, ratio: float, new: bool):
     assert compare.is_new({"memorised_share": share, "nearest_train_ratio": ratio}) is new

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.fakes import tiny_gpt, tiny_tokenizer
-from weightgpt.drawing import Drawn, even_numbers, random_numbers
+from weightgpt.drawing import Drawn, even_labels, even_numbers, random_numbers
 from weightgpt.generation import class_labels, sample_ids
 
 VOCABULARY = tiny_tokenizer().vocabulary
@@ -28,6 +28,14 @@ def test_numbers_follow_from_the_seed_and_the_place_in_the_class_alone():
     assert torch.equal(some[[0, 2, 1]], more[[0, 1, 3]])
     assert not torch.equal(even_numbers(["chair"], 4, seed=6), some[:1])
     assert even_numbers([], 4, seed=0).shape == (0, 4)
+
+
+def test_classes_come_as_often_as_they_occur_in_every_part_of_the_list():
+    found = even_labels(["b", "a", "a", "c", "a"] * 7, 4000, seed=4)
+    for part in (found, found[:100], found[1900:2000]):
+        assert [part.count(kind) / len(part) for kind in "abc"] == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
+    assert found[:9] != even_labels(["b", "a", "a", "c", "a"] * 7, 9, seed=5)
+    assert even_labels(["a"], 2, seed=0) == ["a", "a"]
 
 
 @pytest.mark.parametrize(("number", "token"), [(0.0, 1), (0.19, 1), (0.21, 2), (0.69, 2), (0.71, 4), (1 - 1e-7, 4)])

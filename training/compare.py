@@ -6,8 +6,8 @@ without a model, training fields and latents with noise, every rival with a fold
 
 Decisions:
 - Independent codes know the class: each position is drawn from the codes that training shapes of the class have there.
-- Files are sampled as often of a class as it occurs among training shapes, as rivals do. Built-in families are equally
-  frequent, and sampled in turn.
+- A class is sampled as often as it occurs among training shapes, and evenly over the sets, by ours, by rivals and by
+  independent codes alike: sets whose classes are mixed by chance would look worse than they are.
 - Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard as samples of
   ours must: no larger share is memorised, and half are as far from training as new shapes are. Without noise, a
   training shape would be the best sample of all.
@@ -38,6 +38,7 @@ from training import compare_page
 from training.costs import fields_flops, of_run
 from training.ground import Ground, ground
 from weightgpt.codes import fingerprint
+from weightgpt.drawing import even_labels
 from weightgpt.evaluation import POINTS, SET_FIGURES, UNKNOWN, ShapeSet
 from weightgpt.field import Fields
 from weightgpt.files import InputError, read_json, write_json
@@ -56,16 +57,11 @@ SWEPT = 48
 """Shapes that the sweep of the noise is judged on."""
 
 
-def classes(labels: list[str], count: int, generator: torch.Generator) -> list[str]:
-    """`count` classes, each as often as it occurs."""
-    return [labels[i] for i in torch.randint(len(labels), (count,), generator=generator).tolist()]
-
-
 def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:
     """(count, L) sequences: a class as often as it occurs, then each code as often as it occurs there in the class."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
-    for kind in classes(labels, count, generator):
+    for kind in even_labels(labels, count, seed):
         known = ids[torch.tensor([label == kind for label in labels])]
         rows.append(known.gather(0, torch.randint(len(known), (1, ids.shape[1]), generator=generator))[0])
     return torch.stack(rows)
@@ -150,7 +146,7 @@ def made(
     if name == "training-latents-noise":
         return with_noise(here, *latents(here))
     if name in OWN:
-        kinds = classes(here.labels, here.total, torch.Generator().manual_seed(seed)) if here.config["shapes"] else None
+        kinds = even_labels(here.labels, here.total, seed)
         sampled = here.bundle.sample(here.total, kinds, seed, even=name == "ours", progress=True, **sampling)
         return sampled.fields.sdfs(), {**sampling, **of_run(here.run, here.bundle)}
     assert rivals is not None

@@ -8,14 +8,20 @@ Decisions:
   number for each code.
 - Every point of it is uniform by itself, so a single sample has the model's own distribution still; only together they
   are no longer independent.
+- Classes are drawn evenly too: multiples of the golden ratio, modulo 1, point into the sorted list of known ones.
 - A sample depends on the seed, its class and how many of its class come before it, on nothing else: not on the batch.
 
 Dimensions: B sequences, T codes of each, V tokens.
 """
 
+import random
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor
+
+GOLDEN = (5**0.5 - 1) / 2
 
 
 def even_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
@@ -31,6 +37,12 @@ def even_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
 def random_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
     """(B, T) independent numbers in [0, 1) for B sequences and T `codes`."""
     return torch.rand(len(labels), codes, generator=torch.Generator().manual_seed(seed))
+
+
+def even_labels(labels: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` classes, as often as they occur among `labels`, and so in every part of the list, as nearly as can be."""
+    known, start = sorted(labels), random.Random(seed).random()
+    return [known[int((start + i * GOLDEN) % 1 * len(known))] for i in range(count)]
 
 
 class Drawn(LogitsProcessor):

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from training.pretrain import has_bf16
+from weightgpt.drawing import even_labels
 from weightgpt.field import FieldConfig, Fields
 from weightgpt.files import InputError
 
@@ -72,9 +73,9 @@ class FieldSets:
         return torch.tensor([place[label] for label in self.labels])
 
     def draw_classes(self, n: int, seed: int) -> Tensor:
-        """(n,) classes, drawn as often as they occur in training."""
-        rows = torch.randint(len(self.train), (n,), generator=torch.Generator().manual_seed(seed))
-        return self.class_index[rows]
+        """(n,) classes, as often as they occur in training (see `drawing.even_labels`)."""
+        place = {name: i for i, name in enumerate(self.classes)}
+        return torch.tensor([place[label] for label in even_labels(self.labels, n, seed)])
 
 
 @dataclass(frozen=True)

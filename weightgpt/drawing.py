@@ -9,7 +9,8 @@ Decisions:
 - Every point of it is uniform by itself, so a single sample has the model's own distribution still; only together they
   are no longer independent.
 - Classes are drawn evenly too: multiples of the golden ratio, modulo 1, point into the sorted list of known ones.
-- A sample depends on the seed, its class and how many of its class come before it, on nothing else: not on the batch.
+- A sample depends on the seed, on the classes that are asked for and on how many of its own come before it; not on the
+  batch, nor on how many follow.
 
 Dimensions: B sequences, T codes of each, V tokens.
 """

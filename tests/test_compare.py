@@ -94,6 +94,12 @@ def test_noise_is_new_if_both_figures_of_the_guard_say_so(share: float, ratio: f
     assert compare.is_new({"memorised_share": share, "nearest_train_ratio": ratio}) is new
 
 
+def test_rows_may_differ_in_the_number_of_their_sets():
+    rows = [{"sets": sets, "size": 4, "held_out": 4 * sets} for sets in (300, 16)]
+    assert compare_page.sized(rows) == "16 to 300 sets of 4 shapes, 64 to 1,200 held-out ones"
+    assert compare_page.sized([{"sets": 1, "size": 4, "held_out": 4}]) == "A set of 4 shapes, 4 held-out ones"
+
+
 def test_rows_of_another_run_are_named():
     rows = [{"row": "limit", "codebook": "a"}, {"row": "flow-matching"}, {"row": "ours", "codebook": "a"}]
     assert compare_page.strangers([rows[0], rows[2]]) == []

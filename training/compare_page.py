@@ -128,7 +128,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
     return [
         f"## {corpus}",
         "",
-        f"{sized(rows[0])}, {rows[0]['points']:,} points on each surface.",
+        f"{sized(rows)}, {rows[0]['points']:,} points on each surface.",
         "",
         *strangers(rows),
         table([*quality, *others, *GUARD], rows),
@@ -170,10 +170,15 @@ def verdict(ours: dict[str, Any], other: dict[str, Any], key: str) -> str:
     return f"**{word}**" if low > most or high < least else word
 
 
-def sized(row: dict[str, Any]) -> str:
+def sized(rows: list[dict[str, Any]]) -> str:
     """How many shapes are compared."""
-    sets = f"{row['sets']} sets of" if row["sets"] > 1 else "A set of"
-    return f"{sets} {row['size']} shapes, {row['held_out']:,} held-out ones"
+    sets, held = (span([row[key] for row in rows]) for key in ("sets", "held_out"))
+    return f"{'A set' if sets == '1' else f'{sets} sets'} of {rows[0]['size']} shapes, {held} held-out ones"
+
+
+def span(numbers: list[int]) -> str:
+    """The least and the most of them, once if they are one."""
+    return " to ".join(f"{number:,}" for number in sorted({min(numbers), max(numbers)}))
 
 
 def strangers(rows: list[dict[str, Any]]) -> list[str]:

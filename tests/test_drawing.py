@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.quasirandom import SobolEngine
 
 from tests.fakes import tiny_gpt, tiny_tokenizer
 from weightgpt.drawing import Drawn, even_labels, even_numbers, random_numbers
@@ -22,12 +23,27 @@ def test_of_64_numbers_of_a_class_one_lies_in_each_64th_at_every_place():
     assert not torch.equal(numbers[::2], numbers[1::2])
 
 
-def test_numbers_follow_from_the_seed_and_the_place_in_the_class_alone():
+def test_numbers_follow_from_the_seed_and_the_place_in_the_class():
     some = even_numbers(["chair", "table", "chair"], 4, seed=5)
     more = even_numbers(["chair", "chair", "chair", "table"], 4, seed=5)
     assert torch.equal(some[[0, 2, 1]], more[[0, 1, 3]])
     assert not torch.equal(even_numbers(["chair"], 4, seed=6), some[:1])
     assert even_numbers([], 4, seed=0).shape == (0, 4)
+
+
+@pytest.mark.parametrize(("seed", "same"), [(-1, 2**16 - 1), (2**62 + 5, 5)])
+def test_of_any_seed_the_lowest_bits_count(seed, same):
+    labels = ["chair", "table"]
+    assert torch.equal(even_numbers(labels, 4, seed), even_numbers(labels, 4, same))
+    assert not torch.equal(even_numbers(labels, 4, seed), even_numbers(labels, 4, 0))
+
+
+def test_sequences_longer_than_a_sobol_sequence_is_wide_end_in_independent_numbers():
+    numbers = even_numbers(["chair"] * 8, SobolEngine.MAXDIM + 100, seed=1)
+    each = torch.stack([(row * 8).long().bincount(minlength=8) for row in numbers.T])
+    assert (each[: SobolEngine.MAXDIM] == 1).all()
+    assert (each[SobolEngine.MAXDIM :] != 1).any(1).sum() > 90
+    assert 0 <= numbers.min() < numbers.max() < 1
 
 
 def test_classes_come_as_often_as_they_occur_in_every_part_of_the_list():

@@ -1,4 +1,4 @@
-"""Drawing codes so that the samples of one call differ as much as their distribution lets them.
+"""Drawing codes and classes so that the samples of one call differ as much as their distribution lets them.
 
 Decisions:
 - A code is drawn by a number in [0, 1): the first one up to which the probabilities add up to more. Independent
@@ -6,6 +6,7 @@ Decisions:
   Sobol sequence fill the unit cube evenly (Sobol 1967, Owen 1995); "Arithmetic Sampling" (Vilnis et al. 2023) does so
   for language models, with one number for a whole text. Here is a sequence for each class, and in each of its points a
   number for each code.
+- Torch knows Sobol sequences of 21,201 dimensions at most; the numbers of codes after those are independent.
 - Every point of it is uniform by itself, so a single sample has the model's own distribution still; only together they
   are no longer independent.
 - Classes are drawn evenly too: multiples of the golden ratio, modulo 1, point into the sorted list of known ones.
@@ -20,18 +21,23 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.quasirandom import SobolEngine
 from transformers import LogitsProcessor
 
 GOLDEN = (5**0.5 - 1) / 2
 
 
 def even_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
-    """(B, T) numbers in [0, 1) for B sequences of these classes and T `codes`; those of a class are spread evenly."""
-    numbers = torch.zeros(len(labels), codes)
+    """(B, T) numbers in [0, 1) for B sequences of these classes and T `codes`; those of a class are spread evenly.
+
+    Args:
+        seed: any; torch scrambles by 32 bits, of which the lowest 16 of the seed are a half, and the class the other.
+    """
+    numbers, even = random_numbers(labels, codes, seed), min(codes, SobolEngine.MAXDIM)
     for kind, label in enumerate(sorted(set(labels))):
         own = [i for i, other in enumerate(labels) if other == label]
-        points = torch.quasirandom.SobolEngine(codes, scramble=True, seed=(seed << 16) + kind).draw(len(own))
-        numbers[own] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
+        points = SobolEngine(even, scramble=True, seed=(seed % 2**16 << 16) + kind).draw(len(own))
+        numbers[own, :even] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
     return numbers
 
 

@@ -1,6 +1,7 @@
 """The comparison: rows by hand, costs by hand, and a page that shows what was measured."""
 
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     for count, sets in ((1, 1), (4, 0)):
         with pytest.raises(InputError, match=f"{sets} sets of {count} shapes"):
             ground.ground(tmp_path, count, sets)
+
+
+def test_rows_of_training_shapes_have_no_more_sets_than_there_are_shapes():
+    nothing = dict.fromkeys(field.name for field in fields(ground.Ground))
+    for sets, known in ((1, 3), (2, 6), (5, 6)):
+        here = ground.Ground(**{**nothing, "train": [sphere_shape(0.5)] * 8, "count": 3, "sets": sets})
+        assert (here.known, here.total) == (known, 3 * sets)
 
 
 def test_costs_by_hand():

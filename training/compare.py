@@ -14,6 +14,7 @@ Decisions:
 - One set of samples against one of held-out shapes says little of two models that are nearly equal. With `--sets`
   several sets are drawn from each row, and held-out shapes of built-in families as often; files are what they are, so
   that all sets are compared with the same ones.
+- Rows of training shapes have no more sets than there are such shapes; samples are drawn for all sets asked for.
 - Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept.
 - A rival of the fields that our tokens decode to needs our quantiser as much as our GPT does, so what learning it cost
   is counted for both. Plain fits are counted for none.
@@ -49,6 +50,8 @@ from weightgpt.store import load_fields
 
 PAIRED = ("training-fields", "round-trip")
 """Rows whose i-th shape should be the i-th training shape."""
+NOISY = ("training-weights-noise", "training-latents-noise")
+"""Rows of training shapes with noise."""
 OWN = ("ours-independent", "ours")
 """Rows of the run's own GPT: each sample drawn for itself, and samples drawn to differ."""
 AMOUNTS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
@@ -83,7 +86,7 @@ def latents(here: Ground) -> tuple[Tensor, Callable[[Tensor], Fields]]:
     book = getattr(quantiser, "codebook", None)
     if book is None:
         raise InputError("the tokenizer of this run has no latents to put noise on; compare a run of the default one.")
-    codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.total])
+    codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.known])
     return book.latents(codes), lambda z: Fields(quantiser.config, book.join(z))
 
 
@@ -138,7 +141,7 @@ def made(
     if name == "training-fields":
         return here.plain.sdfs(), {}
     if name == "round-trip":
-        return decode(here.ids[: here.total]).sdfs(), {}
+        return decode(here.ids[: here.known]).sdfs(), {}
     if name == "independent-codes":
         return decode(independent(here.ids, here.labels, here.total, seed)).sdfs(), {}
     if name == "training-weights-noise":
@@ -157,7 +160,7 @@ def names(rivals: Path | None) -> list[str]:
     """All rows, in order."""
     found = sorted(path.parent.name for path in rivals.glob("*/cost.json")) if rivals else []
     own = ["limit", "training-fields", "round-trip", "independent-codes"]
-    return [*own, "training-weights-noise", "training-latents-noise", *found, *OWN]
+    return [*own, *NOISY, *found, *OWN]
 
 
 def judged(here: Ground, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str, Any]]:
@@ -174,11 +177,12 @@ def compare(given: argparse.Namespace, command: str) -> None:
     sampling = {"temperature": here.config["temperature"], "top_p": here.config.get("top_p", 1.0)}
     sampling |= {} if given.temperature is None else {"temperature": given.temperature}
     settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
-    settings |= {"size": here.count, "sets": here.sets, "codebook": here.bundle.tokenizer.quantiser.fingerprint}
+    settings |= {"size": here.count, "codebook": here.bundle.tokenizer.quantiser.fingerprint}
     own = {**sampling, "gpt": fingerprint({}, here.bundle.model.state_dict())}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
-        asked = {"corpus": corpus, "row": name, **settings} | (own if name in OWN else {})
+        total = here.known if name in ("limit", *PAIRED, *NOISY) else here.total
+        asked = {"corpus": corpus, "row": name, "sets": total // here.count, **settings} | (own if name in OWN else {})
         if kept.is_file() and {**read_json(kept), **asked} == read_json(kept):
             continue
         sdfs, known = made(here, name, given.rivals, sampling)

@@ -63,18 +63,23 @@ class Ground:
         return self.sets * self.count
 
     @property
+    def known(self) -> int:
+        """Shapes of a row that is made of training shapes: as many whole sets, up to S, as there are."""
+        return min(self.sets, len(self.train) // self.count) * self.count
+
+    @property
     def labels(self) -> list[str]:
         """Classes of the training shapes."""
         return [shape.label for shape in self.train]
 
     @cached_property
     def plain(self) -> Fields:
-        """Plain fits of the first S n training shapes."""
+        """Plain fits of the first training shapes, `known` of them."""
         options = FitConfig(**self.config["fit"])
         initial = read_tensors(self.run / "fits" / "initial.safetensors")["flat"]
         config = FieldConfig.from_dict(self.config["field"])
-        folder = self.run / "fits" / f"compared-{self.total}"
-        some = self.samples.select(slice(0, self.total))
+        folder = self.run / "fits" / f"compared-{self.known}"
+        some = self.samples.select(slice(0, self.known))
         return fit(config, some, options, initial=initial, folder=folder, progress="plain fits").fields
 
     @cached_property
@@ -86,8 +91,8 @@ class Ground:
 
     @cached_property
     def true(self) -> ShapeSet:
-        """The first S n training shapes."""
-        return self.mesh([shape.sdf for shape in self.train[: self.total]], "training shapes")
+        """The first training shapes, `known` of them."""
+        return self.mesh([shape.sdf for shape in self.train[: self.known]], "training shapes")
 
     def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0, dense: bool = False) -> ShapeSet:
         """Shapes with as many points as asked for."""
@@ -108,7 +113,6 @@ def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int 
     split = gather(config)[0]
     held = [*split.validation, *split.test] if config["shapes"] else draw_shapes(sets * count, seed + FRESH)
     count = min(count, len(held), len(split.train))
-    sets = min(sets, len(split.train) // count)
     held = held[: count if config["shapes"] else sets * count]
     found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
     samples = Samples(found["points"], found["train"])

@@ -108,8 +108,9 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few
-    # sequences of files are drawn anew several times, with noise, so that it does not learn them by heart, and it drops
-    # out. Its samples may still lie a little nearer to training shapes than new shapes do, hence the temperature.
+    # sequences of files are drawn anew several times, with noise, so that it does not learn them by heart; those of other
+    # tokenizers cannot be, and it drops out instead. Its samples may still lie a little nearer to training shapes than
+    # new shapes do, hence the temperature.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
     gpt = PretrainConfig(preset="tiny", epochs=1.5 if more else 10.0, learning_rate=3e-3, schedule="linear")
@@ -118,8 +119,10 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     top_p = PipelineConfig.top_p if given.shapes else 0.95
     redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
     redrawn = redrawn if given.redrawn is None else given.redrawn
-    if given.shapes:
-        gpt = PretrainConfig(preset="tiny", epochs=2.5 if redrawn else 24.0, learning_rate=2e-3, dropout=0.1)
+    if given.shapes and redrawn:
+        gpt = PretrainConfig(preset="tiny", epochs=2.5, learning_rate=4e-3, schedule="linear")
+    elif given.shapes:
+        gpt = PretrainConfig(preset="tiny", epochs=24.0, learning_rate=2e-3, dropout=0.1)
     asked = {name: getattr(given, name) for name in ("preset", "epochs") if getattr(given, name) is not None}
     config = PipelineConfig(
         shapes=str(given.shapes) if given.shapes else None,

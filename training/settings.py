@@ -108,9 +108,9 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     encode = EncodeConfig(steps=50, learning_rate=3e-2, surface=0.5) if given.shapes else EncodeConfig(steps=0)
     chunk = {name: value for name, value in chunk.items() if value is not None}
     # Where codes cost one pass of an encoder, a small GPT learns more of many shapes than a larger one of few. The few
-    # sequences of files are drawn anew several times, with noise, so that it does not learn them by heart; those of other
-    # tokenizers cannot be, and it drops out instead. Its samples may still lie a little nearer to training shapes than
-    # new shapes do, hence the temperature.
+    # sequences of files are drawn anew several times, with noise, so that it does not learn them by heart; those of
+    # other tokenizers cannot be, and it drops out instead. Its samples may still lie a little nearer to training shapes
+    # than new shapes do, hence the temperature.
     more = 65536 if given.shapes is None and given.tokenizer == DEFAULT else 0
     more = more if given.more is None else given.more
     gpt = PretrainConfig(preset="tiny", epochs=1.5 if more else 10.0, learning_rate=3e-3, schedule="linear")

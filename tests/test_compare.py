@@ -12,6 +12,7 @@ from training import compare, compare_page, costs, ground
 from training.baselines import __main__ as baselines
 from weightgpt.evaluation import UNKNOWN, mesh_all
 from weightgpt.files import InputError, read_json, write_json
+from weightgpt.set_metrics import LOSS
 
 
 def test_independent_codes_keep_the_class_and_the_place():
@@ -117,7 +118,7 @@ def test_rows_of_another_run_are_named():
 def test_ours_is_told_beside_the_other_rows():
     def row(name: str, mmd: float, cov: float, one_nna: float, count: int = 4) -> dict:
         found = {"row": name, "mmd": mmd, "cov": cov, "one_nna": one_nna, "count": count, "size": 4}
-        return found | {f"{key}_interval": [found[key] - 0.1, found[key] + 0.1] for key in compare_page.WANTED}
+        return found | {f"{key}_interval": [found[key] - 0.1, found[key] + 0.1] for key in LOSS}
 
     rows = [row("limit", 0.5, 0.6, 0.4), row("far", 0.9, 0.5, 0.9), row("few", 1.0, 0.1, 1.0, count=3)]
     assert compare_page.beside(rows) == []
@@ -125,6 +126,24 @@ def test_ours_is_told_beside_the_other_rows():
     assert "| limit | equal | equal | better |" in text
     assert "| far | **better** | better | **better** |" in text
     assert "| few |" not in text
+    assert "slanted" not in text
+
+
+def test_rows_that_share_their_held_out_shapes_are_compared_shape_by_shape():
+    def row(name: str, mmd: list[float], one_nna: list[float]) -> dict:
+        figures = {"mmd": sum(mmd) / len(mmd), "cov": 0.5, "one_nna": sum(one_nna) / len(one_nna)}
+        places = {"mmd": mmd, "cov": [0.5] * len(mmd), "one_nna": one_nna}
+        found = {"row": name, "count": 8, "size": 4, "places": places, **figures}
+        return found | {f"{key}_interval": [figures[key] - 0.5, figures[key] + 0.5] for key in LOSS}
+
+    hard = [0.1, 0.9, 0.5, 0.3]  # some held-out shapes are hard for all, so that the figures themselves overlap
+    nearer, mixed = [x - 0.05 for x in hard], [0.2, 0.8, 0.6, 0.1]
+    rows = [row("mixed", mixed, [0.6] * 8), row("far", hard, [0.9] * 8), row("short", hard[:3], [0.1] * 8)]
+    text = "\n".join(compare_page.beside([*rows, row("ours", nearer, [0.45] * 8)]))
+    assert "slanted" in text
+    assert "| mixed | better | equal | *better* |" in text
+    assert "| far | *better* | equal | *better* |" in text
+    assert "| short | better | equal | *better* |" in text
 
 
 def test_a_rival_without_fields_has_its_cost_and_its_loss_for_a_picture(tmp_path: Path):
@@ -184,6 +203,7 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert len(rows) == 10
     assert all(row["points"] == 256 and row["held_out"] == 6 for row in rows.values())
     assert all((row["size"], row["sets"]) == (3, 2) for row in rows.values())
+    assert all(row["places"] == {} for name, row in rows.items() if name != "meshgpt")  # drawn anew for each set
     assert (rows["ours"]["count"], rows["ours"]["compared"]) == (6, 6)
     assert rows["ours"]["mmd"] != rows["ours-independent"]["mmd"]
     assert rows["ours"]["gpt"] == rows["ours-independent"]["gpt"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from weightgpt.files import InputError
-from weightgpt.set_metrics import Distances, SetFigures, set_figures
+from weightgpt.set_metrics import LOSS, Distances, SetFigures, leads, set_figures
 
 
 def distances(samples: list[float], references: list[float]) -> Distances:
@@ -91,3 +91,21 @@ def test_sets_must_have_one_size(samples: int, references: int):
 def test_a_distance_that_is_not_finite_is_refused():
     with pytest.raises(InputError, match="not finite"):
         figures([0.0, np.nan], [0.0, 1.0])
+
+
+def test_a_lead_is_clear_of_chance_where_every_held_out_shape_agrees():
+    rng = np.random.default_rng(0)
+    held = rng.normal(size=60).tolist()
+    near, far = ([distances((rng.normal(size=60) * s).tolist(), held) for _ in range(4)] for s in (1.0, 3.0))
+    first, second = (set_figures(*sets, same_held=True) for sets in (near, far))
+    assert [len(first.places[name]) for name in ("mmd", "cov", "one_nna")] == [60, 60, 120]
+    assert np.mean(first.places["cov"]) == pytest.approx(first.cov, abs=1e-6)
+    found = leads(first.places, second.places)
+    assert found["cov"][0] > 0
+    assert found["one_nna"][0] > 0
+    for name, loss in LOSS.items():
+        low, high = found[name]
+        assert low <= loss(getattr(second, name)) - loss(getattr(first, name)) <= high
+        assert leads(first.places, first.places)[name] == (0.0, 0.0)
+    assert leads(first.places, {name: part[1:] for name, part in second.places.items()}) == {}
+    assert set_figures(*near).places == {}

@@ -167,7 +167,7 @@ def judged(here: Ground, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str
     """The shapes of a row, meshed, and their figures."""
     shapes = here.true if name == "limit" else here.mesh(sdfs, f"meshing {name}", dense=name in PAIRED)
     truth = here.true if name in PAIRED else None
-    return shapes, here.judge.row(shapes, guard=name not in ("limit", *PAIRED), truth=truth)
+    return shapes, here.judge.row(shapes, guard=name not in ("limit", *PAIRED), truth=truth, places=True)
 
 
 def compare(given: argparse.Namespace, command: str) -> None:

@@ -225,12 +225,15 @@ class Judge:
         """Earth mover's distances between the first held-out shapes."""
         return emd_matrix(first := _some(self.held, self.emd), first)
 
-    def row(self, samples: ShapeSet, *, guard: bool = True, truth: ShapeSet | None = None) -> dict[str, Any]:
+    def row(
+        self, samples: ShapeSet, *, guard: bool = True, truth: ShapeSet | None = None, places: bool = False
+    ) -> dict[str, Any]:
         """The figures of samples; those of set metrics are None if a set has fewer than two with a surface.
 
         Args:
             guard: whether to look for the nearest training shapes; no use for training shapes themselves.
             truth: the shape that each sample should be, where there is one, for the recall of its thin parts.
+            places: keep what each held-out shape adds to the figures, to compare rows by (`set_metrics.leads`).
         """
         pairs = [(part, self.sets[i % len(self.sets)]) for i, part in enumerate(samples.sets(self.size))]
         count = min(min(len(part.solid), len(held.solid)) for part, held in pairs)
@@ -238,6 +241,8 @@ class Judge:
         values: dict[str, Any] = {"count": len(samples.sdfs), "compared": compared, **samples.rates(), **UNKNOWN}
         if count >= 2:
             values |= self._compare(pairs, count)
+            if not places:
+                del values["places"]
             values |= self._move(samples, min(count, self.emd)) if self.emd else {}
         if truth is not None:
             values["thin_recall"] = samples.thin_recall(truth)

@@ -21,7 +21,9 @@ Decisions:
 Dimensions: n shapes in each set.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,9 @@ from weightgpt.files import InputError
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
+
+LOSS: dict[str, Callable[[Any], Any]] = {"mmd": lambda x: x, "cov": lambda x: -x, "one_nna": lambda x: abs(x - 0.5)}
+"""Of each figure, what is the smaller the better it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ class SetFigures:
     """Share of all shapes whose nearest other shape is of their own set: 0.5 is ideal, 1 says the sets are told apart,
     below 0.5 says that samples copy references. Ties go to the earlier shape, samples first."""
     one_nna_interval: Interval
+    places: dict[str, list[float]]
+    """Where all sets have the same held-out shapes, what each place in the sets adds to a figure; else nothing."""
 
 
 Distances = tuple[Array, Array, Array]
@@ -65,13 +72,39 @@ def set_figures(*pairs: Distances, same_held: bool = False, draws: int = 2000, s
     """
     found = [shape_values(*pair) for pair in pairs]
     rng = np.random.default_rng(seed)
-    values: dict[str, float | Interval] = {}
+    values: dict[str, Any] = {"places": {}}
     for name in found[0]:
         part = (np.mean if same_held else np.concatenate)([one[name] for one in found], axis=0)
         means = part[rng.integers(len(part), size=(draws, len(part)))].mean(1)
-        low, high = np.percentile(means, [2.5, 97.5])
-        values |= {name: float(part.mean()), f"{name}_interval": (float(low), float(high))}
-    return SetFigures(**values)  # type: ignore[arg-type]
+        values |= {name: float(part.mean()), f"{name}_interval": percentiles(means)}
+        if same_held:
+            values["places"][name] = part.round(6).tolist()
+    return SetFigures(**values)
+
+
+def leads(
+    mine: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]], draws: int = 2000, seed: int = 0
+) -> dict[str, Interval]:
+    """95 % intervals of how much less the `LOSS` of each figure is than another row's; above zero, it is ahead.
+
+    Args:
+        mine: `SetFigures.places`.
+        other: those of a row with the same held-out shapes; other lengths of the two have no intervals.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, Interval] = {}
+    for name in mine:
+        if name in other and len(mine[name]) == len(other[name]):
+            drawn = rng.integers(len(mine[name]), size=(draws, len(mine[name])))
+            ours, theirs = (LOSS[name](np.asarray(part[name])[drawn].mean(1)) for part in (mine, other))
+            found[name] = percentiles(theirs - ours)
+    return found
+
+
+def percentiles(draws: Array) -> Interval:
+    """Those between which 95 % of the draws (d,) of a bootstrap lie."""
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def shape_values(within: Array, cross: Array, held: Array) -> dict[str, Array]:

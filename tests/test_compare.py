@@ -133,13 +133,17 @@ def test_rows_that_share_their_held_out_shapes_are_compared_shape_by_shape():
     def row(name: str, mmd: list[float], one_nna: list[float]) -> dict:
         figures = {"mmd": sum(mmd) / len(mmd), "cov": 0.5, "one_nna": sum(one_nna) / len(one_nna)}
         places = {"mmd": mmd, "cov": [0.5] * len(mmd), "one_nna": one_nna}
-        found = {"row": name, "count": 8, "size": 4, "places": places, **figures}
+        found = {"corpus": "balls", "row": name, "count": 8, "size": 4, "places": places, **figures}
         return found | {f"{key}_interval": [figures[key] - 0.5, figures[key] + 0.5] for key in LOSS}
 
     hard = [0.1, 0.9, 0.5, 0.3]  # some held-out shapes are hard for all, so that the figures themselves overlap
     nearer, mixed = [x - 0.05 for x in hard], [0.2, 0.8, 0.6, 0.1]
     rows = [row("mixed", mixed, [0.6] * 8), row("far", hard, [0.9] * 8), row("short", hard[:3], [0.1] * 8)]
-    text = "\n".join(compare_page.beside([*rows, row("ours", nearer, [0.45] * 8)]))
+    told = compare_page.with_leads([*rows, row("ours", nearer, [0.45] * 8)])
+    assert told[1]["lead"]["mmd"] == pytest.approx((0.05, 0.05))
+    assert all("places" not in row for row in told)
+    assert "lead" not in told[-1]
+    text = "\n".join(compare_page.beside(told))
     assert "slanted" in text
     assert "| mixed | better | equal | *better* |" in text
     assert "| far | *better* | equal | *better* |" in text
@@ -203,7 +207,7 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert len(rows) == 10
     assert all(row["points"] == 256 and row["held_out"] == 6 for row in rows.values())
     assert all((row["size"], row["sets"]) == (3, 2) for row in rows.values())
-    assert all(row["places"] == {} for name, row in rows.items() if name != "meshgpt")  # drawn anew for each set
+    assert not any("lead" in row for row in rows.values())  # held-out shapes are drawn anew for each set
     assert (rows["ours"]["count"], rows["ours"]["compared"]) == (6, 6)
     assert rows["ours"]["mmd"] != rows["ours-independent"]["mmd"]
     assert rows["ours"]["gpt"] == rows["ours-independent"]["gpt"]

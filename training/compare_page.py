@@ -96,7 +96,7 @@ def plot(path: Path, curves: dict[str, list[tuple[int, float]]]) -> None:
 
 def write(output: Path) -> None:
     """`evaluation.md` and `evaluation.json` of all rows that lie in `output`."""
-    found = [read_json(path) for path in sorted(output.glob("*/*.json"))]
+    found = with_leads([read_json(path) for path in sorted(output.glob("*/*.json"))])
     rows = sorted(found, key=lambda row: (row["corpus"], place(row["row"])))
     commands = list(dict.fromkeys(row["command"] for row in rows))
     write_json(output / ROWS, {"commands": commands, "rows": rows})
@@ -104,6 +104,16 @@ def write(output: Path) -> None:
     for corpus in dict.fromkeys(row["corpus"] for row in rows):
         text += section(corpus, [row for row in rows if row["corpus"] == corpus])
     write_text(output / PAGE, "\n".join(text))
+
+
+def with_leads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that say how far ours of their corpus is ahead, in place of the many values that this is reckoned from."""
+    ours = {row["corpus"]: row.get("places") or {} for row in rows if row["row"] == "ours"}
+    told = []
+    for row in rows:
+        lead = leads(ours.get(row["corpus"], {}), row.get("places") or {}) if row["row"] != "ours" else {}
+        told.append({key: value for key, value in row.items() if key != "places"} | ({"lead": lead} if lead else {}))
+    return told
 
 
 def place(name: str) -> tuple[int, str]:
@@ -154,7 +164,7 @@ def beside(rows: list[dict[str, Any]]) -> list[str]:
     others = [row for row in rows if row is not ours and row.get("cov") is not None and row["count"] >= row["size"]]
     lines = [[row["row"], *(verdict(ours, row, key) for key in LOSS)] for row in others]
     told = "Ours beside each of them, **bold** where the intervals do not overlap"
-    if ours.get("places"):
+    if any(row.get("lead") for row in others):
         told += "; *slanted* where they do, but that of the difference, held-out shape by held-out shape, is clear of 0"
     return [f"{told}:", "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
 
@@ -169,8 +179,8 @@ def verdict(ours: dict[str, Any], other: dict[str, Any], key: str) -> str:
     (low, high), (least, most) = ours[f"{key}_interval"], other[f"{key}_interval"]
     if low > most or high < least:
         return f"**{word}**"
-    lead = leads(ours.get("places") or {}, other.get("places") or {}).get(key, (0.0, 0.0))
-    return f"*{word}*" if lead[0] > 0 or lead[1] < 0 else word
+    least, most = other.get("lead", {}).get(key, (0.0, 0.0))
+    return f"*{word}*" if least > 0 or most < 0 else word
 
 
 def sized(rows: list[dict[str, Any]]) -> str:

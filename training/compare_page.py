@@ -62,8 +62,8 @@ compared for itself, and the figures are means over them.
   `--mirrored --more 11484 --redrawn 4`); *ldraw*: arches, bricks, plates, slopes, tiles and wedges of the LDraw parts
   library, hollow and with thin walls. A fifth of the files is held out, and serves all sets; the files are no part of
   this project. Files are sampled at the lowest temperature, of the few that were tried, at which samples pass the
-  guard. Of files, the rows *ours* are samples drawn each for itself; that of ldraw is of a GPT whose levels shared one
-  alphabet, with embeddings that began at random. In rows of files, and in those of six-families that were measured
+  guard. The row *ours* of ldraw is older: samples drawn each for itself, of a GPT with dropout whose levels shared one
+  alphabet, with embeddings that began at random. In rows of ldraw, and in those of six-families that were measured
   beside another run, classes are mixed by chance; in the others evenly, as they are among held-out shapes.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.

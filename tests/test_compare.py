@@ -46,8 +46,10 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
 
 def test_rows_of_training_shapes_have_no_more_sets_than_there_are_shapes():
     nothing = dict.fromkeys(field.name for field in fields(ground.Ground))
-    for sets, known in ((1, 3), (2, 6), (5, 6)):
-        here = ground.Ground(**{**nothing, "train": [sphere_shape(0.5)] * 8, "count": 3, "sets": sets})
+    drawn, files = {"shapes": None, "copies": 1}, {"shapes": "meshes", "copies": 1}
+    for config, sets, known in ((drawn, 1, 3), (drawn, 2, 6), (drawn, 5, 6), (files, 2, 3), (files, 5, 3)):
+        given = {"config": config, "train": [sphere_shape(0.5)] * 8, "count": 3, "sets": sets}
+        here = ground.Ground(**{**nothing, **given})
         assert (here.known, here.total) == (known, 3 * sets)
 
 

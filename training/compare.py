@@ -14,7 +14,8 @@ Decisions:
 - One set of samples against one of held-out shapes says little of two models that are nearly equal. With `--sets`
   several sets are drawn from each row, and held-out shapes of built-in families as often; files are what they are, so
   that all sets are compared with the same ones.
-- Rows of training shapes have no more sets than there are such shapes; samples are drawn for all sets asked for.
+- Rows of training shapes have no more sets than there are such shapes, copies of files not counted; samples are drawn
+  for all sets asked for.
 - Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept.
 - A rival of the fields that our tokens decode to needs our quantiser as much as our GPT does, so what learning it cost
   is counted for both. Plain fits are counted for none.

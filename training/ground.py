@@ -64,8 +64,9 @@ class Ground:
 
     @property
     def known(self) -> int:
-        """Shapes of a row that is made of training shapes: as many whole sets, up to S, as there are."""
-        return min(self.sets, len(self.train) // self.count) * self.count
+        """Shapes of a row that is made of training shapes: as many whole sets, up to S, as there are but for copies."""
+        own = len(self.train) // (1 + self.config["copies"] if self.config["shapes"] else 1)
+        return min(self.sets, max(1, own // self.count)) * self.count
 
     @property
     def labels(self) -> list[str]:

@@ -17,6 +17,8 @@ Decisions:
   which shapes the mean is taken over; a new draw of all varies more.
 - Several sets of samples beside one and the same held-out set tell no more of that set than one does. The bootstrap
   then draws places in the sets, and with a place the shapes that all sets have there.
+- Two rows with the same held-out shapes are compared place by place (`leads`): which shapes happen to be held out moves
+  both alike, so the interval of their difference is narrower than those of the figures themselves.
 
 Dimensions: n shapes in each set.
 """
@@ -34,7 +36,7 @@ Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 LOSS: dict[str, Callable[[Any], Any]] = {"mmd": lambda x: x, "cov": lambda x: -x, "one_nna": lambda x: abs(x - 0.5)}
-"""Of each figure, what is the smaller the better it is."""
+"""Of each figure, what is the smaller the better it is; 1-NNA is best at 0.5, below it samples copy references."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ class SetFigures:
     below 0.5 says that samples copy references. Ties go to the earlier shape, samples first."""
     one_nna_interval: Interval
     places: dict[str, list[float]]
-    """Where all sets have the same held-out shapes, what each place in the sets adds to a figure; else nothing."""
+    """Where all sets have the same held-out shapes, the mean over the sets of what each place adds to a figure: n values
+    for MMD and COV, 2 n for 1-NNA, samples first. Else nothing."""
 
 
 Distances = tuple[Array, Array, Array]
@@ -89,7 +92,9 @@ def leads(
 
     Args:
         mine: `SetFigures.places`.
-        other: those of a row with the same held-out shapes; other lengths of the two have no intervals.
+        other: those of a row with the same held-out shapes; a figure whose places are not as many in both has no
+            interval. Only held-out shapes are paired; samples at one place have nothing in common.
+        draws: of the bootstrap.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, Interval] = {}

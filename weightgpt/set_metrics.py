@@ -54,8 +54,8 @@ class SetFigures:
     below 0.5 says that samples copy references. Ties go to the earlier shape, samples first."""
     one_nna_interval: Interval
     places: dict[str, list[float]]
-    """Where all sets have the same held-out shapes, the mean over the sets of what each place adds to a figure: n values
-    for MMD and COV, 2 n for 1-NNA, samples first. Else nothing."""
+    """Where all sets have the same held-out shapes, the mean over the sets of what each place adds to a figure: n
+    values for MMD and COV, 2 n for 1-NNA, samples first. Else nothing."""
 
 
 Distances = tuple[Array, Array, Array]

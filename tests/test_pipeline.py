@@ -130,6 +130,11 @@ def test_the_tokenizer_is_one_option(tmp_path):
     passes = {found.gpt.epochs * max(found.redrawn, 1) for found in (as_they_are, others)}
     assert files.gpt.epochs * files.redrawn > passes.pop()
     assert not passes
+    noisier, _ = pipeline.parse([*words, "--noise", "1.0"])
+    assert replace(noisier, noise=files.noise) == pipeline.parse(words)[0]
+    assert noisier.noise > files.noise
+    with pytest.raises(InputError, match="noise is -1"):
+        pipeline.parse([*words, "--noise", "-1"])
     warmer, _ = pipeline.parse([*words, "--temperature", "0.9"])
     assert (default.temperature, warmer.temperature) == (1.0, 0.9)
     assert files.temperature > 1

@@ -49,11 +49,11 @@ def test_sequences_keep_their_classes_and_differ():
     book = tokenizer.quantiser.codebook
     labels = ["chair", "table"] * 8
     ids = tokenizer.vocabulary.ids(codes_of(book, 16), labels)
-    found = redrawn(tokenizer, ids, 3, 0)
+    found = redrawn(tokenizer, ids, 3, 0.5, 0)
     assert tokenizer.vocabulary.parse(found)[1] == labels * 3
     assert not torch.equal(found[:16], found[16:32])
-    assert torch.equal(found, redrawn(tokenizer, ids, 3, 0))
-    assert not torch.equal(found, redrawn(tokenizer, ids, 3, 1))
+    assert torch.equal(found, redrawn(tokenizer, ids, 3, 0.5, 0))
+    assert not torch.equal(found, redrawn(tokenizer, ids, 3, 0.5, 1))
 
 
 def test_a_tokenizer_without_latents_is_refused():
@@ -63,5 +63,6 @@ def test_a_tokenizer_without_latents_is_refused():
             type("Other", (), {"quantiser": object()})(),
             tokenizer.vocabulary.ids(codes_of(tiny_codebook(), 1), ["chair"]),
             1,
+            0.5,
             0,
         )

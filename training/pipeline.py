@@ -169,7 +169,8 @@ def train_gpt(
         logging.set_verbosity_error()
         train = concatenate_datasets([part(corpus, "train").select_columns("ids"), more.sequences])
         if config.redrawn:
-            train = sequences(redrawn(tokenizer, column(train, "ids").long(), config.redrawn, config.seed))
+            ids = column(train, "ids").long()
+            train = sequences(redrawn(tokenizer, ids, config.redrawn, config.noise, config.seed))
         model = pretrain(train, part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
         model.generation_config = generation_config(tokenizer.vocabulary, config.temperature, config.top_p)
         with whole(output / "model") as draft:

@@ -14,23 +14,21 @@ from weightgpt.codebook import Codebook
 from weightgpt.files import InputError
 from weightgpt.tokenizer import WeightTokenizer
 
-NOISE = 0.5
-"""In standard deviations of each number of the latents over the shapes."""
 GROUP = 1024
 """Shapes quantised at once."""
 
 
 @torch.no_grad()
-def redraw(book: Codebook, codes: Tensor, generator: torch.Generator, noise: float = NOISE) -> Tensor:
-    """Codes (N, C, Q) of the latents of codes (N, C, Q) with noise."""
+def redraw(book: Codebook, codes: Tensor, generator: torch.Generator, noise: float) -> Tensor:
+    """Codes (N, C, Q) of the latents of codes (N, C, Q) with noise, in standard deviations of each of their numbers."""
     latents = book.latents(codes)
     spread = noise * latents.std(0, unbiased=False)
     parts = (part + spread * torch.randn(part.shape, generator=generator) for part in latents.split(GROUP))
     return torch.cat([book.quantise(part) for part in parts])
 
 
-def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, seed: int) -> Tensor:
-    """Sequences (times · N, L) in place of sequences (N, L), of the same classes.
+def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, noise: float, seed: int) -> Tensor:
+    """Sequences (times · N, L) in place of sequences (N, L), of the same classes; `noise` as in `redraw`.
 
     Raises:
         InputError: the tokenizer has no latents to put noise on.
@@ -40,4 +38,4 @@ def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, seed: int) -> T
         raise InputError("the codes of this tokenizer cannot be drawn anew; use the default one, or --redrawn 0.")
     generator = torch.Generator().manual_seed(seed)
     codes, labels = tokenizer.vocabulary.parse(ids)
-    return torch.cat([tokenizer.vocabulary.ids(redraw(book, codes, generator), labels) for _ in range(times)])
+    return torch.cat([tokenizer.vocabulary.ids(redraw(book, codes, generator, noise), labels) for _ in range(times)])

@@ -12,6 +12,7 @@ from tokenization.registry import DEFAULT, NAMES
 from training.pretrain import PRESETS, PretrainConfig
 from weightgpt.encoding import EncodeConfig
 from weightgpt.field import FieldConfig
+from weightgpt.files import InputError
 from weightgpt.fitting import FitConfig
 
 
@@ -38,6 +39,8 @@ class PipelineConfig:
     redrawn: int = 0
     """Times that the codes of each training shape are drawn anew, with noise on its latents, for the GPT; 0 for the
     codes as they are."""
+    noise: float = 0.5
+    """That noise, in standard deviations of each number of the latents over the shapes."""
     schedule: int = 8192
     """Shared points at which shapes are sampled for learning."""
     judged: int = 16384
@@ -59,6 +62,10 @@ class PipelineConfig:
     encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
     gpt: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
 
+    def __post_init__(self) -> None:
+        if self.noise < 0:
+            raise InputError(f"noise is {self.noise:g}; give 0 or more standard deviations of the latents.")
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
         values = {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
@@ -78,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--mirrored", action="store_true", help="turn and mirror copies every way: no top, no front")
     options.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
     options.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
+    options.add_argument("--noise", type=float, default=PipelineConfig.noise, help="on latents of codes drawn anew")
     options.add_argument("--steps", type=int, help="steps of the codebook in the loop")
     options.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
     options.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
@@ -132,6 +140,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         mirrored=given.mirrored,
         more=more,
         redrawn=redrawn,
+        noise=given.noise,
         samples=given.samples,
         temperature=temperature if given.temperature is None else given.temperature,
         top_p=top_p if given.top_p is None else given.top_p,

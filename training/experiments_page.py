@@ -50,7 +50,8 @@ HEAD = """# Experiments
 What was tried to make samples better, one change at a time against one base ({base}), and what it gave: {count} samples
 of each trial against {count} true shapes that no GPT saw and that no other page judges by. *Limit*: other true shapes.
 *Bits / uniform*: cross-entropy of the codes of held-out shapes, over that of codes taken as equally likely. FLOPs are
-those of training the GPT. Early stopping may end a training before its steps are done.
+those of training the GPT. Early stopping may end a training before its steps are done. A GPT of few shapes may look
+well by writing them again, since nothing here asks whether samples are copies; its *bits / uniform* tell.
 """
 
 Row = dict[str, Any]

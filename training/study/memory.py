@@ -89,7 +89,8 @@ def lost(rows: Sequence[Row], key: str = "free_agreement") -> int | None:
 def told(name: str, rows: Sequence[Row]) -> str:
     """A sentence about how far the memory of one way to write fields goes."""
     far, gone, most = remembered(rows), lost(rows), max(row["fields"] for row in rows)
-    start = f"{name}, all fields are remembered up to N = {far}" if far else f"{name}, not even one field is remembered"
+    bar = f"by a mean agreement of {REMEMBERED} or more"
+    start = f"{name}, fields are remembered up to N = {far}, {bar}" if far else f"{name}, no field is remembered, {bar}"
     if far == most:
         return f"{start}, the most that was tried."
     return f"{start}; " + (f"from N = {gone} on they are lost." if gone else "beyond that they blur but are not lost.")

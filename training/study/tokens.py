@@ -195,7 +195,7 @@ def bought(rows: list[Row], others: list[Row]) -> list[str]:
     return [
         "Beside the regression of conditioned fields, both running free:",
         markdown.table(heads, lines),
-        f"{verdict}: N = {far} fields are remembered instead of {before}, at the same steps and"
+        f"{verdict}: N = {far} fields are remembered by that measure instead of {before}, at the same steps and"
         f" {other['flops'] / last['flops']:.0f} times fewer operations at N = {last['fields']}, though each token field"
         " has more weights; the tokenizer, learnt before, is not counted."
         f" At N = {last['fields']} a free run shows {last['free_iou']:.3f} IoU of the true shapes"

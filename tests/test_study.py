@@ -58,7 +58,7 @@ def test_memory_ends_at_the_first_count_that_is_not_remembered():
     assert memory.lost(found) == 16
     assert memory.remembered(rows("any", [0.1])) == 0
     assert memory.lost(rows("any", [1.0, 0.6])) is None
-    assert "N = 2;" in memory.told("So", found)
+    assert "up to N = 2, by a mean agreement of 0.9 or more; from N = 16 on" in memory.told("So", found)
     assert "most that was tried" in memory.told("So", rows("any", [1.0, 1.0]))
 
 

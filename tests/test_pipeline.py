@@ -133,8 +133,11 @@ def test_the_tokenizer_is_one_option(tmp_path):
     noisier, _ = pipeline.parse([*words, "--noise", "1.0"])
     assert replace(noisier, noise=files.noise) == pipeline.parse(words)[0]
     assert noisier.noise > files.noise
-    with pytest.raises(InputError, match="noise is -1"):
-        pipeline.parse([*words, "--noise", "-1"])
+    for wrong in ("-1", "nan"):
+        with pytest.raises(InputError, match=f"noise is {wrong}"):
+            pipeline.parse([*words, "--noise", wrong])
+    with pytest.raises(InputError, match="give --redrawn too"):
+        pipeline.parse(["--output", str(tmp_path), "--noise", "1.0"])
     warmer, _ = pipeline.parse([*words, "--temperature", "0.9"])
     assert (default.temperature, warmer.temperature) == (1.0, 0.9)
     assert files.temperature > 1

@@ -63,7 +63,7 @@ class PipelineConfig:
     gpt: PretrainConfig = dataclasses.field(default_factory=PretrainConfig)
 
     def __post_init__(self) -> None:
-        if self.noise < 0:
+        if not self.noise >= 0:  # nor is it "not a number"
             raise InputError(f"noise is {self.noise:g}; give 0 or more standard deviations of the latents.")
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--mirrored", action="store_true", help="turn and mirror copies every way: no top, no front")
     options.add_argument("--more", type=int, help="further shapes that the GPT alone learns from")
     options.add_argument("--redrawn", type=int, help="times that codes are drawn anew for the GPT; 0: as they are")
-    options.add_argument("--noise", type=float, default=PipelineConfig.noise, help="on latents of codes drawn anew")
+    options.add_argument("--noise", type=float, help="on the latents of codes that are drawn anew")
     options.add_argument("--steps", type=int, help="steps of the codebook in the loop")
     options.add_argument("--neurons", type=int, help="neurons in a chunk of the loop")
     options.add_argument("--latent-width", type=int, help="numbers of a chunk of the loop, before quantisation")
@@ -100,7 +100,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
-    """The settings and the output folder that the command line asks for."""
+    """The settings and the output folder that the command line asks for.
+
+    Raises:
+        InputError: a setting is impossible, or has nothing to act on.
+    """
     given = parser().parse_args(arguments)
     chunk = {name: getattr(given, name) for name in ("neurons", "latent_width")}
     # Of few files a GPT learns short sequences of smooth codes best: those that an encoder writes, refined a little. Of
@@ -127,6 +131,8 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
     top_p = PipelineConfig.top_p if given.shapes else 0.95
     redrawn = 12 if given.shapes and given.tokenizer == DEFAULT else 0
     redrawn = redrawn if given.redrawn is None else given.redrawn
+    if given.noise is not None and not redrawn:
+        raise InputError("--noise is for codes that are drawn anew, and none are; give --redrawn too, or leave it out.")
     if given.shapes and redrawn:
         gpt = PretrainConfig(preset="tiny", epochs=2.5, learning_rate=4e-3, schedule="linear")
     elif given.shapes:
@@ -140,7 +146,7 @@ def parse(arguments: list[str] | None = None) -> tuple[PipelineConfig, Path]:
         mirrored=given.mirrored,
         more=more,
         redrawn=redrawn,
-        noise=given.noise,
+        noise=PipelineConfig.noise if given.noise is None else given.noise,
         samples=given.samples,
         temperature=temperature if given.temperature is None else given.temperature,
         top_p=top_p if given.top_p is None else given.top_p,

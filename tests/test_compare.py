@@ -216,6 +216,8 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert [name for name, row in rows.items() if row["thin_recall"] is not None] == list(compare.PAIRED)
     assert [name for name, row in rows.items() if row["mmd"] is None] == ["meshgpt"]
     assert rows["limit"]["emd_compared"] == 3
+    assert rows["limit"]["memorised_share"] == 1  # they are training shapes
+    assert rows["limit"]["nearest_train_ratio"] < 0.1
     assert 0 < rows["round-trip"]["thin_recall"] <= 1
     assert rows["flow-matching"]["count"] == 4
     assert rows["ours"]["train_flops"] > 0

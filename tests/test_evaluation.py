@@ -11,7 +11,7 @@ from weightgpt import evaluation, set_metrics
 from weightgpt.distances import emd
 from weightgpt.evaluation import EMD_POINTS, Judge, mesh_all
 from weightgpt.files import InputError
-from weightgpt.memorisation import TrainingShapes, nearest_weights, verdict
+from weightgpt.memorisation import TrainingShapes, nearest_weights, surface_cloud, surface_distance, verdict
 from weightgpt.primitives import box, union
 from weightgpt.sampling import uniform_points
 
@@ -48,7 +48,24 @@ def test_copies_of_training_shapes_are_memorised_and_new_ones_are_not(judge):
 def test_the_nearest_training_shape_of_a_ball_is_the_ball_of_the_nearest_radius(judge):
     found = judge.training.nearest(balls([0.41, 0.58]))
     assert found.index == [1, 3]
-    assert found.distance == pytest.approx([0.01, 0.02], abs=0.012)
+    assert found.distance == pytest.approx([0.01, 0.02], abs=1e-4)
+
+
+def test_copies_are_known_where_training_shapes_are_many_and_alike():
+    """New balls lie 0.005 from their nearest, far less than points of one surface lie from each other."""
+    known = [0.3 + 0.01 * i for i in range(30)]
+    guard, new = training(known), balls([radius + 0.005 for radius in known])
+    assert guard.nearest(new).distance == pytest.approx([0.005] * 30, abs=1e-4)
+    found = verdict(guard.nearest(balls(known)).distance, guard.nearest(new).distance)
+    assert found.memorised_share == 1
+    assert found.nearest_train_ratio < 0.05
+
+
+def test_the_distance_of_two_surfaces_by_hand():
+    """Moved balls: |cos| of the angle to the shift is 1/2 in the mean. A steeper field is the same surface."""
+    still, moved = sphere_shape(0.5).sdf, lambda points: 3 * sphere_shape(0.5).sdf(points - torch.tensor([0.02, 0, 0]))
+    found = surface_distance(still, surface_cloud(still, 3), moved, surface_cloud(moved, 3))
+    assert found == pytest.approx(0.01, rel=0.05)
 
 
 def test_held_out_shapes_themselves_score_as_a_copy(judge):

@@ -70,7 +70,8 @@ def test_copies_fail_the_guard(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     rows = json.loads(streams.out)
     assert rows == json.loads(output.read_text())
     assert list(rows) == ["limit", "generated"]
-    assert (rows["generated"]["memorised_share"], rows["generated"]["nearest_train_ratio"]) == (1.0, 0.0)
+    assert rows["generated"]["memorised_share"] == 1
+    assert rows["generated"]["nearest_train_ratio"] < 0.1
     assert rows["generated"]["nearest_weights"] == 0 < rows["generated"]["nearest_weights_held_out"]
     assert rows["limit"]["memorised_share"] is None
     took, sentence = streams.err.splitlines()

@@ -16,7 +16,8 @@ Decisions:
   that all sets are compared with the same ones.
 - Rows of training shapes have no more sets than there are such shapes, copies of files not counted; samples are drawn
   for all sets asked for.
-- Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept.
+- Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept. They
+  and the limit are training shapes, so that what the guard says of them shows what it would say of copies.
 - A rival of the fields that our tokens decode to needs our quantiser as much as our GPT does, so what learning it cost
   is counted for both. Plain fits are counted for none.
 - A rival that left no fields, as MeshGPT does, has a row of its cost alone, and the curve of its loss for a picture.
@@ -168,7 +169,7 @@ def judged(here: Ground, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str
     """The shapes of a row, meshed, and their figures."""
     shapes = here.true if name == "limit" else here.mesh(sdfs, f"meshing {name}", dense=name in PAIRED)
     truth = here.true if name in PAIRED else None
-    return shapes, here.judge.row(shapes, guard=name not in ("limit", *PAIRED), truth=truth, places=True)
+    return shapes, here.judge.row(shapes, truth=truth, places=True)
 
 
 def compare(given: argparse.Namespace, command: str) -> None:

@@ -71,7 +71,9 @@ compared for itself, and the figures are means over them.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.
   *thin kept*: share of that part of a true shape's surface that its copy has too, {TOLERANCE} half-sides away at most.
 - *memorised*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
-  *nearest*: median distance to the nearest training shape, over that of held-out shapes.
+  *nearest*: median distance to the nearest training shape, over that of held-out shapes. Distances are from surface to
+  surface. *limit*, *training-fields* and *round-trip* are training shapes, so theirs are the figures of copies. Where
+  some classes are much more alike than others, the share is small even of those, and *nearest* is what tells.
 """
 SHOWN = 12
 GUARD = (("memorised", "memorised_share"), ("nearest", "nearest_train_ratio"))

@@ -13,10 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from weightgpt.field import Fields
-from weightgpt.memorisation import surface_cloud
 from weightgpt.meshing import Meshed, mesh_grid, sdf_grid
 from weightgpt.metrics import chamfer_matrix, solid_pieces
+from weightgpt.sampling import near_surface
 from weightgpt.set_metrics import set_figures
+
+POINTS = 512
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ def set_metrics(
     count = min(64, len(samples), len(references))
     if count < 2:
         return None
-    made, held = ([surface_cloud(sdf, dimension)[::2] for sdf in part[:count]] for part in (samples, references))
+    made, held = (
+        [near_surface(sdf, POINTS, dimension, 0.0, seed=0).numpy() for sdf in part[:count]]
+        for part in (samples, references)
+    )
     found = set_figures((chamfer_matrix(made, made), chamfer_matrix(made, held), chamfer_matrix(held, held)))
     return {"mmd": found.mmd, "cov": found.cov, "1-nna": found.one_nna}

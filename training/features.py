@@ -18,11 +18,12 @@ from tqdm import tqdm
 from weightgpt.families import FAMILIES, draw_shapes
 from weightgpt.features import POINTS, WEIGHTS, WIDTH, PointFeatures
 from weightgpt.files import write_tensors
-from weightgpt.memorisation import surface_cloud
 from weightgpt.program import program
+from weightgpt.sampling import near_surface
 from weightgpt.shapes import Shape
 
 SHAPES = 1500
+CLOUD = 1024
 HELD_OUT = 300
 SEED = 20_170
 JITTER = 0.01
@@ -32,7 +33,7 @@ JITTER = 0.01
 def family_clouds(shapes: Sequence[Shape]) -> tuple[Tensor, Tensor]:
     """Surface points (N, CLOUD, 3) of shapes of the built-in families, and the numbers of their families (N,)."""
     names = list(FAMILIES)
-    clouds = [torch.from_numpy(surface_cloud(shape.sdf, 3)).float() for shape in tqdm(shapes, "surfaces", unit="shape")]
+    clouds = [near_surface(shape.sdf, CLOUD, 3, 0.0, seed=0) for shape in tqdm(shapes, "surfaces", unit="shape")]
     return torch.stack(clouds), torch.tensor([names.index(shape.label) for shape in shapes])
 
 

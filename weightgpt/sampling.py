@@ -41,10 +41,12 @@ def uniform_points(n: int, dimension: int, seed: int) -> Tensor:
     return torch.rand(n, dimension, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def near_surface(sdf: Callable[[Tensor], Tensor], n: int, dimension: int, std: float, seed: int) -> Tensor:
+def near_surface(
+    sdf: Callable[[Tensor], Tensor], n: int, dimension: int, std: float, seed: int, steps: int = 2
+) -> Tensor:
     """(n, D) points near the zero level of `sdf`, with Gaussian noise of deviation `std`, clamped to the box.
 
-    Uniform points are pulled to the surface by two Newton steps with a central-difference gradient.
+    Uniform points are pulled to the surface by Newton steps with a central-difference gradient.
     """
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand(8 * n, dimension, generator=generator) * 2 - 1
@@ -52,14 +54,15 @@ def near_surface(sdf: Callable[[Tensor], Tensor], n: int, dimension: int, std: f
     nearest = values.abs().argsort()[: 2 * n]
     nearest = nearest[torch.randperm(len(nearest), generator=generator)[:n]]
     points, values = points[nearest], values[nearest]
-    for _ in range(2):
-        gradient = _gradient(sdf, points)
-        points = points - values[:, None] * gradient / gradient.square().sum(-1, keepdim=True).clamp(min=0.1)
+    for _ in range(steps):
+        slope = gradient(sdf, points)
+        points = points - values[:, None] * slope / slope.square().sum(-1, keepdim=True).clamp(min=0.1)
         values = sdf(points)
     return (points + torch.randn(points.shape, generator=generator) * std).clamp(-1, 1)
 
 
-def _gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-3) -> Tensor:
+def gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-3) -> Tensor:
+    """(n, D) gradient of `sdf` at points (n, D), by central differences."""
     n, dimension = points.shape
     shifts = torch.eye(dimension) * step
     shifted = torch.cat([points[None] + shifts[:, None], points[None] - shifts[:, None]]).flatten(0, 1)

@@ -26,8 +26,8 @@ from weightgpt.files import InputError
 from weightgpt.sampling import gradient, near_surface
 from weightgpt.shapes import Sdf
 
-CLOUD, CANDIDATES = 512, 4
-STEPS = 4
+CLOUD, CANDIDATES = 256, 4
+STEPS = 3
 """Newton steps to the surface; after two, points of a field lie off it by a fifth of what new shapes differ by."""
 SHARE = 0.05
 """Share of held-out shapes that count as memorised, by definition."""

@@ -28,11 +28,11 @@ from weightgpt.shapes import Sdf
 
 CLOUD, CANDIDATES = 256, 4
 STEPS = 3
-"""Newton steps to the surface; after two, points of a field lie off it by a fifth of what new shapes differ by."""
+"""Newton steps to the surface; after two, points of a field still lie off it, which would count as a difference."""
 SHARE = 0.05
 """Share of held-out shapes that count as memorised, by definition."""
 FLAT = 0.3
-"""Least slope that counts; that of a signed distance is 1, but for the few places as near to two sides."""
+"""Least slope that counts; that of a signed distance is 1, but at the few places that are as near to two sides."""
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,20 @@ def test_ours_is_told_beside_the_other_rows():
     assert "slanted" not in text
 
 
+def test_the_limit_is_told_beside_the_strongest_rivals():
+    def row(name: str, middle: float) -> dict:
+        found = {"row": name, "lead": {"mmd": (0.01, 0.02)}, **dict.fromkeys(LOSS, middle)}
+        return found | {f"{key}_interval": [middle - 0.1, middle + 0.1] for key in LOSS}
+
+    rivals = [row("weight-diffusion", 0.55), row("flow-matching", 0.8), row("ours", 0.6)]
+    assert compare_page.hoped(rivals) == []
+    text = "\n".join(compare_page.hoped([row("limit", 0.5), *rivals]))
+    assert "| weight-diffusion | better | worse | better |" in text  # the leads are those of ours
+    assert "| flow-matching | **better** | **worse** | **better** |" in text
+    assert "ours" not in text
+    assert compare_page.hoped([row("limit", 0.5)]) == []
+
+
 def test_rows_that_share_their_held_out_shapes_are_compared_shape_by_shape():
     def row(name: str, mmd: list[float], one_nna: list[float]) -> dict:
         figures = {"mmd": sum(mmd) / len(mmd), "cov": 0.5, "one_nna": sum(one_nna) / len(one_nna)}

@@ -75,6 +75,8 @@ compared for itself, and the figures are means over them.
   some classes are much more alike than others, the share is small even of those, and *nearest* is what tells.
 """
 SHOWN = 12
+RIVALS = ("weight-diffusion", "flow-matching")
+"""Beside which the limit is told."""
 GUARD = (("memorised", "memorised_share"), ("nearest", "nearest_train_ratio"))
 
 
@@ -141,6 +143,7 @@ def section(corpus: str, rows: list[dict[str, Any]]) -> list[str]:
         table([*quality, *others, *GUARD], rows),
         "",
         *beside(rows),
+        *hoped(rows),
         "The same under HyperDiffusion's protocol (squared distances, summed over both directions):",
         "",
         table(squared, rows),
@@ -169,6 +172,19 @@ def beside(rows: list[dict[str, Any]]) -> list[str]:
     if any(row.get("lead") for row in others):
         told += "; *slanted* where they do, but that of the difference, held-out shape by held-out shape, is clear of 0"
     return [f"{told}:", "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
+
+
+def hoped(rows: list[dict[str, Any]]) -> list[str]:
+    """What true shapes are beside each rival, where there are such rows: no generator can hope for more."""
+    true = next((row for row in rows if row["row"] == "limit"), None)
+    rivals = [row for row in rows if row["row"] in RIVALS and row.get("cov") is not None]
+    if true is None or not rivals:
+        return []
+    lines = [[row["row"], *(verdict(true, row | {"lead": {}}, key) for key in LOSS)] for row in rivals]
+    told = (
+        "The limit beside the strongest rivals, by plain intervals: what a generator of true shapes would reach here:"
+    )
+    return [told, "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
 
 
 def verdict(ours: dict[str, Any], other: dict[str, Any], key: str) -> str:

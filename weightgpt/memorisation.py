@@ -120,7 +120,8 @@ def surface_distance(a: Sdf, on_a: Tensor, b: Sdf, on_b: Tensor) -> float:
 
 
 def _distance(sdf: Sdf, points: Tensor) -> Tensor:
-    return sdf(points).abs() / gradient(sdf, points).norm(dim=-1).clamp(min=FLAT)
+    slope: Tensor = torch.linalg.vector_norm(gradient(sdf, points), dim=-1)
+    return sdf(points).abs() / slope.clamp(min=FLAT)
 
 
 def verdict(samples: Sequence[float], held_out: Sequence[float]) -> Verdict:

@@ -48,7 +48,7 @@ compared for itself, and the figures are means over them.
   by both figures of the guard.
 - The rivals learnt the fields that our tokens decode to, all that our GPT learnt from, with our decoder's help, so the
   cost of our quantiser is in their training too. Those called *-plain* learnt plain fits instead, as they were
-  published; *-longer* had more compute than ours, and saw no further shapes. MeshGPT learnt low-polygon meshes of the
+  published; *-longer* had more compute than ours. MeshGPT learnt low-polygon meshes of the
   true shapes, and writes triangles. A row that has fewer samples than the others has fewer sets, the first ones; one
   that has not enough for a set has a smaller one, and does not compare.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--samples` as the

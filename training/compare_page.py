@@ -46,11 +46,11 @@ compared for itself, and the figures are means over them.
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy,
   by both figures of the guard.
-- The rivals learnt the fields that our tokens decode to, all that our GPT learnt from, with our decoder's help, so the
-  cost of our quantiser is in their training too. Those called *-plain* learnt plain fits instead, as they were
-  published; *-longer* had more compute than ours. MeshGPT learnt low-polygon meshes of the
-  true shapes, and writes triangles. A row that has fewer samples than the others has fewer sets, the first ones; one
-  that has not enough for a set has a smaller one, and does not compare.
+- The rivals learnt the fields that our tokens decode to, all that our GPT learnt from, with our decoder's help, so
+  the cost of our quantiser is in their training too. Those called *-plain* learnt plain fits instead, as they were
+  published; *-longer* had more compute than ours. MeshGPT learnt low-polygon meshes of the true shapes, and writes
+  triangles. A row that has fewer samples than the others has fewer sets, the first ones; one that has not enough for
+  a set has a smaller one, and does not compare.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--samples` as the
   tables say and `--budget`, which leaves our quantiser's cost out: 1.66e13 for six-families, 4.2e13 for *-longer* and
   for *-plain* (with `--plain 4096`), 4e13 for random_object (1e13 for rivals with 32 samples), 2.4e13 for ldraw;
@@ -61,10 +61,9 @@ compared for itself, and the figures are means over them.
 - *six-families*: the built-in shapes; *random_object*: files of objects joined of blocks and ellipsoids (a run with
   `--mirrored --more 11484 --redrawn 4`); *ldraw*: arches, bricks, plates, slopes, tiles and wedges of the LDraw parts
   library, hollow and with thin walls (`--epochs 2.1 --noise 1.0`). A fifth of the files is held out, and serves all
-  sets; the files are no part of this project. random_object is sampled at a temperature of 0.8; a lower one,
-  at which samples pass the guard too, covered less. ldraw is sampled as the run says; with half of that noise, the
-  default, samples did not pass the guard, and a lower temperature covered less. These choices were made on the held-out
-  files.
+  sets; the files are no part of this project. random_object is sampled at a temperature of 0.8; a lower one, at which
+  samples pass the guard too, covered less. ldraw is sampled as the run says; with half of that noise, the default,
+  samples did not pass the guard, and a lower temperature covered less. These choices were made on the held-out files.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.
@@ -73,6 +72,7 @@ compared for itself, and the figures are means over them.
   *nearest*: median distance to the nearest training shape, over that of held-out shapes. Distances are from surface to
   surface. *limit*, *training-fields* and *round-trip* are training shapes, so theirs are the figures of copies. Where
   some classes are much more alike than others, the share is small even of those, and *nearest* is what tells.
+  Rivals without them were measured with an older guard.
 """
 SHOWN = 12
 RIVALS = ("weight-diffusion", "flow-matching")

@@ -72,11 +72,11 @@ compared for itself, and the figures are means over them.
   *nearest*: median distance to the nearest training shape, over that of held-out shapes. Distances are from surface to
   surface. *limit*, *training-fields* and *round-trip* are training shapes, so theirs are the figures of copies. Where
   some classes are much more alike than others, the share is small even of those, and *nearest* is what tells.
-  Rivals without them were measured with an older guard.
+  A rival that has other figures but not these was measured with an older guard.
 """
 SHOWN = 12
 RIVALS = ("weight-diffusion", "flow-matching")
-"""Beside which the limit is told."""
+"""The strongest, beside which the limit is told."""
 GUARD = (("memorised", "memorised_share"), ("nearest", "nearest_train_ratio"))
 
 
@@ -175,16 +175,14 @@ def beside(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def hoped(rows: list[dict[str, Any]]) -> list[str]:
-    """What true shapes are beside each rival, where there are such rows: no generator can hope for more."""
+    """What true shapes are beside `RIVALS`, where there are such rows: what a generator of true shapes would be."""
     true = next((row for row in rows if row["row"] == "limit"), None)
     rivals = [row for row in rows if row["row"] in RIVALS and row.get("cov") is not None]
     if true is None or not rivals:
         return []
     lines = [[row["row"], *(verdict(true, row | {"lead": {}}, key) for key in LOSS)] for row in rivals]
-    told = (
-        "The limit beside the strongest rivals, by plain intervals: what a generator of true shapes would reach here:"
-    )
-    return [told, "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
+    told = "The limit beside the strongest rivals, by plain intervals: what a generator of true shapes would reach here"
+    return [f"{told}:", "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
 
 
 def verdict(ours: dict[str, Any], other: dict[str, Any], key: str) -> str:

@@ -23,8 +23,9 @@ from weightgpt.sampling import near_surface
 from weightgpt.shapes import Shape
 
 SHAPES = 1500
-CLOUD = 1024
 HELD_OUT = 300
+CLOUD = 1024
+"""Points of a shape, of which every epoch draws others."""
 SEED = 20_170
 JITTER = 0.01
 """Deviation of the noise on the points of a cloud."""

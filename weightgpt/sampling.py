@@ -47,6 +47,14 @@ def near_surface(
     """(n, D) points near the zero level of `sdf`, with Gaussian noise of deviation `std`, clamped to the box.
 
     Uniform points are pulled to the surface by Newton steps with a central-difference gradient.
+
+    Args:
+        sdf: points (m, D) to signed distances (m,), positive outside.
+        n: how many points.
+        dimension: D.
+        std: in half-sides of the box.
+        seed: equal seeds give equal points.
+        steps: Newton steps; two bring a true signed distance to its surface, a field wants more.
     """
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand(8 * n, dimension, generator=generator) * 2 - 1

@@ -1,0 +1,121 @@
+"""Golden bytes of every file format: what is written today must be what is committed, and must read back equal.
+
+`GOLDEN=write python -m pytest tests/test_formats.py` writes the golden files anew, for a change of format that is meant.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from weightgpt.chunking import ChunkLayout
+from weightgpt.codebook import Codebook
+from weightgpt.encoder import ShapeEncoder
+from weightgpt.field import FieldConfig, Fields
+from weightgpt.fitting import FitConfig
+from weightgpt.graph_encoder import GraphEncoder
+from weightgpt.graph_quantiser import GraphQuantiser
+from weightgpt.kinds import load_quantiser
+from weightgpt.loop import LoopQuantiser
+from weightgpt.mixer import Mixer
+from weightgpt.store import Catalogue, Tokens, load_fields, load_tokens, save_fields, save_tokens
+from weightgpt.tables import TableQuantiser, Tables
+
+GOLDEN = Path(__file__).with_name("golden")
+CONFIG = FieldConfig(hidden=(2, 2), octaves=0)
+
+
+def ramp(*shape: int) -> Tensor:
+    """Numbers that single precision holds exactly: -1, -1 + 1/64, … in rows."""
+    count = torch.Size(shape).numel()
+    return ((torch.arange(count) % 128) / 64 - 1).reshape(shape)
+
+
+def filled(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with every weight from `ramp`."""
+    with torch.no_grad():
+        for value in module.parameters():
+            value.copy_(ramp(*value.shape))
+    return module
+
+
+def codebook() -> Codebook:
+    layout = ChunkLayout(CONFIG, 2)
+    mixer = filled(Mixer(layout.chunks, 2, 3, 2))
+    chunks, width = layout.chunks, layout.width
+    return Codebook(layout, ramp(chunks, width), ramp(chunks, 2, width), mixer, ramp(2, 4, 2))
+
+
+def encoder() -> ShapeEncoder:
+    layout = ChunkLayout(CONFIG, 2)
+    return filled(ShapeEncoder(ramp(4, 3), 4, layout.chunks, 2)).eval()
+
+
+def graph() -> GraphQuantiser:
+    layout = ChunkLayout(CONFIG, 2)
+    return GraphQuantiser(codebook(), filled(GraphEncoder(CONFIG, layout.chunks, 2, ramp(2, 3), 2, 1, encoder())))
+
+
+def tables() -> TableQuantiser:
+    parameters = CONFIG.parameters
+    found = Tables(CONFIG, ramp(parameters), ramp(parameters) + 2, ramp(1, 2, 4, 3))
+    return TableQuantiser(found, ramp(parameters), ramp(8, 3), FitConfig(steps=5))
+
+
+def catalogue() -> Catalogue:
+    return Catalogue(("a", "b"), ("chair", "none"), ramp(2, 3).double(), torch.tensor([0.5, 2.0]).double())
+
+
+def write_fields(folder: Path) -> None:
+    save_fields(folder / "fields.safetensors", Fields(CONFIG, ramp(2, CONFIG.parameters)), catalogue())
+
+
+def write_tokens(folder: Path) -> None:
+    save_tokens(folder / "tokens.json", Tokens(torch.arange(10).reshape(2, 5), "0123456789abcdef", catalogue()))
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "fields": write_fields,
+    "tokens": write_tokens,
+    "codebook": lambda folder: LoopQuantiser(codebook(), encoder()).save_pretrained(folder),
+    "tables": lambda folder: tables().save_pretrained(folder),
+    "graph": lambda folder: graph().save_pretrained(folder),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_format_keeps_its_bytes(name: str, tmp_path: Path):
+    golden = GOLDEN / name
+    target = golden if os.environ.get("GOLDEN") == "write" else tmp_path
+    WRITERS[name](target)
+    written = {path.name: path.read_bytes() for path in target.iterdir()}
+    assert written == {path.name: path.read_bytes() for path in golden.iterdir()}
+    assert written
+
+
+def test_golden_fields_read_back():
+    fields, found = load_fields(GOLDEN / "fields" / "fields.safetensors")
+    assert fields.config == CONFIG
+    assert torch.equal(fields.flat, ramp(2, CONFIG.parameters))
+    assert (found.names, found.labels) == (("a", "b"), ("chair", "none"))
+    assert torch.equal(found.centre, ramp(2, 3).double())
+    assert found.scale.tolist() == [0.5, 2.0]
+
+
+def test_golden_tokens_read_back():
+    found = load_tokens(GOLDEN / "tokens" / "tokens.json")
+    assert found.ids.tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert found.fingerprint == "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("name", "make"), [("codebook", lambda: LoopQuantiser(codebook(), encoder())), ("tables", tables), ("graph", graph)]
+)
+def test_golden_quantisers_decode_as_those_that_were_saved(name: str, make: Callable[[], LoopQuantiser]):
+    found, expected = load_quantiser(GOLDEN / name), make()
+    assert found.fingerprint == expected.fingerprint
+    codes = torch.arange(expected.chunks * expected.levels).reshape(1, expected.chunks, -1) % expected.size
+    assert torch.equal(found.decode(codes).flat, expected.decode(codes).flat)

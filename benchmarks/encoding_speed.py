@@ -30,18 +30,20 @@ from benchmarks.speed_page import page
 from benchmarks.timing import interleaved
 from tokenization.baselines import vector_quantisation
 from tokenization.corpus import Corpus
-from tokenization.learn_codebook import CodebookConfig, learn
-from weightgpt.chunking import ChunkLayout
-from weightgpt.encoding import EncodeConfig
-from weightgpt.families import draw_shapes
-from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError, write_json, write_text
-from weightgpt.fitting import FitConfig, field_iou, fit, mean_field
-from weightgpt.loop import LoopQuantiser
-from weightgpt.program import command, program
-from weightgpt.sampling import Samples, sample, shared_schedule, uniform_points
-from weightgpt.shapes import Shape
-from weightgpt.tokenizer import WeightTokenizer
+from tokenization.train_codebook import CodebookConfig, learn
+from weightgpt._programs import command, program
+from weightgpt.errors import InputError
+from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.fitting import FitConfig, fit, mean_field
+from weightgpt.io import write_json, write_text
+from weightgpt.metrics.pairwise import field_iou
+from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.shapes.families import draw_shapes
+from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.shape import Shape
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 GROUP = FitConfig.group
 BOOK = CodebookConfig(own_latents=True, points=192, start=0.2)

@@ -12,8 +12,8 @@ from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ
 
 from benchmarks.timing import agreement, interleaved
-from weightgpt.field import Fields
-from weightgpt.loop import LoopQuantiser
+from weightgpt.fields.field import Fields
+from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import sys
 from transformers import Trainer, TrainingArguments
 
 from weightgpt import load_folder
-from weightgpt.hub import Bundle, load_bundle
+from weightgpt.model import Bundle, load_bundle
 
 model, meshes, output = sys.argv[1:4]
 steps = int(sys.argv[4]) if len(sys.argv) > 4 else 200

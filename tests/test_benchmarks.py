@@ -12,8 +12,8 @@ from benchmarks.encoding_speed import Settings
 from benchmarks.nearest_codes import race
 from benchmarks.timing import Agreement, agreement, interleaved
 from tests.fakes import generator, tiny_tables
-from weightgpt.files import read_json
-from weightgpt.tokenizer import WeightTokenizer
+from weightgpt.io import read_json
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 LITTLE = Settings(
     corpus=64,

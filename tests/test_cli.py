@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from tests.fakes import command, tiny_gpt, tiny_tokenizer
 from weightgpt import cli
-from weightgpt.field import FieldConfig, Fields
-from weightgpt.files import InputError
-from weightgpt.hub import Bundle
-from weightgpt.store import Catalogue, Tokens, load_fields, load_tokens, save_fields, save_tokens
+from weightgpt.errors import InputError
+from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.storage import Catalogue, load_fields, save_fields
+from weightgpt.model import Bundle
+from weightgpt.tokens.storage import Tokens, load_tokens, save_tokens
 
 ROOT = Path(__file__).parents[1]
 
@@ -220,7 +221,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("weightgpt.console.description", broken)
+    monkeypatch.setattr("weightgpt.cli_io.description", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["info", "bundle"])
 
@@ -229,7 +230,7 @@ def test_a_failure_in_the_middle_leaves_nothing(monkeypatch: pytest.MonkeyPatch,
     def full(*_: object) -> None:
         raise InputError("the disk is full; make room.")
 
-    monkeypatch.setattr("weightgpt.console.write_meshes", full)
+    monkeypatch.setattr("weightgpt.cli_io.write_meshes", full)
     assert command("sample", "bundle", "-n", "1", "-o", str(tmp_path / "out")) == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -237,7 +238,7 @@ def test_a_failure_in_the_middle_leaves_nothing(monkeypatch: pytest.MonkeyPatch,
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path):
     before = sorted(world.rglob("*"))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started deaf to it
-    monkeypatch.setattr("weightgpt.fitting._fit_group", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("weightgpt.fields.fitting._fit_group", lambda *_: signal.raise_signal(signal.SIGINT))
     assert command("fit", "meshes/ball.stl", "-o", "x.safetensors") == 130
     assert capsys.readouterr() == ("", "interrupted; nothing half-written is left behind.\n")
     assert sorted(world.rglob("*")) == before

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightgpt.files import InputError, read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.errors import InputError
+from weightgpt.io import read_json, read_tensors, whole, write_json, write_tensors
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

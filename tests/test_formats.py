@@ -11,18 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from weightgpt.chunking import ChunkLayout
-from weightgpt.codebook import Codebook
-from weightgpt.encoder import ShapeEncoder
-from weightgpt.field import FieldConfig, Fields
-from weightgpt.fitting import FitConfig
-from weightgpt.graph_encoder import GraphEncoder
-from weightgpt.graph_quantiser import GraphQuantiser
-from weightgpt.kinds import load_quantiser
-from weightgpt.loop import LoopQuantiser
-from weightgpt.mixer import Mixer
-from weightgpt.store import Catalogue, Tokens, load_fields, load_tokens, save_fields, save_tokens
-from weightgpt.tables import TableQuantiser, Tables
+from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.fitting import FitConfig
+from weightgpt.fields.storage import Catalogue, load_fields, save_fields
+from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.graph import GraphQuantiser
+from weightgpt.quantizers.graph_encoder import GraphEncoder
+from weightgpt.quantizers.latent_decoder import Mixer
+from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.shape_encoder import ShapeEncoder
+from weightgpt.quantizers.weight_vq import TableQuantiser, Tables
+from weightgpt.tokens.storage import Tokens, load_tokens, save_tokens
 
 GOLDEN = Path(__file__).with_name("golden")
 CONFIG = FieldConfig(hidden=(2, 2), octaves=0)

@@ -18,9 +18,9 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 from tests.fakehub import FakeHub
 from tests.fakes import tiny_gpt, tiny_tokenizer
 from weightgpt.card import write_card
-from weightgpt.files import InputError
-from weightgpt.generation import generation_config
-from weightgpt.hub import FILES, Bundle, check, load_bundle, push_bundle
+from weightgpt.errors import InputError
+from weightgpt.model import FILES, Bundle, check, load_bundle, push_bundle
+from weightgpt.tokens.generation import generation_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -156,8 +156,8 @@ SESSION = """
 import json, sys, warnings
 import torch
 from transformers import AutoTokenizer, GPT2LMHeadModel
-from weightgpt.files import InputError
-from weightgpt.hub import load_bundle, push_bundle
+from weightgpt.errors import InputError
+from weightgpt.model import load_bundle, push_bundle
 
 folder = sys.argv[1]
 address = push_bundle(folder, "tester/shapes")
@@ -214,7 +214,7 @@ def test_a_local_folder_needs_no_network_and_the_rest_says_so(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     nowhere = partial(snapshot_download, endpoint="http://127.0.0.1:9", cache_dir=tmp_path / "cache")
-    monkeypatch.setattr("weightgpt.hub.snapshot_download", nowhere)
+    monkeypatch.setattr("weightgpt.model.snapshot_download", nowhere)
     with pytest.raises(InputError, match="tester/shapes is no folder here and the Hub does not answer"):
         load_bundle("tester/shapes")
 

@@ -22,9 +22,9 @@ from torch import Tensor
 from vector_quantize_pytorch import FSQ, GroupedResidualVQ
 
 from tokenization.corpus import Corpus, Learnt
-from weightgpt.field import Fields
-from weightgpt.files import InputError
-from weightgpt.tables import TableQuantiser, Tables, cut
+from weightgpt.errors import InputError
+from weightgpt.fields.field import Fields
+from weightgpt.quantizers.weight_vq import TableQuantiser, Tables, cut
 
 LEAST = 0.05
 """Least deviation of a parameter, as a share of the deviation of all."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from weightgpt.field import Fields
-from weightgpt.files import InputError
-from weightgpt.fitting import FitConfig
-from weightgpt.quantiser import Quantiser
-from weightgpt.sampling import Samples
+from weightgpt.errors import InputError
+from weightgpt.fields.field import Fields
+from weightgpt.fields.fitting import FitConfig
+from weightgpt.quantizers.base import Quantiser
+from weightgpt.shapes.sampling import Samples
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from tokenization import baselines, learn_graph
+from tokenization import baselines
+from tokenization import train_graph as learn_graph
 from tokenization.baselines import bins, fsq, lloyd_max, vector_quantisation
 from tokenization.corpus import Corpus, Learnt
-from tokenization.learn_codebook import CodebookConfig, learn
-from tokenization.learn_graph import GraphConfig
-from weightgpt.chunking import ChunkLayout
-from weightgpt.encoding import EncodeConfig
-from weightgpt.files import InputError
-from weightgpt.fitting import fit
+from tokenization.train_codebook import CodebookConfig, learn
+from tokenization.train_graph import GraphConfig
+from weightgpt.errors import InputError
+from weightgpt.fields.fitting import fit
+from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.quantizers.chunking import ChunkLayout
 
 Learner = Callable[[Corpus, bool], Learnt]
 

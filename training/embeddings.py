@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from weightgpt.tokenizer import WeightTokenizer
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 
 def code_embeddings(vectors: Tensor, width: int, spread: float, seed: int) -> Tensor:

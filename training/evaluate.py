@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from weightgpt.evaluation import POINTS
-from weightgpt.field import Fields
-from weightgpt.meshing import Meshed, mesh_grid, sdf_grid
-from weightgpt.metrics import chamfer_matrix, solid_pieces
-from weightgpt.sampling import near_surface
-from weightgpt.set_metrics import set_figures
+from weightgpt.fields.field import Fields
+from weightgpt.metrics.evaluator import POINTS
+from weightgpt.metrics.pairwise import chamfer_matrix, solid_pieces
+from weightgpt.metrics.set_metrics import set_figures
+from weightgpt.shapes.sampling import near_surface
+from weightgpt.visual.meshing import Meshed, mesh_grid, sdf_grid
 
 
 @dataclass(frozen=True)

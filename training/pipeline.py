@@ -18,24 +18,25 @@ from transformers.utils import logging
 
 from tokenization.corpus import Corpus
 from tokenization.registry import learner
-from training.corpus import build, column, part, save, sequences
-from training.data import Sampled, sample_split
-from training.gather import gather
-from training.more import More, encode_more
+from training.data.corpus import build, column, part, save, sequences
+from training.data.extra_shapes import More, encode_more
+from training.data.latent_augmentation import redrawn
+from training.data.sdf_samples import Sampled, sample_split
+from training.data.shapes import gather
+from training.presets import PipelineConfig, parse
 from training.pretrain import pretrain
-from training.redrawn import redrawn
-from training.results import Parts, show
+from training.report.results import Parts, show
 from training.run import Run
-from training.settings import PipelineConfig, parse
-from weightgpt.files import read_tensors, whole, write_json, write_tensors
-from weightgpt.fitting import Fits, field_iou, fit, mean_field
-from weightgpt.generation import generation_config
-from weightgpt.hub import Bundle
-from weightgpt.kinds import load_quantiser
-from weightgpt.program import program
-from weightgpt.shapes import Refusal
-from weightgpt.splits import Split
-from weightgpt.tokenizer import WeightTokenizer
+from weightgpt._programs import program
+from weightgpt.fields.fitting import Fits, fit, mean_field
+from weightgpt.io import read_tensors, whole, write_json, write_tensors
+from weightgpt.metrics.pairwise import field_iou
+from weightgpt.model import Bundle
+from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.shapes.meshes import Refusal
+from weightgpt.shapes.splits import Split
+from weightgpt.tokens.generation import generation_config
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 Result = TypeVar("Result")
 
@@ -81,7 +82,9 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], t
         refusals=refusals,
         sampled=sampled,
         fit_history=plain.history,
-        fit_gain=float((judged_iou(plain) - field_iou(plain.earlier, sampled.judged_test)).mean()),
+        fit_gain=float(
+            (field_iou(plain.fields, sampled.judged_test) - field_iou(plain.earlier, sampled.judged_test)).mean()
+        ),
         corpus=corpus,
         more=more,
         bundle=Bundle(model, tokenizer),
@@ -108,17 +111,10 @@ def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple
         sampled.test,
         config.fit,
         initial=initial,
-        judged=sampled.judged_test,
         folder=folder / "test",
         progress="test fits",
     )
     return Corpus(sampled.train, started.fields, initial, config.fit, config.seed), plain
-
-
-def judged_iou(fits: Fits) -> torch.Tensor:
-    """(B,) IoU of fits that were given points to judge at."""
-    assert fits.iou is not None
-    return fits.iou
 
 
 def learn_quantiser(config: PipelineConfig, corpus: Corpus, output: Path) -> None:
@@ -155,7 +151,7 @@ def write_corpus(
         splits=names,
         weights=torch.cat([part.flat for part in (train, validation, test)]),
         ids=tokenizer.vocabulary.ids(torch.cat(codes), [shape.label for shape in split.all]),
-        fit_iou=[*[None] * (len(train) + len(validation)), *judged_iou(plain).tolist()],
+        fit_iou=[*[None] * (len(train) + len(validation)), *field_iou(plain.fields, sampled.judged_test).tolist()],
         roundtrip_iou=[*known, *unknown, *field_iou(test, sampled.judged_test).tolist()],
     )
     save(corpus, output / "corpus")

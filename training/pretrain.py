@@ -27,12 +27,13 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from training.corpus import part
+from training.data.corpus import part
 from training.embeddings import start_from_codes
-from weightgpt.files import InputError, write_json
-from weightgpt.generation import generation_config
-from weightgpt.tokenizer import WeightTokenizer
-from weightgpt.vocabulary import BOS, EOS, PAD
+from weightgpt.errors import InputError
+from weightgpt.io import write_json
+from weightgpt.tokens.generation import generation_config
+from weightgpt.tokens.tokenizer import WeightTokenizer
+from weightgpt.tokens.vocabulary import BOS, EOS, PAD
 
 PRESETS = {"nano": (2, 2, 64), "tiny": (4, 4, 128), "small": (4, 6, 192), "medium": (6, 8, 256), "large": (8, 12, 384)}
 

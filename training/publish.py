@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training import compare_page
-from weightgpt import markdown
-from weightgpt.files import InputError, read_json, write_text
-from weightgpt.program import program
+from training.compare import page as compare_page
+from weightgpt import formatting as markdown
+from weightgpt._programs import program
+from weightgpt.errors import InputError
+from weightgpt.io import read_json, write_text
 
 
 def _sets(values: dict[str, float] | None) -> str:

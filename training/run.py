@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from weightgpt.files import InputError, read_json, write_json
+from weightgpt.errors import InputError
+from weightgpt.io import read_json, write_json
 
 STAGES = ("shapes", "fits", "codebook", "corpus", "gpt", "samples", "figures", "report")
 

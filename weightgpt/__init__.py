@@ -7,56 +7,56 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weightgpt.encoding import EncodeConfig as EncodeConfig
-    from weightgpt.families import draw_shapes as draw_shapes
-    from weightgpt.field import Field as Field
-    from weightgpt.field import FieldConfig as FieldConfig
-    from weightgpt.field import Fields as Fields
-    from weightgpt.files import InputError as InputError
-    from weightgpt.fitting import FitConfig as FitConfig
-    from weightgpt.fitting import fit as fit
-    from weightgpt.generation import Grammar as Grammar
-    from weightgpt.generation import generation_config as generation_config
-    from weightgpt.generation import sample_ids as sample_ids
-    from weightgpt.hub import Bundle as Bundle
-    from weightgpt.hub import load_bundle as load_bundle
-    from weightgpt.hub import push_bundle as push_bundle
-    from weightgpt.kinds import load_quantiser as load_quantiser
-    from weightgpt.meshing import mesh_sdf as mesh_sdf
-    from weightgpt.quantiser import Quantiser as Quantiser
-    from weightgpt.rendering import render as render
-    from weightgpt.shapes import Shape as Shape
-    from weightgpt.shapes import load_folder as load_folder
-    from weightgpt.shapes import shape_from_file as shape_from_file
-    from weightgpt.tokenizer import WeightTokenizer as WeightTokenizer
-    from weightgpt.vocabulary import Vocabulary as Vocabulary
+    from weightgpt.errors import InputError as InputError
+    from weightgpt.fields.field import Field as Field
+    from weightgpt.fields.field import FieldConfig as FieldConfig
+    from weightgpt.fields.field import Fields as Fields
+    from weightgpt.fields.fitting import FitConfig as FitConfig
+    from weightgpt.fields.fitting import fit as fit
+    from weightgpt.model import Bundle as Bundle
+    from weightgpt.model import load_bundle as load_bundle
+    from weightgpt.model import push_bundle as push_bundle
+    from weightgpt.quantizers.auto import load_quantiser as load_quantiser
+    from weightgpt.quantizers.base import EncodeConfig as EncodeConfig
+    from weightgpt.quantizers.base import Quantiser as Quantiser
+    from weightgpt.shapes.families import draw_shapes as draw_shapes
+    from weightgpt.shapes.meshes import load_folder as load_folder
+    from weightgpt.shapes.meshes import shape_from_file as shape_from_file
+    from weightgpt.shapes.shape import Shape as Shape
+    from weightgpt.tokens.generation import Grammar as Grammar
+    from weightgpt.tokens.generation import generation_config as generation_config
+    from weightgpt.tokens.generation import sample_ids as sample_ids
+    from weightgpt.tokens.tokenizer import WeightTokenizer as WeightTokenizer
+    from weightgpt.tokens.vocabulary import Vocabulary as Vocabulary
+    from weightgpt.visual.meshing import mesh_sdf as mesh_sdf
+    from weightgpt.visual.rendering import render as render
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Bundle": "hub",
-    "EncodeConfig": "encoding",
-    "Field": "field",
-    "FieldConfig": "field",
-    "Fields": "field",
-    "FitConfig": "fitting",
-    "Grammar": "generation",
-    "InputError": "files",
-    "Quantiser": "quantiser",
-    "Shape": "shapes",
-    "Vocabulary": "vocabulary",
-    "WeightTokenizer": "tokenizer",
-    "draw_shapes": "families",
-    "fit": "fitting",
-    "generation_config": "generation",
-    "load_bundle": "hub",
-    "load_folder": "shapes",
-    "load_quantiser": "kinds",
-    "mesh_sdf": "meshing",
-    "push_bundle": "hub",
-    "render": "rendering",
-    "sample_ids": "generation",
-    "shape_from_file": "shapes",
+    "Bundle": "model",
+    "EncodeConfig": "quantizers.base",
+    "Field": "fields.field",
+    "FieldConfig": "fields.field",
+    "Fields": "fields.field",
+    "FitConfig": "fields.fitting",
+    "Grammar": "tokens.generation",
+    "InputError": "errors",
+    "Quantiser": "quantizers.base",
+    "Shape": "shapes.shape",
+    "Vocabulary": "tokens.vocabulary",
+    "WeightTokenizer": "tokens.tokenizer",
+    "draw_shapes": "shapes.families",
+    "fit": "fields.fitting",
+    "generation_config": "tokens.generation",
+    "load_bundle": "model",
+    "load_folder": "shapes.meshes",
+    "load_quantiser": "quantizers.auto",
+    "mesh_sdf": "visual.meshing",
+    "push_bundle": "model",
+    "render": "visual.rendering",
+    "sample_ids": "tokens.generation",
+    "shape_from_file": "shapes.meshes",
 }
 
 

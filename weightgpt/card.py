@@ -6,8 +6,8 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from weightgpt.files import whole
-from weightgpt.tokenizer import WeightTokenizer
+from weightgpt.io import whole
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 TAGS = ["gpt2", "weight-generation", "neural-field", "sdf", "3d"]
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from weightgpt import console
+from weightgpt import cli_io as console
 
 app = typer.Typer(
     help="Shapes as neural fields, fields as tokens, and a GPT-2 that writes new ones.",
@@ -52,11 +52,11 @@ def fit(
 
     Example: weightgpt fit chairs/ -o chairs.safetensors --model runs/demo/model
     """
-    from weightgpt.fitting import FitConfig
-    from weightgpt.fitting import fit as fit_fields
-    from weightgpt.sampling import sample as sample_shapes
-    from weightgpt.sampling import shared_schedule
-    from weightgpt.store import Catalogue, save_fields
+    from weightgpt.fields.fitting import FitConfig
+    from weightgpt.fields.fitting import fit as fit_fields
+    from weightgpt.fields.storage import Catalogue, save_fields
+    from weightgpt.shapes.sampling import sample as sample_shapes
+    from weightgpt.shapes.sampling import shared_schedule
 
     console.check_target(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
@@ -87,11 +87,12 @@ def encode(
     """
     import torch
 
-    from weightgpt.encoding import EncodeConfig
-    from weightgpt.metrics import iou
-    from weightgpt.sampling import uniform_points
-    from weightgpt.store import Catalogue, Tokens, load_fields, save_tokens
-    from weightgpt.vocabulary import NONE, class_name
+    from weightgpt.fields.storage import Catalogue, load_fields
+    from weightgpt.metrics.pairwise import iou
+    from weightgpt.quantizers.base import EncodeConfig
+    from weightgpt.shapes.sampling import uniform_points
+    from weightgpt.tokens.storage import Tokens, save_tokens
+    from weightgpt.tokens.vocabulary import NONE, class_name
 
     console.check_target(output, ".json")
     tokenizer = console.bundle(model).tokenizer
@@ -126,8 +127,9 @@ def decode(
 
     Example: weightgpt decode chair.json -m runs/demo/model -o chair.safetensors
     """
-    from weightgpt.files import InputError
-    from weightgpt.store import load_tokens, save_fields
+    from weightgpt.errors import InputError
+    from weightgpt.fields.storage import save_fields
+    from weightgpt.tokens.storage import load_tokens
 
     console.check_target(output, ".safetensors")
     loaded = load_tokens(tokens)
@@ -161,8 +163,9 @@ def sample(
 
     Example: weightgpt sample runs/demo/model -n 16 --label chair -o new-chairs
     """
-    from weightgpt.files import whole
-    from weightgpt.store import Catalogue, Tokens, save_fields, save_tokens
+    from weightgpt.fields.storage import Catalogue, save_fields
+    from weightgpt.io import whole
+    from weightgpt.tokens.storage import Tokens, save_tokens
 
     console.check_folder(output)
     bundle = console.bundle(model)
@@ -193,9 +196,10 @@ def mesh(
 
     Example: weightgpt mesh chairs.safetensors -o chairs-again --resolution 128
     """
-    from weightgpt.files import InputError, whole
-    from weightgpt.meshing import FORMATS
-    from weightgpt.store import load_fields
+    from weightgpt.errors import InputError
+    from weightgpt.fields.storage import load_fields
+    from weightgpt.io import whole
+    from weightgpt.visual.meshing import FORMATS
 
     console.check_folder(output)
     if f".{kind}" not in FORMATS:
@@ -220,7 +224,7 @@ def render(
 
     Example: weightgpt render chairs.safetensors -o chairs.png
     """
-    from weightgpt.store import load_fields
+    from weightgpt.fields.storage import load_fields
 
     console.check_target(output, ".png")
     loaded, catalogue = load_fields(fields)
@@ -276,7 +280,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:
-        from weightgpt.files import InputError
+        from weightgpt.errors import InputError
 
         usage = getattr(error, "format_message", None)  # of Typer's own errors: an unknown option, a missing argument
         if usage is None and not isinstance(error, InputError):

@@ -20,17 +20,18 @@ import torch
 from datasets import load_from_disk
 from torch import Tensor
 
+from training.baselines.common import FieldSets, Trained
 from training.baselines.registry import RIVALS, rival
-from training.baselines.rival import FieldSets, Trained
-from training.corpus import column, part
-from weightgpt.field import FieldConfig
-from weightgpt.files import InputError, read_json, read_tensors, write_json
-from weightgpt.fitting import FitConfig, fit
-from weightgpt.kinds import load_quantiser
-from weightgpt.program import program
-from weightgpt.sampling import Samples
-from weightgpt.store import Catalogue, save_fields
-from weightgpt.tokenizer import WeightTokenizer
+from training.data.corpus import column, part
+from weightgpt._programs import program
+from weightgpt.errors import InputError
+from weightgpt.fields.field import FieldConfig
+from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.fields.storage import Catalogue, save_fields
+from weightgpt.io import read_json, read_tensors, write_json
+from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.shapes.sampling import Samples
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 
 def field_sets(run: Path, plain: int) -> FieldSets:

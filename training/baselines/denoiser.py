@@ -25,7 +25,7 @@ from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
 from torch import Tensor, nn
 
-from training.baselines.rival import Descent, FieldSets, Trained, count_flops, descend, half, size_of
+from training.baselines.common import Descent, FieldSets, Trained, count_flops, descend, half, size_of
 
 LEVELS, RATIO = 1000, 5.0
 """Noise levels as the network sees them, from 0 to 1000, all noise; the largest weight of a noise level's loss."""

@@ -35,11 +35,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from weightgpt.families import draw_shapes
-from weightgpt.files import InputError, read_json, whole, write_json
-from weightgpt.meshing import mesh_sdf
-from weightgpt.program import program
-from weightgpt.splits import split_shapes
+from weightgpt._programs import program
+from weightgpt.errors import InputError
+from weightgpt.io import read_json, whole, write_json
+from weightgpt.shapes.families import draw_shapes
+from weightgpt.shapes.splits import split_shapes
+from weightgpt.visual.meshing import mesh_sdf
 
 FACES, LATTICE, GRID = 200, 64, 48
 SHARE, POINTS, SIDE = 0.5, 100, 16

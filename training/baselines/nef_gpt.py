@@ -21,7 +21,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
-from training.baselines.rival import Descent, FieldSets, Trained, count_flops, descend, half, one_at_a_time, size_of
+from training.baselines.common import Descent, FieldSets, Trained, count_flops, descend, half, one_at_a_time, size_of
 
 SEEN, ROUNDS = 100_000, 30
 

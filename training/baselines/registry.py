@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from training.baselines import denoiser, nef_gpt, regression
-from training.baselines.rival import FieldSets, Trained
-from weightgpt.files import InputError
+from training.baselines.common import FieldSets, Trained
+from weightgpt.errors import InputError
 
 Rival = Callable[[FieldSets, float, int, bool], Trained]
 """(fields, budget in floating-point operations, seed, whether to show progress) -> the trained rival."""

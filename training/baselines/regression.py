@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, GPT2Config, GPT2Model
 
-from training.baselines.rival import (
+from training.baselines.common import (
     Descended,
     Descent,
     FieldSets,
@@ -29,7 +29,7 @@ from training.baselines.rival import (
     one_at_a_time,
     size_of,
 )
-from weightgpt.files import InputError
+from weightgpt.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

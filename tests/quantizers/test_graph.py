@@ -1,0 +1,128 @@
+"""Permuting the hidden neurons of a field changes no code; and codes come and go as those of the codebook."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import generator, tiny_codebook, tiny_config, tiny_graph
+from tests.fields.test_canonical import coarse_weights, powers_of_two
+from tests.fields.test_symmetry import SEEDS, random_factors, random_weights
+from weightgpt.errors import InputError
+from weightgpt.fields.field import Fields
+from weightgpt.fields.symmetry import permute, random_permutations, rescale
+from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.graph import GraphQuantiser
+
+CODEBOOK = tiny_codebook()
+GRAPH = tiny_graph(CODEBOOK)
+CONFIG = tiny_config()
+
+
+def fine(levels: int = 6, codes: int = 512) -> GraphQuantiser:
+    """With many and small code vectors, so that a difference in the last digits of a latent would change a code."""
+    shrink = 0.3 ** torch.arange(float(levels))
+    tables = torch.randn(levels, codes, CODEBOOK.latent_width, generator=generator(3)) * shrink[:, None, None]
+    return tiny_graph(replace(CODEBOOK, codes=tables))
+
+
+FINE = fine()
+
+
+def codes(flat: torch.Tensor, graph: GraphQuantiser = FINE) -> torch.Tensor:
+    return graph.encode(Fields(CONFIG, flat))
+
+
+@given(SEEDS, st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_permuting_the_hidden_neurons_changes_no_code(seed, coarse):
+    flat = coarse_weights(CONFIG, 4, seed) if coarse else random_weights(CONFIG, 4, seed)
+    permuted = permute(CONFIG, flat, random_permutations(CONFIG, 4, seed))
+    assert torch.equal(codes(permuted), codes(flat))
+
+
+@given(SEEDS)
+@settings(deadline=None, max_examples=30)
+def test_rescaling_relu_neurons_by_powers_of_two_changes_no_code(seed):
+    flat = random_weights(CONFIG, 4, seed)
+    assert torch.equal(codes(rescale(CONFIG, flat, powers_of_two(CONFIG, 4, seed))), codes(flat))
+
+
+def test_rescaling_by_other_factors_hardly_changes_a_code():
+    """Only where rounding decides between two code vectors, which then are about equally near."""
+    flat = random_weights(CONFIG, 200)
+    same = codes(rescale(CONFIG, flat, random_factors(CONFIG, 200))) == codes(flat)
+    assert same.flatten(1).all(1).float().mean() > 0.97
+
+
+def test_a_field_has_the_same_codes_alone_and_in_a_batch():
+    flat = random_weights(CONFIG, 40)
+    together = codes(flat)
+    assert together.shape == (40, CODEBOOK.layout.chunks, FINE.codebook.levels)
+    for row in range(40):
+        assert torch.equal(codes(flat[row : row + 1])[0], together[row])
+    assert torch.equal(codes(flat.flip(0)), together.flip(0))
+    assert codes(flat[:0]).shape == (0, *together.shape[1:])
+
+
+def test_different_fields_have_different_codes():
+    assert len(codes(random_weights(CONFIG, 40)).flatten(1).unique(dim=0)) == 40
+
+
+def test_codes_fields_and_names_are_those_of_the_codebook():
+    found = codes(random_weights(CONFIG, 3), GRAPH)
+    assert torch.equal(GRAPH.decode(found).flat, CODEBOOK.decode(found).flat)
+    assert torch.equal(GRAPH.decode(found, 1).flat, CODEBOOK.decode(found, 1).flat)
+    assert (GRAPH.tokens_per_field, GRAPH.fingerprint) == (
+        CODEBOOK.layout.chunks * CODEBOOK.levels,
+        CODEBOOK.fingerprint,
+    )
+
+
+def test_fields_of_another_architecture_are_refused():
+    config = replace(CONFIG, activation="sine")
+    with pytest.raises(InputError, match="learnt for this architecture"):
+        GRAPH.encode(Fields(config, torch.zeros(1, config.parameters)))
+
+
+def test_weights_that_are_not_finite_or_overflow_are_refused():
+    flat = random_weights(CONFIG, 3)
+    flat[1, 4] = float("nan")
+    with pytest.raises(InputError, match=r"fields \[1\] have NaN"):
+        codes(flat)
+    flat[1] = 1e30
+    with pytest.raises(InputError, match=r"field 1 .* overflow"):
+        codes(flat)
+
+
+def test_parts_that_do_not_belong_together_are_refused():
+    other = replace(CODEBOOK.layout.config, activation="gelu")
+    gelu = replace(CODEBOOK, layout=replace(CODEBOOK.layout, config=other))
+    with pytest.raises(InputError, match="learnt for another codebook"):
+        GraphQuantiser(gelu, GRAPH.encoder)
+    broken = tiny_graph(CODEBOOK).encoder
+    broken.biases[0, 0] = float("inf")
+    with pytest.raises(InputError, match="NaN or infinite"):
+        GraphQuantiser(CODEBOOK, broken)
+
+
+def test_a_saved_quantiser_comes_back_bit_for_bit(tmp_path):
+    FINE.save_pretrained(tmp_path)
+    again, flat = GraphQuantiser.from_pretrained(tmp_path), random_weights(CONFIG, 20)
+    assert (
+        again.fingerprint == FINE.fingerprint == Codebook.from_pretrained(tmp_path, GraphQuantiser.FORMAT).fingerprint
+    )
+    assert torch.equal(codes(flat, again), codes(flat))
+
+
+def test_a_cut_or_missing_file_is_told(tmp_path):
+    GRAPH.save_pretrained(tmp_path)
+    path = tmp_path / "encoder.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"encoder\.safetensors"):
+        GraphQuantiser.from_pretrained(tmp_path)
+    path.unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        GraphQuantiser.from_pretrained(tmp_path)

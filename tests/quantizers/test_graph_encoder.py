@@ -1,0 +1,83 @@
+"""The graph encoder does not see the order of hidden neurons, and what it learnt comes back bit for bit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fakes import tiny_codebook, tiny_config, tiny_graph
+from tests.fields.test_symmetry import SEEDS, configs, random_weights
+from weightgpt.errors import InputError
+from weightgpt.fields.field import FieldConfig
+from weightgpt.fields.symmetry import permute, random_permutations
+from weightgpt.quantizers.graph_encoder import GraphEncoder
+from weightgpt.shapes.sampling import uniform_points
+
+CODEBOOK = tiny_codebook()
+ENCODER = tiny_graph(CODEBOOK).encoder
+LOAD = (tiny_config(), CODEBOOK.layout.chunks, CODEBOOK.latent_width)
+
+
+@given(configs(), SEEDS, st.sampled_from([0, 5]), st.integers(0, 3))
+@settings(deadline=None, max_examples=30)
+@torch.no_grad()
+def test_latents_do_not_depend_on_the_order_of_neurons(config, seed, traces, rounds):
+    """The encoder by itself, without a canonical form before it; up to rounding."""
+    torch.manual_seed(seed)
+    encoder = GraphEncoder(config, 2, 3, uniform_points(traces, config.in_features, 0), 8, rounds).eval()
+    flat = random_weights(config, 3, seed)
+    latents = encoder(flat)
+    assert latents.shape == (3, 2, 3)
+    permuted = permute(config, flat, random_permutations(config, 3, seed))
+    torch.testing.assert_close(encoder(permuted), latents, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_every_weight_is_seen_by_the_graph_alone():
+    """Without traces and without a shape encoder, each weight still moves the latents."""
+    torch.manual_seed(0)
+    encoder = GraphEncoder(*LOAD, torch.zeros(0, 3), 8, 3)
+    flat = random_weights(tiny_config(), 1)
+    flat.requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(encoder(flat).square().sum(), flat)
+    assert (slope != 0).all()
+
+
+@torch.no_grad()
+def test_before_learning_the_latents_are_those_of_the_shape_encoder():
+    shape = tiny_graph(CODEBOOK).encoder.shape
+    encoder, flat = GraphEncoder(*LOAD, torch.zeros(0, 3), shape=shape), random_weights(tiny_config(), 4)
+    values = torch.stack([CODEBOOK.decode(torch.zeros(1, 3, 2).long())(shape.probes)[0, :, 0]])
+    latents = encoder(CODEBOOK.decode(torch.zeros(1, 3, 2).long()).flat)
+    torch.testing.assert_close(latents, shape(values))
+    assert not torch.allclose(ENCODER(flat), encoder(flat))
+
+
+def test_a_shape_encoder_needs_one_distance():
+    config = replace(tiny_config(), out_features=2)
+    with pytest.raises(InputError, match="not 2 outputs"):
+        GraphEncoder(config, 3, 3, torch.zeros(0, 3), shape=ENCODER.shape)
+
+
+@pytest.mark.parametrize("shape", [None, ENCODER.shape])
+@pytest.mark.parametrize("traces", [0, 8])
+def test_a_saved_encoder_comes_back_bit_for_bit(tmp_path, shape, traces):
+    encoder = GraphEncoder(*LOAD, uniform_points(traces, 3, 0), 8, 2, shape)
+    encoder.save(tmp_path)
+    again, flat = GraphEncoder.load(tmp_path, *LOAD), random_weights(tiny_config(), 2)
+    assert {name: value.tolist() for name, value in again.state_dict().items()} == {
+        name: value.tolist() for name, value in encoder.state_dict().items()
+    }
+    assert torch.equal(again(flat), encoder(flat))
+
+
+@pytest.mark.parametrize(
+    "sizes", [(FieldConfig(hidden=(6,), octaves=1), *LOAD[1:]), (LOAD[0], 4, LOAD[2]), (*LOAD[:2], 9)]
+)
+def test_an_encoder_of_another_size_is_refused(tmp_path, sizes):
+    ENCODER.save(tmp_path)
+    with pytest.raises(InputError, match="not the graph encoder of this codebook"):
+        GraphEncoder.load(tmp_path, *sizes)

@@ -1,0 +1,136 @@
+"""Laws of meshing: analytic volumes, named outcomes, and a fast road that gives the same mesh."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from torch import Tensor
+
+from weightgpt.errors import InputError
+from weightgpt.visual.meshing import mesh_sdf, save_mesh, sdf_grid
+
+Sdf = Callable[[Tensor], Tensor]
+
+
+def sphere(radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Sdf:
+    return lambda points: (points - torch.tensor(centre)).norm(dim=-1) - radius
+
+
+def box(x: float, y: float, z: float) -> Sdf:
+    def sdf(points: Tensor) -> Tensor:
+        q = points.abs() - torch.tensor([x, y, z])
+        return q.clamp(min=0).norm(dim=-1) + q.amax(-1).clamp(max=0)
+
+    return sdf
+
+
+def torus(points: Tensor) -> Tensor:
+    return torch.stack((points[:, [0, 2]].norm(dim=-1) - 0.6, points[:, 1]), -1).norm(dim=-1) - 0.2
+
+
+def diagonal(points: Tensor) -> Tensor:
+    return points.sum(-1) / math.sqrt(3)
+
+
+def network() -> Sdf:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1)).double()
+    return lambda points: model(points.double())[:, 0].float()
+
+
+def test_sphere_has_its_volume_and_area_and_faces_outward():
+    made = mesh_sdf(sphere(0.7), 64)
+    assert (made.outcome, made.watertight, made.leaves_box) == ("surface", True, False)
+    assert made.mesh.volume == pytest.approx(4 / 3 * math.pi * 0.7**3, rel=0.005)
+    assert made.mesh.area == pytest.approx(4 * math.pi * 0.7**2, rel=0.005)
+    assert np.allclose(np.linalg.norm(made.mesh.vertices, axis=1), 0.7, atol=1e-3)
+
+
+def test_axes_are_x_y_z():
+    made = mesh_sdf(box(0.3, 0.5, 0.7), 65)
+    assert np.allclose(made.mesh.bounds, [[-0.3, -0.5, -0.7], [0.3, 0.5, 0.7]], atol=1e-2)
+
+
+@pytest.mark.parametrize("resolution", [32, 61, 64])
+@pytest.mark.parametrize(
+    "sdf",
+    [
+        sphere(0.5, (0.2, -0.1, 0.1)),
+        box(0.5, 0.5, 0.5),
+        torus,
+        diagonal,
+        sphere(1.2),
+        lambda points: 5 * torus(points),
+        lambda points: 0.1 * torus(points),
+        lambda points: torus(points).clamp(-0.03, 0.03),
+        network(),
+    ],
+    ids=["sphere", "box", "torus", "diagonal", "cut", "steep", "flat", "clamped", "network"],
+)
+def test_the_fast_road_gives_the_same_mesh(sdf: Sdf, resolution: int):
+    fast, dense = mesh_sdf(sdf, resolution), mesh_sdf(sdf, resolution, dense=True)
+    assert np.array_equal(fast.mesh.vertices, dense.mesh.vertices)
+    assert np.array_equal(fast.mesh.faces, dense.mesh.faces)
+    assert torch.equal(sdf_grid(sdf, resolution) < 0, sdf_grid(sdf, resolution, dense=True) < 0)
+
+
+def test_the_fast_road_asks_about_far_fewer_points():
+    asked = 0
+
+    def counted(points: Tensor) -> Tensor:
+        nonlocal asked
+        asked += len(points)
+        return sphere(0.5)(points)
+
+    sdf_grid(counted, 96)
+    assert asked < 0.2 * 96**3
+
+
+def test_surface_on_grid_points_is_watertight_without_degenerate_faces():
+    made = mesh_sdf(box(0.5, 0.5, 0.5), 65)
+    assert made.watertight
+    assert made.mesh.area_faces.min() > 0
+
+
+def test_leaving_the_box_is_said_and_left_open():
+    made = mesh_sdf(sphere(0.5, (0.8, 0.0, 0.0)), 48)
+    assert (made.outcome, made.watertight, made.leaves_box) == ("surface", False, True)
+
+
+@pytest.mark.parametrize(("value", "outcome"), [(1.0, "empty"), (-1.0, "full"), (math.nan, "nonfinite")])
+def test_fields_without_a_surface_have_a_named_outcome(value: float, outcome: str):
+    made = mesh_sdf(lambda points: torch.full((len(points),), value), 16)
+    assert made.mesh is None
+    assert made.outcome == outcome
+    assert not made.watertight
+    assert made.leaves_box == (outcome == "full")
+
+
+def test_one_infinity_is_seen_by_the_dense_road():
+    def sdf(points: Tensor) -> Tensor:
+        return torch.where((points == 1).all(-1), math.inf, sphere(0.5)(points))
+
+    assert mesh_sdf(sdf, 17, dense=True).outcome == "nonfinite"
+
+
+def test_mistakes_are_told():
+    with pytest.raises(InputError, match="must be 8 or more"):
+        sdf_grid(torus, 4)
+    with pytest.raises(InputError, match="one value per point"):
+        sdf_grid(lambda points: points[:, :1], 16)
+    with pytest.raises(InputError, match=r"use \.glb"):
+        save_mesh(trimesh.creation.box(), "mesh.xyz")
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".ply", ".obj", ".stl"])
+def test_a_saved_mesh_comes_back(tmp_path: Path, suffix: str):
+    mesh = mesh_sdf(torus, 32).mesh
+    save_mesh(mesh, tmp_path / f"mesh{suffix}")
+    back = trimesh.load(tmp_path / f"mesh{suffix}", force="mesh")
+    assert len(back.faces) == len(mesh.faces)
+    assert back.volume == pytest.approx(mesh.volume, rel=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == [f"mesh{suffix}"]

@@ -1,0 +1,101 @@
+"""What a run cost and what its samples cost, in floating-point operations.
+
+Decisions: the GPT is counted as the rivals are, by torch's counter, one training step times the steps that were done.
+The codebook's learning, the encoding of all shapes and decoding are matrix products of known sizes, counted from the
+settings: twice the multiplications, three times the forward pass for a step of learning or refining. Elementwise work
+is not counted for any.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import load_from_disk
+from transformers import GPT2LMHeadModel
+
+from training.baselines.common import count_flops, size_of
+from weightgpt.errors import InputError
+from weightgpt.fields.fitting import FitConfig
+from weightgpt.io import read_json
+from weightgpt.model import Bundle
+from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.shape_encoder import ShapeEncoder
+
+
+def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
+    """`parameters`, `train_flops`, `sample_flops`, `bytes`, `seconds` of a run with the default tokenizer.
+
+    The encoder counts in training only; sampling needs the GPT, the codebook's tables, its mixer and its bases.
+
+    Raises:
+        InputError: the run's tokenizer is another one.
+    """
+    config, (book, _) = read_json(run / "config.json"), parts(bundle)
+    gpt, length = bundle.model, bundle.tokenizer.vocabulary.length
+    steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
+    own = [book.base, book.basis, book.codes, *book.mixer.parameters()]
+    parameters, size = size_of(gpt)
+    seconds = read_json(run / "seconds.json")["seconds"]
+    return {
+        "parameters": parameters + sum(part.numel() for part in own),
+        "bytes": size + sum(part.numel() * part.element_size() for part in own),
+        "steps": steps,
+        "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config["gpt"]["batch"], length),
+        "sample_flops": count_flops(lambda: bundle.sample(1)) + decode_flops(book),
+        "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
+    }
+
+
+def fields_flops(run: Path, bundle: Bundle) -> float:
+    """Learning the quantiser of a run and writing the codes that its fields decode from, those of further shapes too.
+
+    Raises:
+        InputError: the run's tokenizer is not the default one.
+    """
+    config, (book, encoder) = read_json(run / "config.json"), parts(bundle)
+    codes, fits, quantiser = config["codebook"], FitConfig(**config["fit"]), bundle.tokenizer.quantiser
+    started = 6.0 * quantiser.config.parameters * fits.points * fits.steps * config["started"]
+    one = 3 * (encoder_flops(encoder) + decode_flops(book)) + 6.0 * quantiser.config.parameters * codes["points"]
+    one += 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
+    written = len(load_from_disk(str(run / "corpus"))) + config["more"]
+    return started + codes["steps"] * codes["shapes"] * one + written * writing_flops(config, bundle)
+
+
+def writing_flops(config: dict[str, Any], bundle: Bundle) -> float:
+    """The codes of one sampled shape, under the settings of a run: through the encoder, and refined if they ask so."""
+    book, encoder = parts(bundle)
+    step = 3 * decode_flops(book) + 6.0 * book.layout.config.parameters * config["encode"]["points"]
+    return encoder_flops(encoder) + config["encode"]["steps"] * step
+
+
+def parts(bundle: Bundle) -> tuple[Codebook, ShapeEncoder]:
+    """Codebook and encoder of the default tokenizer.
+
+    Raises:
+        InputError: it is another one.
+    """
+    quantiser = bundle.tokenizer.quantiser
+    book: Codebook | None = getattr(quantiser, "codebook", None)
+    encoder: ShapeEncoder | None = getattr(quantiser, "encoder", None)
+    if book is None or encoder is None:
+        raise InputError("the costs of this run's tokenizer are not known; compare a run of the default one.")
+    return book, encoder
+
+
+def step_flops(model: GPT2LMHeadModel, batch: int, length: int) -> float:
+    """One step of training, forward and backward, on `batch` sequences."""
+    ids = torch.zeros(batch, length, dtype=torch.long)
+    found = count_flops(lambda: model(input_ids=ids, labels=ids).loss.backward())
+    model.zero_grad()
+    return found
+
+
+def encoder_flops(encoder: ShapeEncoder) -> float:
+    """One shape through the encoder."""
+    return 2.0 * sum(part.numel() for part in encoder.parameters() if part.ndim == 2)
+
+
+def decode_flops(book: Codebook) -> float:
+    """One field from its latents: mixer and bases."""
+    mixer = sum(part.numel() for part in book.mixer.parameters() if part.ndim == 2)
+    return 2.0 * (mixer + book.basis.numel())

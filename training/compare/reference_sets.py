@@ -1,0 +1,126 @@
+"""A finished run, and the sets of shapes that its comparison is made of.
+
+Decisions:
+- Held-out shapes of built-in families are drawn anew, with another seed than the run's; those of files are the run's
+  own validation and test files, of which only early stopping looked at the first half.
+- What costs time, held-out shapes meshed and plain fits, is made when a row first asks for it, and then kept.
+
+Dimensions: n shapes of a set, S sets, N training shapes, P parameters, L tokens.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from datasets import load_from_disk
+from torch import Tensor
+
+from training.data.corpus import column, part
+from training.data.extra_shapes import More, encode_more
+from training.data.shapes import gather
+from weightgpt.errors import InputError
+from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.io import read_json, read_tensors
+from weightgpt.metrics.evaluator import POINTS, Judge, ShapeSet, mesh_all
+from weightgpt.model import Bundle, load_bundle
+from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.shapes.families import draw_shapes
+from weightgpt.shapes.sampling import Samples
+from weightgpt.shapes.shape import Sdf, Shape
+
+FRESH = 1000
+"""Added to the run's seed, for held-out shapes that no stage of the run has seen."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A run, and the sets that its rows are made of."""
+
+    run: Path
+    config: dict[str, Any]
+    bundle: Bundle
+    train: list[Shape]
+    more: More
+    """What the GPT alone learnt from."""
+    held: list[Shape]
+    samples: Samples
+    """The training shapes at the points of the run."""
+    ids: Tensor
+    """(N, L) of the training shapes."""
+    count: int
+    """n."""
+    sets: int
+    """S."""
+    points: int
+    """On each surface."""
+    emd: int
+    """Shapes to compare by earth mover's distance as well."""
+
+    @property
+    def total(self) -> int:
+        """Shapes of a row, S n."""
+        return self.sets * self.count
+
+    @property
+    def known(self) -> int:
+        """Shapes of a row that is made of training shapes: as many whole sets, up to S, as there are but for copies."""
+        own = len(self.train) // (1 + self.config["copies"] if self.config["shapes"] else 1)
+        return min(self.sets, max(1, own // self.count)) * self.count
+
+    @property
+    def labels(self) -> list[str]:
+        """Classes of the training shapes."""
+        return [shape.label for shape in self.train]
+
+    @cached_property
+    def plain(self) -> Fields:
+        """Plain fits of the first training shapes, `known` of them."""
+        options = FitConfig(**self.config["fit"])
+        initial = read_tensors(self.run / "fits" / "initial.safetensors")["flat"]
+        config = FieldConfig.from_dict(self.config["field"])
+        folder = self.run / "fits" / f"compared-{self.known}"
+        some = self.samples.select(slice(0, self.known))
+        return fit(config, some, options, initial=initial, folder=folder, progress="plain fits").fields
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The held-out shapes and the guard."""
+        held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
+        guard = self.more.guard(self.train, self.samples)
+        return Judge.of(held, guard, self.config["seed"], self.emd, self.count)
+
+    @cached_property
+    def true(self) -> ShapeSet:
+        """The first training shapes, `known` of them."""
+        return self.mesh([shape.sdf for shape in self.train[: self.known]], "training shapes")
+
+    def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0, dense: bool = False) -> ShapeSet:
+        """Shapes with as many points as asked for."""
+        return mesh_all(sdfs, seed=seed, points=self.points, dense=dense, title=title)
+
+
+def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> Ground:
+    """Read a finished run of training.pipeline.
+
+    Raises:
+        InputError: the run has not got as far as its model, or has too few shapes for sets of `count`.
+    """
+    if not (run / "model").is_dir():
+        raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
+    if count < 2 or sets < 1:
+        raise InputError(f"{sets} sets of {count} shapes cannot be compared; give 1 set or more of 2 shapes or more.")
+    config, seed = read_json(run / "config.json"), read_json(run / "config.json")["seed"]
+    split = gather(config)[0]
+    held = [*split.validation, *split.test] if config["shapes"] else draw_shapes(sets * count, seed + FRESH)
+    count = min(count, len(held), len(split.train))
+    held = held[: count if config["shapes"] else sets * count]
+    found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
+    samples = Samples(found["points"], found["train"])
+    codes = column(ids.select_columns("ids"), "ids").long()
+    bundle = load_bundle(run / "model")
+    more = encode_more(
+        split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
+    )
+    return Ground(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)

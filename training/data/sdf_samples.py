@@ -1,0 +1,46 @@
+"""The signed distances of a run: its shapes sampled once at shared points.
+
+All distances of a run lie in one file, the many training rows in half precision.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from weightgpt.io import read_tensors, write_tensors
+from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.splits import Split
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Signed distances of a run: at the shared schedule for learning, at uniform points for judging."""
+
+    train: Samples
+    validation: Samples
+    test: Samples
+    judged_train: Samples
+    """The first training shapes at the uniform points."""
+    judged_test: Samples
+    """The test shapes at the uniform points."""
+
+
+def sample_split(split: Split, schedule: int, judged: int, seed: int, path: Path) -> Sampled:
+    """Sample all shapes, or read what an earlier run sampled, at `schedule` shared and `judged` uniform points."""
+    if not path.is_file():
+        points = shared_schedule(split.train, schedule, seed)
+        uniform = uniform_points(judged, split.train[0].dimension, seed + 1)
+        tensors = {
+            "points": points,
+            "uniform": uniform,
+            "train": sample(split.train, points, progress=True).sdf.half(),
+            "validation": sample(split.validation, points).sdf,
+            "test": sample(split.test, points).sdf,
+            "judged_train": sample(split.train[: len(split.test)], uniform).sdf,
+            "judged_test": sample(split.test, uniform).sdf,
+        }
+        write_tensors(path, tensors)
+    found = read_tensors(path)
+    names = ("train", "validation", "test")
+    learn = [Samples(found["points"], found[name]) for name in names]
+    judge = [Samples(found["uniform"], found[name]) for name in ("judged_train", "judged_test")]
+    return Sampled(*learn, *judge)

@@ -1,0 +1,37 @@
+"""The shapes of a run: drawn or read, split, and multiplied.
+
+All that learns sees the training shapes. Further shapes, new drawings or more stretched copies of files, are for the
+GPT alone: the encoder writes their codes in one pass, so they cost next to nothing.
+"""
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+from weightgpt.shapes.families import draw_shapes, drawing
+from weightgpt.shapes.meshes import Refusal, load_folder
+from weightgpt.shapes.splits import Split, augment, split_shapes
+
+
+def gather(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
+    """Draw or load the shapes, say which files were refused, and split.
+
+    Args:
+        settings: of a run, as in its `config.json`.
+
+    Raises:
+        InputError: the folder cannot be used.
+    """
+    held, copies, more, seed = (settings[name] for name in ("held", "copies", "more", "seed"))
+    if settings["shapes"] is None:
+        total = settings["count"] + held
+        split = split_shapes(draw_shapes(total, seed), held / total, seed)
+        return replace(split, more=drawing(total, more, seed)), []
+    shapes, refusals = load_folder(settings["shapes"])
+    for refusal in refusals:
+        print(f"refused: {refusal.reason}", file=sys.stderr)
+    print(f"{len(shapes)} shapes, {len(refusals)} files refused", file=sys.stderr)
+    split = split_shapes(shapes, settings["held_out"], seed)
+    count = (copies + 1) * len(split.train)
+    train = augment(split.train, copies + -(-more // len(split.train)), seed, settings["mirrored"])
+    return Split(train[:count], split.validation, split.test, train[count : count + more]), refusals

@@ -1,0 +1,278 @@
+"""What the commands of `weightgpt.cli` share: checks before the work, inputs, and results told in one way."""
+
+import json
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from weightgpt.fields.field import FieldConfig, Fields
+    from weightgpt.fields.storage import Catalogue
+    from weightgpt.metrics.from_files import Judgement
+    from weightgpt.model import Bundle
+    from weightgpt.shapes.shape import Shape
+
+
+def report(values: dict[str, Any], as_json: bool) -> None:
+    """Print results on stdout: as one JSON object, or as lines."""
+    if as_json:
+        print(json.dumps(values, allow_nan=False))
+        return
+    for key, value in values.items():
+        print(f"{key.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
+
+
+def warn(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr)
+
+
+def watched() -> bool:
+    """Whether progress bars have someone to look at them; they go to stderr."""
+    return sys.stderr.isatty()
+
+
+def check_target(path: Path, suffix: str) -> None:
+    """Refuse an output before the work is done for it.
+
+    Raises:
+        InputError: `path` has another extension, is a folder, or lies where nothing can be written.
+    """
+    from weightgpt.errors import InputError
+
+    if path.suffix.lower() != suffix:
+        raise InputError(f"output {path} is not a {suffix} file; give a name that ends in {suffix}.")
+    if path.is_dir():
+        raise InputError(f"output {path} is a folder; give the name of a file.")
+    _check_writable(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse an output folder before the work is done for it.
+
+    Raises:
+        InputError: `path` is a file or a folder with content, or lies where nothing can be written.
+    """
+    from weightgpt.errors import InputError
+
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        kind = "a folder with content" if path.is_dir() else "a file"
+        raise InputError(f"output {path} is {kind}; give the name of a new or an empty folder.")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    from weightgpt.errors import InputError
+
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"cannot write {path}: {above} is not a folder you may write to; choose another output.")
+
+
+def bundle(name: str) -> "Bundle":
+    """A bundle from a folder or from the Hub, without the chatter of the libraries below."""
+    from transformers.utils import logging
+
+    from weightgpt.model import load_bundle
+
+    chatter: Any = logging
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    return load_bundle(name)
+
+
+def shapes(inputs: list[str]) -> "list[Shape]":
+    """Shapes of mesh files and folders; in a folder, meshes that cannot be read are told and left out.
+
+    Raises:
+        InputError: a file cannot be read, or a folder holds no mesh that can.
+    """
+    from weightgpt.shapes.meshes import load_folder, shape_from_file
+
+    found = []
+    for path in inputs:
+        if not Path(path).is_dir():
+            found.append(shape_from_file(path))
+            continue
+        read, refused = load_folder(path)
+        found += read
+        for refusal in refused:
+            warn(f"left out: {refusal.reason}")
+    return found
+
+
+def initial_field(hidden: str | None, initial: str | None) -> "tuple[FieldConfig, Tensor | None]":
+    """The architecture to fit, and the weights (P,) to start from, None for random ones.
+
+    Raises:
+        InputError: `hidden` is no list of widths, or `initial` is not of solids or has other widths.
+    """
+    from weightgpt.errors import InputError
+    from weightgpt.fields.field import FieldConfig
+    from weightgpt.fields.storage import load_fields
+
+    if hidden is not None and not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", hidden):
+        raise InputError(f"hidden is {hidden!r}; give widths from 1 to 999 with commas between them, such as 32,32,32.")
+    widths = tuple(int(width) for width in (hidden or "32,32,32").split(","))
+    if initial is None:
+        return FieldConfig(hidden=widths), None
+    if initial.endswith(".safetensors"):
+        fields, _ = load_fields(initial)
+        config, start = fields.config, fields.flat[0]
+    else:
+        quantiser = bundle(initial).tokenizer.quantiser
+        config, start = quantiser.config, quantiser.initial
+    if (config.in_features, config.out_features) != (3, 1) or (hidden is not None and widths != config.hidden):
+        raise InputError(
+            f"{initial} is of {config}; to fit meshes, start from fields of solids and leave out --hidden."
+        )
+    return config, start
+
+
+def write_meshes(
+    folder: Path, fields: "Fields", catalogue: "Catalogue", resolution: int, suffix: str
+) -> dict[str, int]:
+    """Mesh solids into `folder`, back in file units; the number of each outcome (see `weightgpt.visual.meshing.Meshed`)."""
+    from tqdm import tqdm
+
+    from weightgpt.visual.meshing import mesh_sdf, save_mesh
+
+    counts: Counter[str] = Counter(meshes=0, watertight=0, leaves_box=0, empty=0, full=0, nonfinite=0)
+    files = _file_names(catalogue.names)
+    for index in tqdm(range(len(fields)), "meshing", unit="shape", disable=not watched()):
+        made = mesh_sdf(fields.sdf(index), resolution)
+        if made.mesh is None:
+            counts[made.outcome] += 1
+            warn(f"no mesh of {catalogue.names[index]}: the field is {made.outcome}")
+            continue
+        made.mesh.vertices = made.mesh.vertices * float(catalogue.scale[index]) + catalogue.centre[index].numpy()
+        save_mesh(made.mesh, folder / (files[index] + suffix))
+        counts.update(meshes=1, watertight=int(made.watertight), leaves_box=int(made.leaves_box))
+    return dict(counts)
+
+
+def _file_names(names: tuple[str, ...]) -> list[str]:
+    """Names that are safe as those of files, all different; a file of fields may come from anywhere."""
+    safe = [re.sub(r"[^\w.-]+", "_", name).strip("._")[:100] or "shape" for name in names]
+    if len({name.lower() for name in safe}) == len(safe):
+        return safe
+    return [f"{index:04d}-{name}" for index, name in enumerate(safe)]
+
+
+def draw(path: Path, fields: "Fields", names: list[str], size: int) -> None:
+    """Write a contact sheet of fields as PNG.
+
+    Raises:
+        InputError: the fields are neither solids, planar shapes nor images.
+    """
+    from weightgpt.visual.rendering import contact_sheet, save_png
+
+    pictures = [picture for first in range(0, len(fields), 16) for picture in _pictures(fields, first, size)]
+    save_png(contact_sheet(pictures, names), path)
+
+
+def _pictures(fields: "Fields", first: int, size: int) -> "list[np.ndarray[Any, Any]]":
+    from weightgpt.errors import InputError
+    from weightgpt.visual.rendering import render, render_2d
+
+    part, config = fields.select(slice(first, first + 16)), fields.config
+    if (config.in_features, config.out_features) not in ((3, 1), (2, 1), (2, 3)):
+        raise InputError(f"fields of {config} cannot be drawn; give solids, planar shapes or images.")
+    if config.in_features == 3:
+        return list(render(lambda points: part(points)[..., 0], size))
+    if config.out_features == 1:
+        return [render_2d(sdf, size) for sdf in part.sdfs()]
+    return [render_2d(_image(part.select(slice(i, i + 1))), size) for i in range(len(part))]
+
+
+def _image(one: "Fields") -> Any:
+    return lambda points: one(points)[0]
+
+
+def judge(
+    paths: tuple[str, str, str], options: dict[str, Any], output: Path | None, picture: Path | None, as_json: bool
+) -> "Judgement":
+    """Judge generated shapes beside training and held-out ones (`paths`); told, and written and drawn where asked.
+
+    Raises:
+        InputError: as `weightgpt.metrics.from_files.read_source` and `judge`.
+    """
+    from weightgpt.io import write_json
+    from weightgpt.metrics import from_files as judging
+    from weightgpt.visual.rendering import save_png
+
+    sources = [judging.read_source(path, generated=number == 0) for number, path in enumerate(paths)]
+    for source, fate in zip(sources, ("broken", "left out", "left out"), strict=True):
+        for reason in source.refused:
+            warn(f"{fate}: {reason}")
+    found = judging.judge(*sources, **options, progress=watched())
+    took, (generated, train, held_out) = len(found.names), (len(source.shapes) for source in sources)
+    warn(f"took {took} of {generated} generated, of {held_out} held-out and of {train} training shapes.")
+    if output is not None:
+        write_json(output, found.rows)
+    if picture is not None and found.samples.solid:
+        save_png(found.picture(), picture)
+    elif picture is not None:
+        warn(f"{picture} was not drawn: no sample has a surface.")
+    print(json.dumps(found.rows, allow_nan=False) if as_json else "\n".join(judging.table(found.rows)))
+    return found
+
+
+def description(path: str) -> dict[str, Any]:
+    """What the bundle, the file of fields or of tokens, or the mesh at `path` is."""
+    from weightgpt.shapes.meshes import FORMATS
+
+    suffix = "" if Path(path).is_dir() else Path(path).suffix.lower()
+    if suffix == ".safetensors":
+        return _of_fields(path)
+    if suffix == ".json":
+        return _of_tokens(path)
+    return _of_mesh(path) if suffix in FORMATS else _of_bundle(path)
+
+
+def _of_fields(path: str) -> dict[str, Any]:
+    from weightgpt.fields.storage import load_fields
+
+    fields, catalogue = load_fields(path)
+    counts = {"fields": len(fields), "labels": Counter(catalogue.labels)}
+    return {"kind": "fields", **counts, "parameters": fields.config.parameters, **fields.config.to_dict()}
+
+
+def _of_tokens(path: str) -> dict[str, Any]:
+    from weightgpt.tokens.storage import load_tokens
+
+    tokens = load_tokens(path)
+    count, length = tokens.ids.shape
+    labels = Counter(tokens.catalogue.labels)
+    return {"kind": "tokens", "sequences": count, "tokens": length, "codebook": tokens.fingerprint, "labels": labels}
+
+
+def _of_mesh(path: str) -> dict[str, Any]:
+    from weightgpt.shapes.meshes import SIDE, shape_from_file
+    from weightgpt.shapes.sampling import uniform_points
+
+    shape = shape_from_file(path)
+    inside = float((shape.sdf(uniform_points(16384, 3, 0)) < 0).float().mean())
+    volume = inside * (2 * shape.scale) ** 3
+    return {"kind": "mesh", "longest_side": shape.scale * SIDE, "centre": shape.centre, "volume": volume}
+
+
+def _of_bundle(path: str) -> dict[str, Any]:
+    found = bundle(path)
+    config, quantiser, vocabulary = found.model.config, found.tokenizer.quantiser, found.tokenizer.vocabulary
+    return {
+        "kind": "bundle",
+        "classes": vocabulary.classes,
+        "codebook": quantiser.fingerprint,
+        "model": {"parameters": found.model.num_parameters(), "layers": config.n_layer, "width": config.n_embd},
+        "vocabulary": vocabulary.size,
+        "tokens": vocabulary.length,
+        "codes": {"chunks": quantiser.chunks, "levels": quantiser.levels, "codes": quantiser.size},
+        "field": {"parameters": quantiser.config.parameters, **quantiser.config.to_dict()},
+    }

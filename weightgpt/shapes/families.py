@@ -1,0 +1,139 @@
+"""Six built-in families of shapes with analytic distances: chair, table, airplane, lamp, mug, bottle.
+
+Decisions: as for the furniture, y is up (an airplane flies to +z), parts follow from proportions drawn first, reach
+well into each other and are joined by `union`, and nothing is thinner than 0.09. Every sample is centred in the unit
+cube, with a longest side of 1.65 to 1.8. A shape depends on its number, not on how many are drawn.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from weightgpt.errors import InputError
+from weightgpt.shapes import furniture
+from weightgpt.shapes.furniture import Rng, pick
+from weightgpt.shapes.lazy import Lazy
+from weightgpt.shapes.primitives import Outline, Solid, Vector, arc, cylinder, extruded, revolved, sphere, tube, union
+from weightgpt.shapes.shape import Sdf, Shape
+
+
+def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> list[Shape]:
+    """Draw `n` shapes, the `families` (all, by default) taking turns; shape i depends only on (seed, i, its family).
+
+    Raises:
+        InputError: `n` or `seed` is negative, or a family is unknown.
+    """
+    names = list(FAMILIES if families is None else families)
+    unknown = [repr(name) for name in names if name not in FAMILIES]
+    if unknown or not names:
+        given = f"{unknown[0]} is no built-in family" if unknown else "no family was given"
+        raise InputError(f"{given}; choose among {', '.join(FAMILIES)}.")
+    if n < 0 or seed < 0:
+        raise InputError(f"{n} shapes of seed {seed} were asked for; give a count and a seed of at least 0.")
+    return [_draw(seed, i, names[i % len(names)]) for i in range(n)]
+
+
+def drawing(first: int, size: int, seed: int) -> Lazy[Shape]:
+    """The `size` shapes of `draw_shapes` of all families from number `first` on, each drawn when it is asked for.
+
+    A drawn shape takes 20 kB, so tens of thousands are not kept.
+    """
+    names = list(FAMILIES)
+    return Lazy(size, lambda i: _draw(seed, first + i, names[(first + i) % len(names)]))
+
+
+def _draw(seed: int, i: int, family: str) -> Shape:
+    rng = np.random.default_rng([seed, i, *family.encode()])
+    return Shape(name=f"{family}-{i:05d}", label=family, sdf=FAMILIES[family](rng))
+
+
+def airplane(rng: Rng) -> Solid:
+    """A fuselage with straight or swept wings, a low or a tee tail, and up to two engines below the wings."""
+    r, span, style = rng.uniform(0.15, 0.2), rng.uniform(0.65, 0.88), pick(rng, "straight", "swept")
+    root = rng.uniform(0.36, 0.5)
+    tip = rng.uniform(0.6, 1.0) * root if style == "straight" else 0.2
+    sweep = rng.uniform(0.0, 0.06) if style == "straight" else rng.uniform(0.25, 0.55)
+    tilt, level = rng.uniform(0.0, 6.0), r * rng.choice([-0.5, 0.5])
+    wing = _flat([(-0.02, 0.0), (span, -sweep), (span, -sweep - tip), (-0.02, -root)]).moved(z=0.32)
+    place = 0.42
+    pod = cylinder(rng.uniform(0.085, 0.1), rng.uniform(0.28, 0.36)).turned("x", 90.0)
+    pods = [pod.moved(place * span, -0.1, 0.3 - place * sweep)] if rng.random() < 0.5 else []
+    wings = union(wing, *pods).turned("z", tilt).moved(y=level).mirrored("x")
+    return union(_fuselage(rng, r), wings, *_tail(rng)).fitted(rng.uniform(1.7, 1.8))
+
+
+def _flat(outline: Outline) -> Solid:
+    """A polygon of (x, z), as a plate of thickness 0.13 about y = 0."""
+    return extruded(outline, 0.13).turned("x", 90.0)
+
+
+def _fuselage(rng: Rng, r: float) -> Solid:
+    """A body of revolution along z, from -0.85 to 0.85, with a blunt or pointed nose and a tapering tail."""
+    blunt, waist = rng.uniform(0.15, 0.5), rng.uniform(-0.35, -0.05)
+    nose = [(r * c, 0.85 - blunt * (1.0 - s)) for c, s in arc(0.0, np.pi / 2, 5)[:-1]]
+    return revolved([(0.0, -0.85), (0.07, -0.85), (r, waist), *nose, (0.0, 0.85)]).turned("x", 90.0)
+
+
+def _tail(rng: Rng) -> list[Solid]:
+    height, root, span = rng.uniform(0.34, 0.44), rng.uniform(0.28, 0.36), rng.uniform(0.28, 0.4)
+    outline = [(-0.55, 0.0), (-0.66, height), (-0.84, height), (-0.55 - root, 0.0)]
+    fin = extruded([(-z, y) for z, y in outline], 0.13).turned("y", 90.0)
+    plane = _flat([(-0.02, -0.54), (span, -0.65), (span, -0.84), (-0.02, -0.85)])
+    return [fin, plane.moved(y=0.34 if rng.random() < 0.3 else 0.0).mirrored("x")]
+
+
+def mug(rng: Rng) -> Solid:
+    """A hollow cup, straight, tapered, bellied or waisted, with a round or square handle on +x."""
+    tall, top, wall = rng.uniform(0.95, 1.5), rng.uniform(0.45, 0.6), rng.uniform(0.14, 0.17)
+    foot, belly = top * rng.uniform(0.65, 1.1), [0.0, 0.0, 0.13, -0.07][int(rng.integers(4))]
+    y = np.linspace(0.0, 1.0, 7 if belly else 2)
+    outer = foot + (top - foot) * y + belly * np.sin(np.pi * y)
+    floor = np.linspace(wall / tall, 1.0, len(y))
+    inner = np.interp(floor, y, outer) - wall
+    cup = [*zip(outer, tall * y, strict=True), *zip(inner[::-1], tall * floor[::-1], strict=True)]
+    ends = [
+        (float(np.interp(f, y, outer)) - wall / 2, f * tall) for f in (rng.uniform(0.12, 0.3), rng.uniform(0.72, 0.88))
+    ]
+    handle = tube(_handle(rng, *ends), 0.075)
+    return union(revolved([(0.0, 0.0), *cup, (0.0, wall)]), handle).fitted(rng.uniform(1.65, 1.8))
+
+
+def _handle(rng: Rng, low: tuple[float, float], high: tuple[float, float]) -> list[Vector]:
+    """The centre line of a handle from `low` to `high`, each (x, y) in the middle of the wall."""
+    style, out = pick(rng, "round", "round", "square"), max(low[0], high[0]) + rng.uniform(0.34, 0.48)
+    drop = high[1] - low[1]
+    if style == "square":
+        corner = [(out - 0.08, low[1]), (out, low[1] + 0.08), (out, high[1] - 0.08), (out - 0.08, high[1])]
+    else:
+        middle, reach = (low[1] + high[1]) / 2, out - max(low[0], high[0])
+        corner = [(out - reach * (1.0 - c), middle + drop / 2 * s) for c, s in arc(-np.pi / 2, np.pi / 2, 9)[1:-1]]
+    return [(x, y, 0.0) for x, y in [low, *corner, high]]
+
+
+def bottle(rng: Rng) -> Solid:
+    """A straight, waisted or conical body, a shoulder, a neck, and perhaps a cap or a stopper."""
+    style, r = pick(rng, "straight", "straight", "waisted", "cone"), rng.uniform(0.28, 0.46)
+    body, slope, neck = rng.uniform(0.6, 1.1), rng.uniform(0.1, 0.5), rng.uniform(0.25, 0.5)
+    throat = rng.uniform(0.1, 0.4 * r + 0.02)
+    side = {"straight": [(r, 0.05)], "waisted": [(r, 0.05), (r, 0.3 * body), (0.78 * r, 0.6 * body)]}.get(style, [])
+    shoulder = [(throat + (r - throat) * c, body + slope * s) for c, s in arc(0.0, np.pi / 2, 5)]
+    if style == "cone":
+        side, shoulder = [(1.15 * r, 0.06)], [(throat, body + slope)]
+    top = body + slope + neck
+    parts = [revolved([(0.0, 0.0), (side[0][0] - 0.05, 0.0), *side, *shoulder, (throat, top), (0.0, top)])]
+    cap = pick(rng, "none", "cap", "stopper")
+    if cap == "cap":
+        parts.append(cylinder(throat + 0.05, rng.uniform(0.2, 0.3)).moved(y=top))
+    elif cap == "stopper":
+        parts.append(sphere(throat + 0.06).moved(y=top + 0.5 * throat))
+    return union(*parts).fitted(rng.uniform(1.68, 1.8))
+
+
+FAMILIES: dict[str, Callable[[Rng], Sdf]] = {
+    "chair": furniture.chair,
+    "table": furniture.table,
+    "airplane": airplane,
+    "lamp": furniture.lamp,
+    "mug": mug,
+    "bottle": bottle,
+}

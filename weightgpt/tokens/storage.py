@@ -1,0 +1,72 @@
+"""Files of tokens: one JSON file that names the codebook without which the ids mean nothing.
+
+Dimensions: B shapes, L tokens of a sequence.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from weightgpt.errors import InputError
+from weightgpt.fields.storage import Catalogue, _catalogue, _check_count, _check_format
+from weightgpt.io import read_json, write_json
+
+TOKENS = "weightgpt.tokens"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sequences of one codebook."""
+
+    ids: Tensor
+    """(B, L) int64."""
+    fingerprint: str
+    """Of the codebook."""
+    catalogue: Catalogue
+
+
+def save_tokens(path: Path | str, tokens: Tokens) -> None:
+    """Write sequences to a .json file.
+
+    Raises:
+        InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
+    """
+    _check_count(len(tokens.ids), tokens.catalogue)
+    catalogue = tokens.catalogue
+    value = {
+        "format": TOKENS,
+        "version": VERSION,
+        "codebook": tokens.fingerprint,
+        "names": catalogue.names,
+        "labels": catalogue.labels,
+        "centre": catalogue.centre.tolist(),
+        "scale": catalogue.scale.tolist(),
+        "ids": tokens.ids.tolist(),
+    }
+    write_json(path, value)
+
+
+def load_tokens(path: Path | str) -> Tokens:
+    """Read what `save_tokens` wrote.
+
+    Raises:
+        InputError: the file is missing, not JSON, of another format or version, or its ids are not whole numbers.
+    """
+    found = read_json(path)
+    _check_format(path, found, TOKENS, "tokens")
+    try:
+        rows = found["ids"]
+        if not all(type(token) is int for row in rows for token in row):
+            raise ValueError("an id is not a whole number")
+        centre, scale = (torch.tensor(found[name], dtype=torch.float64) for name in ("centre", "scale"))
+        catalogue = _catalogue(found["names"], found["labels"], centre, scale)
+        tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(found["codebook"]), catalogue)
+        _check_count(len(tokens.ids), catalogue)
+        if tokens.ids.ndim != 2:
+            raise ValueError("there are no sequences")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is not a whole file of tokens ({error}); make it again.") from error
+    return tokens

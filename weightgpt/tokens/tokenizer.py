@@ -1,0 +1,105 @@
+"""The weight tokenizer: fields and shapes to token ids, and ids to fields.
+
+It joins a quantiser, of whichever kind, and a vocabulary. In a folder (and on the Hub) the ids are an ordinary
+`tokenizers` WordLevel tokenizer that `AutoTokenizer` loads, and the quantiser lies beside it in `codebook/`. Codes
+become ids by tensor arithmetic; the WordLevel tokenizer is there for people who read or type sequences.
+"""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
+
+from weightgpt.errors import InputError
+from weightgpt.fields.field import Fields
+from weightgpt.io import read_json, write_json
+from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.quantizers.base import EncodeConfig, Quantiser
+from weightgpt.shapes.shape import Shape
+from weightgpt.tokens.vocabulary import NONE, Vocabulary, class_name
+
+
+class WeightTokenizer:
+    """Tokens of one field architecture, one quantiser and one set of classes."""
+
+    def __init__(self, quantiser: Quantiser, vocabulary: Vocabulary) -> None:
+        expected = (quantiser.chunks, quantiser.levels, quantiser.size)
+        if (vocabulary.chunks, vocabulary.levels, vocabulary.codes) != expected:
+            raise InputError(
+                f"the vocabulary is for {vocabulary.chunks} chunks, {vocabulary.levels} levels and {vocabulary.codes}"
+                f" codes, the codebook has {expected}; take both from one bundle."
+            )
+        self.quantiser, self.vocabulary = quantiser, vocabulary
+        self.backend = vocabulary.tokenizer()
+
+    @classmethod
+    def create(cls, quantiser: Quantiser, labels: list[str]) -> "WeightTokenizer":
+        """A tokenizer of a new quantiser, with a class token for every distinct label."""
+        return cls(quantiser, Vocabulary.create(quantiser.chunks, quantiser.levels, quantiser.size, labels))
+
+    def encode(
+        self, fields: Fields, labels: list[str] | None = None, options: EncodeConfig | None = None
+    ) -> BatchEncoding:
+        """Token ids of existing fields: `input_ids` and `attention_mask`, both (B, L).
+
+        Raises:
+            InputError: the fields are of another architecture, hold NaN, or a label is unknown.
+        """
+        codes = self.quantiser.encode(fields, options or EncodeConfig())
+        return self.batch(codes, labels or [NONE] * len(fields))
+
+    def encode_shapes(
+        self, shapes: list[Shape], options: EncodeConfig | None = None, progress: bool = False
+    ) -> BatchEncoding:
+        """Token ids of shapes, with their labels as classes (unknown ones become "none")."""
+        codes = self.quantiser.encode_shapes(shapes, options or EncodeConfig(), progress)
+        known = self.vocabulary.classes
+        return self.batch(codes, [shape.label if class_name(shape.label) in known else NONE for shape in shapes])
+
+    def batch(self, codes: Tensor, labels: list[str]) -> BatchEncoding:
+        """Sequences of codes (B, C, Q)."""
+        ids = self.vocabulary.ids(codes, labels)
+        return BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+
+    def decode(self, ids: Tensor, levels: int | None = None) -> Fields:
+        """Fields of sequences (B, L); with `levels`, of their first levels only, a coarser shape.
+
+        Raises:
+            InputError: a sequence breaks the grammar; the sentence names the sequence, the position and the id.
+        """
+        return self.quantiser.decode(self.vocabulary.parse(ids)[0], levels)
+
+    def labels(self, ids: Tensor) -> list[str]:
+        """Class names of sequences (B, L)."""
+        return self.vocabulary.parse(ids)[1]
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write `tokenizer.json`, `tokenizer_config.json` and `codebook/` to `folder`."""
+        self.quantiser.save_pretrained(Path(folder) / "codebook")
+        self.backend.save_pretrained(folder)
+        _name_for_all_versions(Path(folder) / "tokenizer_config.json")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> "WeightTokenizer":
+        """Read what `save_pretrained` wrote; for a repository on the Hub see `weightgpt.model.load_bundle`.
+
+        Raises:
+            InputError: a file is missing, broken, or does not belong with the others.
+        """
+        folder = Path(folder)
+        quantiser = load_quantiser(folder / "codebook")
+        try:
+            backend = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder} has no readable tokenizer.json; give the folder of a whole bundle.") from error
+        return cls(quantiser, Vocabulary.of_tokenizer(backend, quantiser.chunks, quantiser.levels))
+
+
+def _name_for_all_versions(path: Path) -> None:
+    """Rewrite the names in `tokenizer_config.json` that transformers 4 does not know; version 5 reads the old ones."""
+    config = read_json(path)
+    config.pop("backend", None)
+    config["additional_special_tokens"] = config.pop("extra_special_tokens", [])
+    write_json(path, {**config, "tokenizer_class": "PreTrainedTokenizerFast"})

@@ -1,0 +1,200 @@
+"""Pictures of signed distance functions, without a mesh.
+
+Decisions:
+
+- The background is near-white, and the floor lies under the lowest point seen, so that shapes stand on the page.
+- A pixel takes one ray; one that differs from a neighbour takes the mean of 2 x 2 finer ones.
+- A batch of fields is traced together; a list of fields one by one; both give the same pictures.
+"""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from weightgpt.errors import InputError
+from weightgpt.io import whole
+from weightgpt.shapes.shape import Sdf
+from weightgpt.visual.sphere_tracing import BACKGROUND, BatchSdf, Rays, march, shaded
+
+"""(n, 3) float32 points in [-1, 1]^3 -> (n,) signed distances: positive outside, negative inside."""
+
+Colour = tuple[float, float, float]
+Picture = NDArray[np.uint8]
+
+CLAY: Colour = (0.86, 0.55, 0.38)
+DISTANCE = 7.0
+EXTENT = 1.32
+_FINE = 2
+_CONTRAST = 0.07
+_MARGIN = 0.06
+
+
+@torch.no_grad()
+def render(
+    sdfs: BatchSdf | Sequence[Sdf],
+    size: int = 128,
+    *,
+    azimuth: float = 35.0,
+    elevation: float = 24.0,
+    colours: Sequence[Colour] | None = None,
+) -> Picture:
+    """Shaded pictures of fields, seen by a mildly perspective camera that looks at the middle of the box.
+
+    The camera is `DISTANCE` from the origin; the plane through the origin is seen from -`EXTENT` to `EXTENT`.
+
+    Args:
+        sdfs: a batch of fields, or a list of single ones.
+        size: pixels along each side.
+        azimuth: degrees the camera is turned about y from the z axis towards the x axis.
+        elevation: degrees of the camera above the floor.
+        colours: one RGB colour in [0, 1] for each field; clay by default.
+
+    Returns:
+        (B, size, size, 3) uint8 RGB. A field without a surface gives the plain background.
+
+    Raises:
+        InputError: the size is below 1, or the number of colours is not that of the fields.
+    """
+    if size < 1:
+        raise InputError(f"the picture's size is {size} pixels; give 1 or more.")
+    count = len(sdfs(torch.zeros(1, 3))) if callable(sdfs) else len(sdfs)
+    fields = [sdfs] if callable(sdfs) else [_alone(sdf) for sdf in sdfs]
+    colours = [CLAY] * count if colours is None else colours
+    if len(colours) != count:
+        raise InputError(f"{len(colours)} colours were given for {count} fields; give one for each or none.")
+    if count == 0:
+        return np.empty((0, size, size, 3), np.uint8)
+    view = (size, azimuth, elevation)
+    shares = torch.chunk(torch.tensor(list(colours), dtype=torch.float32), len(fields))
+    pictures = torch.cat([_picture(field, share, view) for field, share in zip(fields, shares, strict=True)])
+    return (pictures.reshape(count, size, size, 3) * 255).round().to(torch.uint8).numpy()
+
+
+@torch.no_grad()
+def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, colour: Colour = CLAY) -> Picture:
+    """A picture of a field over [-1, 1]^2, y up, at the centres of the pixels.
+
+    Args:
+        signal: (n, 2) points -> (n,) signed distances, drawn as a filled shape with faint lines of equal distance; or
+            (n, 1) grey or (n, 3) RGB values in [0, 1], drawn as they are.
+        size: pixels along each side.
+        colour: RGB in [0, 1] of the inside of a shape.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    values = signal(_centres(size))
+    if values.ndim == 1:
+        cover = (0.5 - values * size / 2).clamp(0, 1)[:, None]
+        bands = BACKGROUND - 0.05 * (0.5 + 0.5 * torch.cos(values[:, None] * 60)) ** 8
+        values = cover * torch.tensor(colour) + (1 - cover) * bands
+    pixels = values.expand(-1, 3).reshape(size, size, 3)
+    return (pixels.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def contact_sheet(
+    images: Sequence[Picture] | Picture, captions: Sequence[str] | None = None, columns: int = 8
+) -> Image.Image:
+    """Pictures of one size in rows, each with an optional caption of one line below it.
+
+    Raises:
+        InputError: there are no pictures, or not one caption for each.
+    """
+    if len(images) == 0 or (captions is not None and len(captions) != len(images)):
+        given = "no" if captions is None else len(captions)
+        raise InputError(f"a contact sheet was given {len(images)} pictures and {given} captions; give one for each.")
+    height, width = images[0].shape[:2]
+    font = ImageFont.load_default(size=max(9, width // 12))
+    line = 0 if captions is None else max(9, width // 12) * 2
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    ground = (round(BACKGROUND * 255),) * 3
+    sheet = Image.new("RGB", (columns * width, rows * (height + line)), ground)
+    draw = ImageDraw.Draw(sheet)
+    for index, image in enumerate(images):
+        left, top = index % columns * width, index // columns * (height + line)
+        sheet.paste(Image.fromarray(image), (left, top))
+        if captions is not None:
+            text = _shortened(captions[index], font, width - 4)
+            draw.text((left + width / 2, top + height + line / 2), text, fill=(70, 74, 82), font=font, anchor="mm")
+    return sheet
+
+
+def save_png(picture: Picture | Image.Image, path: Path | str) -> None:
+    """Write a picture as PNG."""
+    buffer = io.BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(buffer, format="PNG", optimize=True)
+    with whole(path) as draft:
+        draft.write_bytes(buffer.getvalue())
+
+
+def _alone(sdf: Sdf) -> BatchSdf:
+    """A single field as a batch of one."""
+    return lambda points: sdf(points.reshape(-1, 3)).reshape(1, -1)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """The text, or as much of it as fits the width with an ellipsis."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _camera(pixels: Tensor, azimuth: float, elevation: float) -> Rays:
+    """Rays through the places (n, 2) of a picture that spans [-1, 1]^2, x right and y up."""
+    turn, lift = math.radians(azimuth), math.radians(elevation)
+    back = torch.tensor([math.sin(turn) * math.cos(lift), math.sin(lift), math.cos(turn) * math.cos(lift)])
+    right = torch.tensor([math.cos(turn), 0.0, -math.sin(turn)])
+    up = torch.linalg.cross(back, right)
+    eye = back * DISTANCE
+    towards = torch.nn.functional.normalize(EXTENT * pixels @ torch.stack((right, up)) - eye, dim=1)
+    ends = torch.stack(((-1 - eye) / towards, (1 - eye) / towards))
+    return Rays(eye, towards, ends.amin(0).amax(1), ends.amax(0).amin(1))
+
+
+def _centres(size: int) -> Tensor:
+    """(size^2, 2) centres of the pixels of [-1, 1]^2, in rows from the top."""
+    places = (torch.arange(size) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(-places, places, indexing="ij")
+    return torch.stack((x, y), dim=-1).reshape(-1, 2)
+
+
+def _picture(field: BatchSdf, paint: Tensor, view: tuple[int, float, float]) -> Tensor:
+    """Pixels (B, size^2, 3) of a batch of fields with the colours (B, 3)."""
+    size, azimuth, elevation = view
+    centres = _centres(size)
+    rays = _camera(centres, azimuth, elevation)
+    everywhere = torch.ones(len(paint), len(centres), dtype=torch.bool)
+    depth, hit = march(field, rays, everywhere, rays.near.expand(everywhere.shape))
+    floor = rays.at(depth)[..., 1].masked_fill(~hit, math.inf).amin(1, keepdim=True)
+    pixels = shaded(field, rays, depth, hit, everywhere, paint, floor)
+    rough, start = _rough(pixels, depth.masked_fill(~hit, math.inf), size)
+    chosen = rough.any(0).nonzero()[:, 0]
+    if len(chosen) == 0:
+        return pixels
+    finer = (centres[chosen, None] + _centres(_FINE) / size).reshape(-1, 2)
+    rays = _camera(finer, azimuth, elevation)
+    wanted, start = (part[:, chosen].repeat_interleave(_FINE**2, dim=1) for part in (rough, start))
+    depth, hit = march(field, rays, wanted, torch.maximum(start - _MARGIN, rays.near))
+    detail = shaded(field, rays, depth, hit, wanted, paint, floor)
+    detail = detail.reshape(len(paint), len(chosen), _FINE**2, 3).mean(2)
+    pixels[:, chosen] = torch.where(rough[:, chosen, None], detail, pixels[:, chosen])
+    return pixels
+
+
+def _rough(pixels: Tensor, depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Which pixels (B, n) differ from a neighbour, and the least depth (B, n) in their neighbourhood."""
+    grid = torch.cat((pixels.movedim(-1, 1), -pixels.movedim(-1, 1), -depth[:, None]), 1)
+    most = torch.nn.functional.max_pool2d(grid.reshape(-1, 7, size, size), 3, 1, 1).flatten(2)
+    return (most[:, :3] + most[:, 3:6]).amax(1) > _CONTRAST, -most[:, 6]

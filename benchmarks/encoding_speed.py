@@ -1,7 +1,7 @@
 """How fast shapes and fields become tokens: `python -m benchmarks.encoding_speed --output speed.json`.
 
 Three jobs, each beside the way that it replaces, in one run:
-- *learning*: a tokenizer of a corpus of chairs, learnt with no more than a few plain fits to start from, against plain
+- *learning*: a tokenizer of a corpus of chairs, learned with no more than a few plain fits to start from, against plain
   fits of some held-out chairs. A group of fits is made after every few steps of learning. The time of learning has all
   of it: sampling, the shared initial field, the fits that it starts from, the steps. That of the fits has their
   sampling and their steps.
@@ -28,25 +28,25 @@ import torch
 from benchmarks.nearest_codes import latents_of, race
 from benchmarks.speed_page import page
 from benchmarks.timing import interleaved
-from tokenization.baselines import vector_quantisation
+from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
 from tokenization.train_codebook import CodebookConfig, learn
-from weightgpt._programs import command, program
+from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.fitting import FitConfig, fit, mean_field
+from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
 from weightgpt.io import write_json, write_text
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.chunking import ChunkLayout
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
-GROUP = FitConfig.group
-BOOK = CodebookConfig(own_latents=True, points=192, start=0.2)
+GROUP = FitConfig.batch_size
+BOOK = CodebookConfig(auto_decoding=True, points_per_step=192, warmup_fraction=0.2)
 """Latents of their own are found in fewer steps than an encoder that must see all shapes."""
 
 
@@ -55,7 +55,7 @@ class Settings:
     """Everything that decides what is timed."""
 
     corpus: int = 1024
-    """Shapes that a tokenizer is learnt from."""
+    """Shapes that a tokenizer is learned from."""
     held: int = 128
     """Shapes held out, which come after them; plain fits are made of all of them."""
     started: int = 8
@@ -83,14 +83,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainedQuantizer:
     """What the first job leaves to the others."""
 
     figures: dict[str, float]
     corpus: Corpus
     """With the plain fits that learning started from."""
     held: list[Shape]
-    quantiser: LoopQuantiser
+    quantizer: RVQAutoencoder
 
 
 class PlainFits:
@@ -109,13 +109,13 @@ class PlainFits:
         )
         if not len(part.sdf):
             return False
-        fits = fit(self.corpus.fits.config, part, self.corpus.fit, initial=self.corpus.initial)
+        fits = fit(self.corpus.fits.config, part, self.corpus.fit, shared_init=self.corpus.shared_init)
         self.done.append(fits.fields.flat)
         self.seconds += time.perf_counter() - begun
         return True
 
 
-def learning(settings: Settings) -> Learnt:
+def learning(settings: Settings) -> TrainedQuantizer:
     """A tokenizer of the corpus beside plain fits of the held-out shapes."""
     shapes = draw_shapes(settings.corpus + settings.held, 0, ["chair"])
     shapes, held = shapes[: settings.corpus], shapes[settings.corpus :]
@@ -124,39 +124,39 @@ def learning(settings: Settings) -> Learnt:
     before = time.perf_counter() - begun
     plain, book = PlainFits(held, corpus), replace(BOOK, steps=settings.steps)
     begun, own = time.perf_counter(), plain.seconds
-    layout, every = ChunkLayout(corpus.fits.config, book.neurons), max(1, settings.steps // 50)
+    layout, every = ChunkLayout(corpus.fits.config, book.neurons_per_chunk), max(1, settings.steps // 50)
     pause = max(1, 50 * GROUP // settings.held) * every  # learning calls back 50 times
 
     def turn(step: int, loss: float) -> None:
         if step % pause == 0:
             plain.fit_a_group()
 
-    quantiser = learn(layout, corpus.fits, corpus.samples, book, callback=turn).quantiser
-    learnt = before + time.perf_counter() - begun - (plain.seconds - own)
+    quantizer = learn(layout, corpus.fits, corpus.samples, book, callback=turn).quantizer
+    learned = before + time.perf_counter() - begun - (plain.seconds - own)
     while plain.fit_a_group():
         pass
     judged = sample(held, uniform_points(settings.judged, 3, 1))
     begun = time.perf_counter()
-    codes = quantiser.encode_samples(plain.samples, EncodeConfig(steps=settings.refine, learning_rate=3e-2))
+    codes = quantizer.encode_samples(plain.samples, EncodeConfig(steps=settings.refine, learning_rate=3e-2))
     figures = {
-        "learning": learnt,
+        "learning": learned,
         "before_the_first_step": before,
         "plain_fits": plain.seconds,
-        "ratio": learnt / plain.seconds,
+        "ratio": learned / plain.seconds,
         "encoding_held_out": time.perf_counter() - begun,
         "iou_plain_fits": mean_iou(Fields(corpus.fits.config, torch.cat(plain.done)), judged),
-        "iou_round_trip": mean_iou(quantiser.decode(codes), judged),
+        "iou_round_trip": mean_iou(quantizer.decode(codes), judged),
     }
-    return Learnt(figures, corpus, held, quantiser)
+    return TrainedQuantizer(figures, corpus, held, quantizer)
 
 
 def prepared(settings: Settings, shapes: list[Shape]) -> Corpus:
     """Shapes sampled, their initial field, and the few fits that learning starts from."""
     config, options = FieldConfig(), FitConfig(steps=settings.fit_steps)
     samples = sample(shapes, shared_schedule(shapes, settings.schedule, 0))
-    initial = mean_field(config, samples.select(slice(0, 512)), options)
-    fits = fit(config, samples.select(slice(0, settings.started)), options, initial=initial).fields
-    return Corpus(samples, fits, initial, options)
+    shared_init = fit_mean_initialization(config, samples.select(slice(0, 512)), options)
+    fits = fit(config, samples.select(slice(0, settings.started)), options, shared_init=shared_init).fields
+    return Corpus(samples, fits, shared_init, options)
 
 
 def mean_iou(fields: Fields, judged: Samples) -> float:
@@ -164,16 +164,16 @@ def mean_iou(fields: Fields, judged: Samples) -> float:
     return float(field_iou(fields, judged).mean())
 
 
-def new_shapes(settings: Settings, quantiser: LoopQuantiser, held: list[Shape]) -> list[dict[str, Any]]:
+def new_shapes(settings: Settings, quantizer: RVQAutoencoder, held: list[Shape]) -> list[dict[str, Any]]:
     """Seconds of a shape from its signed distance to tokens, and to a plain fit; other shapes in every turn."""
     options = FitConfig(steps=settings.fit_steps)
 
     def fitted(shapes: list[Shape]) -> Fields:
         samples = sample(shapes, shared_schedule(shapes, settings.schedule, 0))
-        return fit(quantiser.config, samples, options, initial=quantiser.initial).fields
+        return fit(quantizer.field_config, samples, options, shared_init=quantizer.shared_init).fields
 
     def coded(shapes: list[Shape], steps: int) -> Fields:
-        return quantiser.decode(quantiser.encode_shapes(shapes, EncodeConfig(steps=steps)))
+        return quantizer.decode(quantizer.encode_shapes(shapes, EncodeConfig(steps=steps)))
 
     refined, roads = EncodeConfig.steps, {"plain fit": fitted}
     roads |= {f"tokens, {steps} steps": partial(coded, steps=steps) for steps in (refined, 0)}
@@ -196,17 +196,17 @@ def new_shapes(settings: Settings, quantiser: LoopQuantiser, held: list[Shape]) 
     return rows
 
 
-def nearest_codes(settings: Settings, corpus: Corpus, quantiser: LoopQuantiser) -> list[dict[str, Any]]:
+def nearest_codes(settings: Settings, corpus: Corpus, quantizer: RVQAutoencoder) -> list[dict[str, Any]]:
     """Codes of existing conditioned fields by our matrix products and by the library; one row for each job."""
     options = FitConfig(steps=settings.short_steps)
-    fields = fit(quantiser.config, corpus.samples, options, initial=corpus.initial).fields
-    latents, book = latents_of(quantiser, fields), quantiser.codebook
-    tables = vector_quantisation(corpus, width=8, codes=1024, levels=3).quantiser.tables
+    fields = fit(quantizer.field_config, corpus.samples, options, shared_init=corpus.shared_init).fields
+    latents, book = latents_of(quantizer, fields), quantizer.codebook
+    tables = vector_quantization(corpus, width=8, codes=1024, levels=3).quantizer.tables
     vectors = tables.split(fields.flat[: settings.weighed])
     return [
-        race("latents", latents, book.quantise, book.codes, settings.turns),
-        race("latents", latents.repeat(settings.copies, 1, 1), book.quantise, book.codes, settings.turns),
-        race("weights", vectors, tables.quantise, tables.vectors[0], settings.turns),
+        race("latents", latents, book.quantize, book.code_vectors, settings.turns),
+        race("latents", latents.repeat(settings.copies, 1, 1), book.quantize, book.code_vectors, settings.turns),
+        race("weights", vectors, tables.quantize, tables.code_vectors[0], settings.turns),
     ]
 
 
@@ -214,36 +214,36 @@ def measure(settings: Settings, model: Path | None, command: str) -> dict[str, A
     """All three jobs.
 
     Raises:
-        InputError: the model has no codebook that was learnt in the loop.
+        InputError: the model has no codebook that was learned in the loop.
     """
-    chosen = WeightTokenizer.from_pretrained(model).quantiser if model else None
-    if not isinstance(chosen, LoopQuantiser | None):
-        raise InputError(f"{model} has no codebook that was learnt in the loop; give one that has.")
-    learnt = learning(settings)
-    quantiser = chosen or learnt.quantiser
+    chosen = WeightTokenizer.from_pretrained(model).quantizer if model else None
+    if not isinstance(chosen, RVQAutoencoder | None):
+        raise InputError(f"{model} has no codebook that was learned in the loop; give one that has.")
+    learned = learning(settings)
+    quantizer = chosen or learned.quantizer
     return {
         "command": command,
         "library": version("vector-quantize-pytorch"),
         "settings": asdict(settings),
-        "tokenizer": f"`{model}`" if model else "the one learnt above",
-        "learning": learnt.figures,
-        "new_shapes": new_shapes(settings, quantiser, learnt.held),
-        "nearest_codes": nearest_codes(settings, learnt.corpus, quantiser),
+        "tokenizer": f"`{model}`" if model else "the one learned above",
+        "learning": learned.figures,
+        "new_shapes": new_shapes(settings, quantizer, learned.held),
+        "nearest_codes": nearest_codes(settings, learned.corpus, quantizer),
     }
 
 
-@program
+@cli_main
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
     parser.add_argument("--page", type=Path, help="Markdown file for them")
     parser.add_argument(
-        "--model", type=Path, help="bundle or tokenizer for new shapes and latents (default: learnt here)"
+        "--model", type=Path, help="bundle or tokenizer for new shapes and latents (default: learned here)"
     )
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = measure(Settings(), given.model, command("benchmarks.encoding_speed"))
+    result = measure(Settings(), given.model, command_line("benchmarks.encoding_speed"))
     write_json(given.output, result)
     if given.page:
         write_text(given.page, page(result))

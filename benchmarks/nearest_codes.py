@@ -13,20 +13,20 @@ from vector_quantize_pytorch import ResidualVQ
 
 from benchmarks.timing import agreement, interleaved
 from weightgpt.fields.field import Fields
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 
 @torch.no_grad()
-def latents_of(quantiser: LoopQuantiser, fields: Fields) -> Tensor:
+def latents_of(quantizer: RVQAutoencoder, fields: Fields) -> Tensor:
     """Latents (B, C, r) of fields, asked for their signed distances at the encoder's probes."""
     parts = [fields.select(slice(i, i + 64)) for i in range(0, len(fields), 64)]
-    return torch.cat([quantiser.encoder(part(quantiser.encoder.probes)[..., 0]) for part in parts])
+    return torch.cat([quantizer.encoder(part(quantizer.encoder.probes)[..., 0]) for part in parts])
 
 
 @torch.no_grad()
 def race(what: str, vectors: Tensor, ours: Callable[[Tensor], Tensor], tables: Tensor, turns: int) -> dict[str, Any]:
     """Seconds and codes of vectors (B, C, r) by `ours` and by the library with the same `tables` (Q, K, r)."""
-    library = library_quantiser(tables)
+    library = library_quantizer(tables)
     codes: dict[str, Tensor] = {}
 
     def keep(name: str, found: Tensor) -> None:
@@ -48,8 +48,8 @@ def race(what: str, vectors: Tensor, ours: Callable[[Tensor], Tensor], tables: T
     }
 
 
-def library_quantiser(tables: Tensor) -> ResidualVQ:
-    """vector-quantize-pytorch's residual quantiser with these `tables` (Q, K, r), to be applied only."""
+def library_quantizer(tables: Tensor) -> ResidualVQ:
+    """vector-quantize-pytorch's residual quantizer with these `tables` (Q, K, r), to be applied only."""
     levels, codes, width = tables.shape
     module = ResidualVQ(dim=width, num_quantizers=levels, codebook_size=codes).eval()
     for layer, table in zip(module.layers, tables, strict=True):

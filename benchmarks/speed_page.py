@@ -6,7 +6,7 @@ from typing import Any
 def page(result: dict[str, Any]) -> str:
     """All figures as Markdown."""
     first, settings = result["learning"], result["settings"]
-    learnt = [
+    learned = [
         f"| learning from {settings['corpus']} shapes | {first['learning']:.1f} | {first['iou_round_trip']:.3f} |",
         f"| … of which before the first step | {first['before_the_first_step']:.1f} | |",
         f"| plain fits of {settings['held']} shapes | {first['plain_fits']:.1f} | {first['iou_plain_fits']:.3f} |",
@@ -35,7 +35,7 @@ shapes were then refined in {settings["refine"]}, which took {first["encoding_he
 
 | | seconds | IoU |
 |---|---|---|
-{chr(10).join(learnt)}
+{chr(10).join(learned)}
 
 ## A new shape
 

@@ -1,8 +1,8 @@
 """Measure the graph road on one family: `python -m studies.graph --output RUN`.
 
-A loop codebook is learnt from many shapes. Fewer shapes are fitted from random starts, each its own, and graph encoders
-are learnt from those fields. Held-out shapes, again fitted from random starts of their own, go to tokens and back; both
-they and plain conditioned fits of the same shapes are judged against the true shapes. One encoder is learnt for each of
+A loop codebook is learned from many shapes. Fewer shapes are fitted from random starts, each its own, and graph encoders
+are learned from those fields. Held-out shapes, again fitted from random starts of their own, go to tokens and back; both
+they and plain conditioned fits of the same shapes are judged against the true shapes. One encoder is learned for each of
 `VARIANTS`, to tell what traces, values and messages are worth.
 
 Every stage leaves whole files, so that the same command goes on where it was stopped. `metrics.json` has the figures,
@@ -23,15 +23,15 @@ from tokenization import train_codebook as learn_codebook
 from tokenization import train_graph as learn_graph
 from tokenization.train_codebook import CodebookConfig
 from tokenization.train_graph import GraphConfig
-from weightgpt._programs import program
+from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.fitting import FitConfig, fit, mean_field
-from weightgpt.io import read_json, read_tensors, whole, write_json, write_tensors, write_text
+from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
+from weightgpt.io import atomic_write, read_json, read_tensors, write_json, write_tensors, write_text
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.graph import GraphQuantiser
+from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
@@ -45,7 +45,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "weights alone": {"traces": 0},
     "with shape encoder": {"shape": True},
 }
-"""How each learnt encoder differs from `GraphConfig`."""
+"""How each learned encoder differs from `GraphConfig`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Settings:
 
     family: str = "chair"
     shapes: int = 8192
-    """Shapes that the codebook is learnt from."""
+    """Shapes that the codebook is learned from."""
     fields: int = 2048
     """The first of them, fitted from random starts for the graph encoder."""
     held: int = 128
@@ -92,7 +92,7 @@ def measure(settings: Settings, output: Path) -> dict[str, Any]:
         raise InputError(f"{output} holds a run of other settings; choose another output folder.")
     write_json(kept, asdict(settings))
     data, config = sampled(settings, output), FieldConfig()
-    conditioned, plain = fit_plainly(config, settings, data, output)
+    conditioned, plain = fit_reference_fields(config, settings, data, output)
     codebook, shape = loop_codebook(config, settings, conditioned, data, output)
     rows = data.train.select(slice(0, settings.fields))
     fields = fit_alone(config, settings, rows, TRAIN_STARTS, output / "fits")
@@ -101,11 +101,11 @@ def measure(settings: Settings, output: Path) -> dict[str, Any]:
     figures = {"plain conditioned fit": summary(plain, data.judged), "source fields": summary(source, data.judged)}
     figures["shape encoder alone"] = summary(codebook.decode(read_values(codebook, shape, source)), data.judged)
     for name in VARIANTS:
-        quantiser = GraphQuantiser.from_pretrained(output / name.replace(" ", "-"))
-        figures[name] = summary(quantiser.decode(quantiser.encode(source)), data.judged)
+        quantizer = GraphQuantizer.from_pretrained(output / name.replace(" ", "-"))
+        figures[name] = summary(quantizer.decode(quantizer.encode(source)), data.judged)
     best = max(figures["plain conditioned fit"]["iou"], 1e-9)
     table = {name: row | {"ratio": row["iou"] / best} for name, row in figures.items()}
-    result = {"tokens": codebook.layout.chunks * codebook.levels, "held": settings.held, "rows": table}
+    result = {"tokens": codebook.layout.num_chunks * codebook.num_quantizers, "held": settings.held, "rows": table}
     write_json(output / "metrics.json", result)
     write_text(output / "graph.md", page(settings, result))
     return result
@@ -123,7 +123,7 @@ def page(settings: Settings, result: dict[str, Any]) -> str:
 `python -m studies.graph --output runs/graph{"".join(changed)}` measured {result["held"]} held-out shapes of the
 family "{settings.family}", each fitted from a random start of its own and brought to {result["tokens"]} tokens and
 back. IoU is volume IoU with the true shapes; the ratio is to the plain conditioned fit; dead fields have an IoU of 0.1
-or less. The codebook was learnt from {settings.shapes} shapes, the graph encoders from {settings.fields} fields.
+or less. The codebook was learned from {settings.shapes} shapes, the graph encoders from {settings.fields} fields.
 
 | | IoU | ratio | least | dead |
 |---|---|---|---|---|
@@ -139,16 +139,16 @@ def learn_graphs(
         folder = output / name.replace(" ", "-")
         if not folder.exists():
             config = replace(GraphConfig(steps=steps), **changes)
-            learnt = learn_graph.learn(codebook, shape, fields, samples, config, progress=True)
-            with whole(folder) as draft:
-                learnt.quantiser.save_pretrained(draft)
-                write_json(draft / "history.json", learnt.history)
+            learned = learn_graph.learn(codebook, shape, fields, samples, config, progress=True)
+            with atomic_write(folder) as draft:
+                learned.quantizer.save_pretrained(draft)
+                write_json(draft / "history.json", learned.history)
 
 
 @torch.no_grad()
 def read_values(codebook: Codebook, shape: ShapeEncoder, fields: Fields) -> torch.Tensor:
     """Codes (B, C, Q) by the codebook's own shape encoder, which asks the fields as it asks shapes: no graph at all."""
-    return codebook.quantise(shape(fields(shape.probes)[..., 0]))
+    return codebook.quantize(shape(fields(shape.probes)[..., 0]))
 
 
 def sampled(settings: Settings, output: Path) -> Data:
@@ -167,14 +167,14 @@ def sampled(settings: Settings, output: Path) -> Data:
     return Data(Samples(points, parts["train"]), held.select(everything), judged.select(everything))
 
 
-def fit_plainly(config: FieldConfig, settings: Settings, data: Data, output: Path) -> tuple[Fields, Fields]:
+def fit_reference_fields(config: FieldConfig, settings: Settings, data: Data, output: Path) -> tuple[Fields, Fields]:
     """Plain conditioned fits: of 64 training shapes, for the start of the codebook, and of the held-out shapes."""
-    options, path = FitConfig(steps=settings.fit_steps), output / "initial.safetensors"
+    options, path = FitConfig(steps=settings.fit_steps), output / "shared_init.safetensors"
     if not path.is_file():
-        write_tensors(path, {"flat": mean_field(config, data.train.select(slice(0, 512)), options)})
-    initial, some = read_tensors(path)["flat"], data.train.select(slice(0, 64))
-    start = fit(config, some, options, initial=initial, folder=output / "start", progress="fits to start from")
-    plain = fit(config, data.held, options, initial=initial, folder=output / "plain", progress="plain fits")
+        write_tensors(path, {"flat": fit_mean_initialization(config, data.train.select(slice(0, 512)), options)})
+    shared_init, some = read_tensors(path)["flat"], data.train.select(slice(0, 64))
+    start = fit(config, some, options, shared_init=shared_init, folder=output / "start", progress="fits to start from")
+    plain = fit(config, data.held, options, shared_init=shared_init, folder=output / "plain", progress="plain fits")
     return start.fields, plain.fields
 
 
@@ -190,12 +190,12 @@ def loop_codebook(
     """The codebook of all training shapes, and its shape encoder."""
     folder, options = output / "codebook", CodebookConfig(steps=settings.steps)
     if not folder.exists():
-        layout = ChunkLayout(config, options.neurons)
-        learnt = learn_codebook.learn(layout, conditioned, data.train, options, progress=True)
-        with whole(folder) as draft:
-            learnt.quantiser.save_pretrained(draft)
+        layout = ChunkLayout(config, options.neurons_per_chunk)
+        learned = learn_codebook.learn(layout, conditioned, data.train, options, progress=True)
+        with atomic_write(folder) as draft:
+            learned.quantizer.save_pretrained(draft)
     codebook = Codebook.from_pretrained(folder)
-    return codebook, ShapeEncoder.load(folder, codebook.layout.chunks, codebook.latent_width)
+    return codebook, ShapeEncoder.load(folder, codebook.layout.num_chunks, codebook.latent_width)
 
 
 def summary(fields: Fields, judged: Samples) -> dict[str, float]:
@@ -204,7 +204,7 @@ def summary(fields: Fields, judged: Samples) -> dict[str, float]:
     return {"iou": float(found.mean()), "least": float(found.min()), "dead": int((found <= 0.1).sum())}
 
 
-@program
+@cli_main
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

@@ -4,7 +4,7 @@ Codebooks of six families that differ in what they learn by alone: points near a
 them from inside, and plain errors or squared ones beside them. Fresh shapes go through each and back, as they are and
 with noise on their latents, as a GPT's samples are not exactly right either.
 
-Decisions: each may be learnt with several seeds. Codebooks of the same kind differ: some lose the columns of many
+Decisions: each may be learned with several seeds. Codebooks of the same kind differ: some lose the columns of many
 pedestal chairs, all in the same places.
 
 Dimensions: n fresh shapes, C chunks, r latent width.
@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenization.measure.bench import STEPS, Bench, BenchConfig, prepare
+from tokenization.measure.benchmark import STEPS, Benchmark, BenchmarkConfig, prepare
 from tokenization.train_codebook import CodebookConfig, learn
 from weightgpt import formatting as markdown
-from weightgpt._programs import command, program
+from weightgpt._programs import cli_main, command_line
 from weightgpt.fields.field import Fields
 from weightgpt.io import read_json, write_json, write_text
 from weightgpt.metrics.pairwise import field_iou, solid_pieces
@@ -44,21 +44,21 @@ COLUMNS = (
 )
 
 
-def measured(bench: Bench, config: CodebookConfig, count: int) -> dict[str, Any]:
+def measured(benchmark: Benchmark, config: CodebookConfig, count: int) -> dict[str, Any]:
     """Learn a codebook, and send `count` fresh shapes through it and back."""
-    layout = ChunkLayout(bench.plain.config, config.neurons)
-    quantiser = learn(layout, bench.corpus.fits, bench.corpus.samples, config, progress=True).quantiser
-    shapes, book = draw_shapes(count, FRESH), quantiser.codebook
-    codes = quantiser.encode_samples(sample(shapes, quantiser.encoder.probes), EncodeConfig(steps=0))
+    layout = ChunkLayout(benchmark.plain.config, config.neurons_per_chunk)
+    quantizer = learn(layout, benchmark.corpus.fits, benchmark.corpus.samples, config, progress=True).quantizer
+    shapes, book = draw_shapes(count, FRESH), quantizer.codebook
+    codes = quantizer.encode_samples(sample(shapes, quantizer.encoder.probes), EncodeConfig(steps=0))
     latents = book.latents(codes)
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(FRESH))
-    near, off = (Fields(layout.config, book.join(z)) for z in (latents, latents + NOISE * latents.std(0) * noise))
+    near, off = (Fields(layout.field_config, book.join(z)) for z in (latents, latents + NOISE * latents.std(0) * noise))
     chairs = torch.tensor([shape.label == "chair" for shape in shapes])
     whole, shaken = in_one_piece(near), in_one_piece(off)
-    judged = sample(shapes, uniform_points(bench.config.judged, 3, FRESH))
+    judged = sample(shapes, uniform_points(benchmark.config.num_eval_points, 3, FRESH))
     return {
-        "near": "half inside" if config.balanced else "as they come",
-        "squared": f"{config.squared:g}",
+        "near": "half inside" if config.balance_sides else "as they come",
+        "squared": f"{config.squared_weight:g}",
         "seed": str(config.seed),
         "iou": float(field_iou(near, judged).mean()),
         "one_piece": float(whole.mean()),
@@ -90,7 +90,7 @@ deviations on their latents. A quarter of the chairs stand on a thin column.
 """
 
 
-@program
+@cli_main
 def main() -> None:
     """Measure all of them."""
     torch.set_num_threads(1)
@@ -101,16 +101,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="codebooks of each kind")
     parser.add_argument("--count", type=int, default=1536, help="fresh shapes")
     given = parser.parse_args()
-    usual, told, rows = CodebookConfig(steps=given.steps, kept=5), command("studies.pieces"), []
+    usual, told, rows = CodebookConfig(steps=given.steps, num_quantizers=5), command_line("studies.pieces"), []
     kinds = [(balanced, squared) for squared in SQUARED for balanced in (False, True)]
     for seed in range(given.seeds):
         for balanced, squared in kinds:
-            config = replace(usual, balanced=balanced, squared=squared, seed=seed)
+            config = replace(usual, balance_sides=balanced, squared_weight=squared, seed=seed)
             asked = {"train": given.train, "steps": given.steps, "count": given.count}
             path = given.output / f"{'inside' if balanced else 'any'}-{squared:g}-{seed}.json"
             if not path.is_file() or read_json(path)["asked"] != asked:
-                bench = prepare(BenchConfig(corpus="six-families", train=given.train, fitted=64), given.output)
-                write_json(path, {"asked": asked, "row": measured(bench, config, given.count)})
+                benchmark = prepare(
+                    BenchmarkConfig(corpus="six-families", num_train=given.train, num_init_fits=64), given.output
+                )
+                write_json(path, {"asked": asked, "row": measured(benchmark, config, given.count)})
             rows.append(read_json(path)["row"])
             write_text(given.output / "pieces.md", page(rows, given.count, told))
     print(page(rows, given.count, told))

@@ -2,7 +2,7 @@
 
 Decisions:
 - A tokenizer is read from its folder, as `tokenization.measure` leaves it, or from the folder of a run; both hold the
-  sequences of the shapes that it was learnt from and of shapes held out.
+  sequences of the shapes that it was learned from and of shapes held out.
 - Of a tokenizer whose classes are built-in families more sequences are made by drawing new shapes.
 
 Dimensions: N, V, H sequences to learn from, to stop by and held out, L tokens of a sequence.
@@ -63,7 +63,7 @@ def of_folder(folder: Path) -> Source:
     ids, rows = found["train"].long(), folder.parents[1] / "tokenizers.json"
     cut = len(ids) - len(ids) // 16
     known = read_json(rows)["rows"] if rows.is_file() else []
-    near: dict[str, Any] = next((r for r in known if r.get("fingerprint") == tokenizer.quantiser.fingerprint), {})
+    near: dict[str, Any] = next((r for r in known if r.get("fingerprint") == tokenizer.quantizer.fingerprint), {})
     name = near.get("tokenizer", folder.name)
     return Source(folder.parent.name, name, tokenizer, Ids(ids[:cut], ids[cut:], found["held"].long()), near)
 
@@ -96,7 +96,7 @@ def draw(tokenizer: WeightTokenizer, count: int, held: int, seed: int, folder: P
     parts = []
     for index, wanted in enumerate((count, held, held)):
         own = FIRST_SEED + 3 * seed + index
-        path = folder / f"{tokenizer.quantiser.fingerprint}-{own}-{wanted}.safetensors"
+        path = folder / f"{tokenizer.quantizer.fingerprint}-{own}-{wanted}.safetensors"
         if not path.is_file():
             shapes, rows = draw_shapes(wanted, own, families), []
             for first in range(0, wanted, 4096):

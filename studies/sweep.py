@@ -29,13 +29,13 @@ import torch
 from matplotlib import pyplot
 
 from tokenization.measure.__main__ import PLAIN, asked
-from tokenization.measure.bench import BUILT_IN, Bench, BenchConfig, prepare
+from tokenization.measure.benchmark import BUILT_IN, Benchmark, BenchmarkConfig, prepare
 from tokenization.measure.figures import Cloud, Figures, judge, rate, summary, true_clouds
 from tokenization.measure.page import Row, cell
 from tokenization.registry import DEFAULT, learner
 from weightgpt import formatting as markdown
-from weightgpt._programs import command, program
-from weightgpt.io import read_json, whole, write_json, write_text
+from weightgpt._programs import cli_main, command_line
+from weightgpt.io import atomic_write, read_json, write_json, write_text
 from weightgpt.shapes.sampling import Samples
 
 ROWS, PAGE = "sweep.json", "sweep.md"
@@ -104,10 +104,10 @@ def plan() -> Iterator[Point]:
 
 
 @dataclass(frozen=True)
-class Ground:
+class SweepInputs:
     """Shapes, and the figures of their plain fits."""
 
-    bench: Bench
+    benchmark: Benchmark
     truth: list[Cloud | None]
     plain: Figures
 
@@ -120,10 +120,10 @@ def sweep(config: SweepConfig, output: Path, pages: Path, command: str) -> list[
     """
 
     @cache
-    def ground(hidden: tuple[int, ...]) -> Ground:
-        bench = prepare(replace(bench_config(config), hidden=hidden), output / "shared")
-        truth = true_clouds(bench)
-        return Ground(bench, truth, judge(bench, truth, bench.plain, PLAIN))
+    def ground(hidden: tuple[int, ...]) -> SweepInputs:
+        benchmark = prepare(replace(bench_config(config), hidden=hidden), output / "shared")
+        truth = true_clouds(benchmark)
+        return SweepInputs(benchmark, truth, judge(benchmark, truth, benchmark.plain, PLAIN))
 
     rows: list[Row] = []
     for point in plan():
@@ -135,13 +135,13 @@ def sweep(config: SweepConfig, output: Path, pages: Path, command: str) -> list[
     return rows
 
 
-def bench_config(config: SweepConfig, changes: dict[str, Any] | None = None) -> BenchConfig:
+def bench_config(config: SweepConfig, changes: dict[str, Any] | None = None) -> BenchmarkConfig:
     """The settings of shapes and fits, and changes to those of the loop."""
-    return BenchConfig(
+    return BenchmarkConfig(
         corpus=config.corpus,
-        train=config.train,
-        fitted=config.fitted,
-        held=config.held,
+        num_train=config.train,
+        num_init_fits=config.fitted,
+        num_held_out=config.held,
         fit_steps=config.fit_steps,
         resolution=config.resolution,
         seed=config.seed,
@@ -151,7 +151,7 @@ def bench_config(config: SweepConfig, changes: dict[str, Any] | None = None) -> 
 
 def hidden(point: Point) -> tuple[int, ...]:
     """Widths of the hidden layers of a point's fields."""
-    usual = BenchConfig.hidden
+    usual = BenchmarkConfig.hidden
     return usual if point.width is None else (point.width,) * len(usual)
 
 
@@ -163,28 +163,28 @@ def digest(config: SweepConfig, point: Point) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
-def measured(ground: Ground, config: SweepConfig, point: Point) -> Row:
+def measured(ground: SweepInputs, config: SweepConfig, point: Point) -> Row:
     """Learn and judge one codebook: tokens and bits of a field, its figures, and the seconds they took."""
-    bench, shapes = ground.bench, point.shapes or config.train
+    benchmark, shapes = ground.benchmark, point.shapes or config.train
     loop, encode = asked(bench_config(config, point.changes))
-    samples = Samples(bench.corpus.samples.points, bench.corpus.samples.sdf[:shapes])
-    corpus = replace(bench.corpus, samples=samples, fits=bench.corpus.fits.select(slice(0, shapes)))
+    samples = Samples(benchmark.corpus.samples.points, benchmark.corpus.samples.sdf[:shapes])
+    corpus = replace(benchmark.corpus, samples=samples, fits=benchmark.corpus.fits.select(slice(0, shapes)))
     begun = time.process_time()
-    quantiser = learner(DEFAULT, loop)(corpus, True).quantiser
-    codes = quantiser.encode_samples(bench.samples, encode, fits=bench.plain, progress=True)
+    quantizer = learner(DEFAULT, loop)(corpus, True).quantizer
+    codes = quantizer.encode_samples(benchmark.samples, encode, fits=benchmark.plain, progress=True)
     seconds = time.process_time() - begun
-    figures = judge(bench, ground.truth, quantiser.decode(codes), f"{point.axis} {point.value}")
-    cost = rate(quantiser, codes)
+    figures = judge(benchmark, ground.truth, quantizer.decode(codes), f"{point.axis} {point.value}")
+    cost = rate(quantizer, codes)
     return {
         "tokens": cost["tokens_per_field"],
         "bits": cost["bits_per_field"],
-        "parameters": bench.plain.config.parameters,
+        "parameters": benchmark.plain.config.parameters,
         "train_shapes": len(samples.sdf),
         **{name: value for name, value in summary(figures, ground.plain).items() if value is not None},
         "steps": loop.steps,
         "seconds": round(seconds, 1),
-        "plain_fit_steps": bench.corpus.fit.steps,
-        "plain_fit_gain_last_quarter": bench.gain,
+        "plain_fit_steps": benchmark.corpus.fit.steps,
+        "plain_fit_gain_last_quarter": benchmark.gain,
     }
 
 
@@ -219,7 +219,7 @@ Written by `{command}`.
 
 One axis at a time, all else as by default: {config.train} shapes to learn from, {config.held} held out, the same for
 every row, {config.steps} steps of learning. Those are few steps, so compare the rows with each other and see
-[tokenizers.md](tokenizers.md) for what longer learning reaches. The default stands on every axis and was learnt once.
+[tokenizers.md](tokenizers.md) for what longer learning reaches. The default stands on every axis and was learned once.
 Ratios are to the plain fits of fields of the same width ({last["plain_fit_steps"]} steps). Seconds are of one core, for
 learning and encoding: {cell(sum(row["seconds"] for row in once))} in all.
 
@@ -238,7 +238,7 @@ def _groups(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def _plot(rows: list[Row], path: Path) -> None:
-    """IoU against bits, a colour for each axis."""
+    """IoU against bits, a color for each axis."""
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
     for axis, found in _groups(rows).items():
         axes.plot([row["bits"] for row in found], [row["iou"] for row in found], "o", label=axis, alpha=0.8)
@@ -267,12 +267,12 @@ def _plot_axes(rows: list[Row], path: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=150, format="png")
     pyplot.close(figure)
 
 
-@program
+@cli_main
 def main() -> None:
     """Sweep."""
     parser = argparse.ArgumentParser(prog="studies.sweep", description=__doc__.splitlines()[0])
@@ -283,7 +283,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=help)
     given = vars(parser.parse_args())
     torch.set_num_threads(1)
-    told = command("studies.sweep")
+    told = command_line("studies.sweep")
     config = SweepConfig(**{name: given[name] for name in asdict(SweepConfig())})
     rows = sweep(config, given["output"], given["pages"] or given["output"], told)
     print(markdown.table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows]))

@@ -9,7 +9,7 @@ Three questions:
 
 A tokenizer is asked to encode the fields themselves, without the shapes, and what it decodes is judged against the true
 shapes. It is asked three times: for fits as they came from its own initial field, for the same fits shuffled, and for
-strangers; each time without and with `align` to its initial field. Two tables are learnt here, from the fits of the
+strangers; each time without and with `align` to its initial field. Two tables are learned here, from the fits of the
 first question; `--tokenizer` adds others, of any kind.
 
 Fits are kept in the folder of the run, so that the same command goes on where it was stopped. `symmetry.json` has the
@@ -27,16 +27,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenization.baselines import vector_quantisation
+from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
-from weightgpt._programs import command, program
+from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.fitting import FitConfig, fit, mean_field
+from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
 from weightgpt.fields.symmetry import align, permute, random_permutations
 from weightgpt.io import read_json, write_json, write_text
 from weightgpt.metrics.pairwise import field_iou
-from weightgpt.quantizers.base import EncodeConfig, Quantiser
+from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codes import fingerprint
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
@@ -52,7 +52,7 @@ class Settings:
 
     family: str = "chair"
     fits: int = 256
-    """Conditioned fits, shuffled and aligned; the tables are learnt from them too."""
+    """Conditioned fits, shuffled and aligned; the tables are learned from them too."""
     held: int = 64
     """Other shapes, which go through the tokenizers."""
     fit_steps: int = FitConfig.steps
@@ -77,7 +77,7 @@ class Data:
     held: Samples
     judged: Samples
     """The held-out shapes at uniform points."""
-    initial: Tensor
+    shared_init: Tensor
     """(P,)."""
 
 
@@ -90,27 +90,29 @@ def measure(settings: Settings, tokenizers: list[Path], output: Path, command: s
     kept = output / "settings.json"
     if kept.is_file() and read_json(kept) != asdict(settings):
         raise InputError(f"{output} holds a run of other settings; choose another output folder.")
-    given = {str(folder): WeightTokenizer.from_pretrained(folder).quantiser for folder in tokenizers}
+    given = {str(folder): WeightTokenizer.from_pretrained(folder).quantizer for folder in tokenizers}
     config, options = FieldConfig(), FitConfig(steps=settings.fit_steps)
-    if any(quantiser.config != config for quantiser in given.values()):
+    if any(quantizer.field_config != config for quantizer in given.values()):
         raise InputError(f"a tokenizer is not for fields of {config}; leave it out.")
     write_json(kept, asdict(settings))
     data = sampled(config, settings, options)
-    fits = fit(config, data.train, options, initial=data.initial, folder=output / "fits", progress="fits").fields
+    fits = fit(
+        config, data.train, options, shared_init=data.shared_init, folder=output / "fits", progress="fits"
+    ).fields
     strangers = FitConfig(steps=settings.fit_steps, seed=STRANGERS)
     alone = fit(config, data.held, strangers, folder=output / "strangers", progress="strangers").fields
-    quantisers = {**learnt_tables(Corpus(data.train, fits, data.initial, options), settings), **given}
+    quantizers = {**learned_tables(Corpus(data.train, fits, data.shared_init, options), settings), **given}
     rows = []
-    for name, quantiser in quantisers.items():
-        initial = quantiser.initial
-        folder = output / f"held-{fingerprint({}, {'initial': initial})}"  # tokenizers of one corpus share its fits
-        own = fit(config, data.held, options, initial=initial, folder=folder, progress=f"fits for {name}")
-        rows += round_trips(name, quantiser, {"own": own.fields, "strangers": alone}, data.judged)
+    for name, quantizer in quantizers.items():
+        shared_init = quantizer.shared_init
+        folder = output / f"held-{fingerprint({}, {'initial': shared_init})}"  # tokenizers of one corpus share its fits
+        own = fit(config, data.held, options, shared_init=shared_init, folder=folder, progress=f"fits for {name}")
+        rows += round_trips(name, quantizer, {"own": own.fields, "strangers": alone}, data.judged)
     result = {
         "command": command,
         "settings": asdict(settings),
-        "permuted": permuted(fits, data.initial),
-        "strangers": distances(alone, data.initial),
+        "permuted": permuted(fits, data.shared_init),
+        "strangers": distances(alone, data.shared_init),
         "function": function(fits, data.judged.points),
         "round_trips": rows,
     }
@@ -126,37 +128,37 @@ def sampled(config: FieldConfig, settings: Settings, options: FitConfig) -> Data
     points = shared_schedule(train, settings.schedule, 0)
     samples = sample(train, points)
     judged = sample(held, uniform_points(settings.judged, 3, 7))
-    return Data(samples, sample(held, points), judged, mean_field(config, samples, options))
+    return Data(samples, sample(held, points), judged, fit_mean_initialization(config, samples, options))
 
 
-def learnt_tables(corpus: Corpus, settings: Settings) -> dict[str, Quantiser]:
+def learned_tables(corpus: Corpus, settings: Settings) -> dict[str, Quantizer]:
     """A table of scalars, and one of short vectors in three residual levels."""
     codes = settings.codes
     return {
-        "scalar table": vector_quantisation(corpus, width=1, codes=codes // 4).quantiser,
-        "residual table": vector_quantisation(corpus, width=8, codes=codes, levels=3).quantiser,
+        "scalar table": vector_quantization(corpus, width=1, codes=codes // 4).quantizer,
+        "residual table": vector_quantization(corpus, width=8, codes=codes, levels=3).quantizer,
     }
 
 
-def permuted(fits: Fields, initial: Tensor) -> dict[str, Any]:
+def permuted(fits: Fields, shared_init: Tensor) -> dict[str, Any]:
     """Conditioned fits shuffled and aligned again: how many are the same to the last bit."""
     shuffled = permute(fits.config, fits.flat, random_permutations(fits.config, len(fits), 1))
-    aligned, _ = align(fits.config, shuffled, initial)
+    aligned, _ = align(fits.config, shuffled, shared_init)
     return {
         "fields": len(fits),
         "exact": int((aligned == fits.flat).all(1).sum()),
-        "distance_as_fitted": distance(fits.flat, initial),
-        "distance_shuffled": distance(shuffled, initial),
-        "distance_aligned": distance(aligned, initial),
+        "distance_as_fitted": distance(fits.flat, shared_init),
+        "distance_shuffled": distance(shuffled, shared_init),
+        "distance_aligned": distance(aligned, shared_init),
         "distance_from_fit_shuffled": distance(shuffled, fits.flat),
         "distance_from_fit_aligned": distance(aligned, fits.flat),
     }
 
 
-def distances(fields: Fields, initial: Tensor) -> dict[str, Any]:
+def distances(fields: Fields, shared_init: Tensor) -> dict[str, Any]:
     """Distance to the shared initial field, before and after `align`."""
-    aligned, _ = align(fields.config, fields.flat, initial)
-    before, after = distance(fields.flat, initial), distance(aligned, initial)
+    aligned, _ = align(fields.config, fields.flat, shared_init)
+    before, after = distance(fields.flat, shared_init), distance(aligned, shared_init)
     return {"fields": len(fields), "distance_before": before, "distance_aligned": after, "ratio": after / before}
 
 
@@ -177,9 +179,9 @@ def function(fits: Fields, points: Tensor) -> dict[str, float]:
     return found
 
 
-def round_trips(name: str, quantiser: Quantiser, fields: dict[str, Fields], judged: Samples) -> list[dict[str, Any]]:
-    """IoU after a round trip, without and with `align`, of own fits of a quantiser, these shuffled, and strangers."""
-    config, own = quantiser.config, fields["own"].flat
+def round_trips(name: str, quantizer: Quantizer, fields: dict[str, Fields], judged: Samples) -> list[dict[str, Any]]:
+    """IoU after a round trip, without and with `align`, of own fits of a quantizer, these shuffled, and strangers."""
+    config, own = quantizer.field_config, fields["own"].flat
     sources = {
         "as fitted": own,
         "shuffled": permute(config, own, random_permutations(config, len(own), 2)),
@@ -187,13 +189,13 @@ def round_trips(name: str, quantiser: Quantiser, fields: dict[str, Fields], judg
     }
     rows = []
     for source, flat in sources.items():
-        aligned, _ = align(config, flat, quantiser.initial)
+        aligned, _ = align(config, flat, quantizer.shared_init)
         without, wanted = (
-            mean_iou(quantiser.decode(quantiser.encode(Fields(config, part), EncodeConfig())), judged)
+            mean_iou(quantizer.decode(quantizer.encode(Fields(config, part), EncodeConfig())), judged)
             for part in (flat, aligned)
         )
         itself = mean_iou(Fields(config, flat), judged)
-        row = {"tokenizer": name, "tokens": quantiser.tokens_per_field, "source": source, "iou_of_the_fit": itself}
+        row = {"tokenizer": name, "tokens": quantizer.tokens_per_field, "source": source, "iou_of_the_fit": itself}
         rows.append({**row, "iou_without": without, "iou_aligned": wanted, "gained": wanted - without})
     return rows
 
@@ -251,7 +253,7 @@ those above.
 """
 
 
-@program
+@cli_main
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -260,7 +262,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small enough for a minute; figures that say little")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = measure(QUICK if given.quick else Settings(), given.tokenizer, given.output, command("studies.symmetry"))
+    result = measure(
+        QUICK if given.quick else Settings(), given.tokenizer, given.output, command_line("studies.symmetry")
+    )
     print(page(result))
 
 

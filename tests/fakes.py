@@ -13,12 +13,12 @@ from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.graph import GraphQuantiser
+from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.graph_encoder import GraphEncoder
-from weightgpt.quantizers.latent_decoder import Mixer
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.latent_decoder import LatentDecoder
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.quantizers.weight_vq import TableQuantiser, Tables
+from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ
 from weightgpt.shapes.sampling import sample, shared_schedule, uniform_points
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.generation import generation_config
@@ -59,7 +59,7 @@ def box_shape(size: tuple[float, ...] = (1.2, 0.8, 1.0), label: str = "none") ->
 
 def tiny_config() -> FieldConfig:
     """109 parameters."""
-    return FieldConfig(hidden=(6, 6), octaves=1)
+    return FieldConfig(hidden=(6, 6), num_frequencies=1)
 
 
 @cache
@@ -67,7 +67,7 @@ def fitted_sphere() -> torch.Tensor:
     """(P,) a field of `tiny_config` that is roughly a sphere of radius 0.6."""
     shape = sphere_shape(0.6)
     samples = sample([shape], shared_schedule([shape], 2048, 0))
-    options = FitConfig(steps=200, points=512, learning_rate=2e-2, group=1)
+    options = FitConfig(steps=200, points_per_step=512, learning_rate=2e-2, batch_size=1)
     return fit(tiny_config(), samples, options).fields.flat[0]
 
 
@@ -75,47 +75,49 @@ def fitted_sphere() -> torch.Tensor:
 def tiny_codebook(seed: int = 0) -> Codebook:
     """3 chunks, latent width 3, 2 levels of 8 codes, about a rough sphere: most decoded fields have a surface."""
     layout = ChunkLayout(tiny_config(), 6)
-    directions = torch.randn(3, layout.config.parameters, generator=generator(seed))
+    directions = torch.randn(3, layout.field_config.parameters, generator=generator(seed))
     basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1).contiguous()
     level = torch.tensor([0.25, 0.08])[:, None, None]
     codes = torch.randn(2, 8, 3, generator=generator(seed + 1)) * level
-    return Codebook(layout, layout.split(fitted_sphere()[None])[0], basis, tiny_mixer(3, 3, seed), codes)
+    return Codebook(layout, layout.split(fitted_sphere()[None])[0], basis, tiny_latent_decoder(3, 3, seed), codes)
 
 
-def tiny_mixer(chunks: int, width: int, seed: int = 0) -> Mixer:
+def tiny_latent_decoder(chunks: int, width: int, seed: int = 0) -> LatentDecoder:
     """A perceptron near the identity: coefficients are the latents and a bend that grows with their square."""
-    mixer = Mixer(chunks, width, 2 * chunks * width, width).requires_grad_(False)
-    mixer.inner.weight.copy_(0.3 * torch.randn(mixer.inner.weight.shape, generator=generator(seed + 2)))
-    mixer.outer.weight.copy_(2 * torch.linalg.pinv(mixer.inner.weight))
-    mixer.inner.bias.zero_()
-    mixer.outer.bias.zero_()
-    return mixer
+    latent_decoder = LatentDecoder(chunks, width, 2 * chunks * width, width).requires_grad_(False)
+    latent_decoder.inner.weight.copy_(
+        0.3 * torch.randn(latent_decoder.inner.weight.shape, generator=generator(seed + 2))
+    )
+    latent_decoder.outer.weight.copy_(2 * torch.linalg.pinv(latent_decoder.inner.weight))
+    latent_decoder.inner.bias.zero_()
+    latent_decoder.outer.bias.zero_()
+    return latent_decoder
 
 
 def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:
     """Untrained, on 32 probes; its latents are of the size of the codes."""
-    probes = uniform_points(32, codebook.layout.config.in_features, seed)
+    probes = uniform_points(32, codebook.layout.field_config.in_features, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = ShapeEncoder(probes, 16, codebook.layout.chunks, codebook.latent_width)
+        encoder = ShapeEncoder(probes, 16, codebook.layout.num_chunks, codebook.latent_width)
     return encoder.eval().requires_grad_(False)
 
 
-def tiny_graph(codebook: Codebook, seed: int = 0) -> GraphQuantiser:
+def tiny_graph(codebook: Codebook, seed: int = 0) -> GraphQuantizer:
     """Untrained; both the shape encoder and the graph decide about its latents."""
-    config, chunks, width = codebook.layout.config, codebook.layout.chunks, codebook.latent_width
+    config, chunks, width = codebook.layout.field_config, codebook.layout.num_chunks, codebook.latent_width
     shape = tiny_encoder(codebook, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = GraphEncoder(config, chunks, width, shape.probes[:8], 8, 2, shape)
         torch.nn.init.normal_(encoder.head[-1].weight, std=0.03)
-    return GraphQuantiser(codebook, encoder)
+    return GraphQuantizer(codebook, encoder)
 
 
 def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0) -> WeightTokenizer:
     """The parts above, joined; "none" comes first in its vocabulary as in every one."""
     codebook = tiny_codebook(seed)
-    return WeightTokenizer.create(LoopQuantiser(codebook, tiny_encoder(codebook, seed)), list(classes))
+    return WeightTokenizer.create(RVQAutoencoder(codebook, tiny_encoder(codebook, seed)), list(classes))
 
 
 @cache
@@ -123,28 +125,28 @@ def tiny_corpus(shapes: int = 24) -> Corpus:
     """Balls and boxes with their plain fits, 109 weights each."""
     sizes = [0.4 + 0.4 * i / shapes for i in range(shapes)]
     drawn = [sphere_shape(size) if i % 2 else box_shape((2 * size, 1.0, 0.8)) for i, size in enumerate(sizes)]
-    samples, options = sample(drawn, shared_schedule(drawn, 1024, 0)), FitConfig(steps=60, points=256)
-    fits = fit(tiny_config(), samples, options, initial=fitted_sphere()).fields
+    samples, options = sample(drawn, shared_schedule(drawn, 1024, 0)), FitConfig(steps=60, points_per_step=256)
+    fits = fit(tiny_config(), samples, options, shared_init=fitted_sphere()).fields
     return Corpus(samples, fits, fitted_sphere(), options)
 
 
 @cache
-def tiny_tables(groups: int = 2, levels: int = 2, codes: int = 8, width: int = 4, seed: int = 0) -> TableQuantiser:
+def tiny_tables(groups: int = 2, levels: int = 2, codes: int = 8, width: int = 4, seed: int = 0) -> WeightVQ:
     """Random tables about a rough sphere, finer from level to level."""
     scales = 0.3 ** torch.arange(float(levels))[:, None, None]
     vectors = torch.randn(groups, levels, codes, width, generator=generator(seed)) * scales
     parameters = tiny_config().parameters
     scale = 0.02 + 0.02 * torch.rand(parameters, generator=generator(seed + 1))
     points = uniform_points(256, 3, seed)
-    return TableQuantiser(
-        Tables(tiny_config(), fitted_sphere(), scale, vectors), fitted_sphere(), points, FitConfig(steps=5)
+    return WeightVQ(
+        WeightCodebook(tiny_config(), fitted_sphere(), scale, vectors), fitted_sphere(), points, FitConfig(steps=5)
     )
 
 
 def tiny_gpt(vocabulary: Vocabulary, seed: int = 0) -> GPT2LMHeadModel:
     """Untrained, 2 layers of width 16, with the grammar in its generation settings."""
     config = GPT2Config(
-        vocab_size=vocabulary.size,
+        vocab_size=vocabulary.vocab_size,
         n_positions=vocabulary.length,
         n_embd=16,
         n_layer=2,

@@ -148,18 +148,18 @@ def test_a_library_is_known_only_where_it_is_needed(library):
     assert users == ONLY_IN[library]
 
 
-def test_only_the_registries_know_the_ways_to_quantise_by_name():
-    """The name of a tokenizer, the format or the class of a quantiser elsewhere would be the start of a second way."""
-    homes = {kind.__module__ for kind in kinds.KINDS.values()} | {
+def test_only_the_registries_know_the_ways_to_quantize_by_name():
+    """The name of a tokenizer, the format or the class of a quantizer elsewhere would be the start of a second way."""
+    homes = {kind.__module__ for kind in kinds.QUANTIZERS.values()} | {
         "weightgpt.quantizers.codebook",
         "weightgpt.quantizers.auto",
     }
-    classes = {kind.__name__ for kind in kinds.KINDS.values()}
+    classes = {kind.__name__ for kind in kinds.QUANTIZERS.values()}
     for module, tree in TREES.items():
         nodes = list(ast.walk(tree))
         texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
         assert module == "tokenization.registry" or not texts & set(registry.NAMES), module
-        assert module in homes or not texts & set(kinds.KINDS), module
+        assert module in homes or not texts & set(kinds.QUANTIZERS), module
         asked = [call for call in nodes if isinstance(call, ast.Call) and ast.unparse(call.func) == "isinstance"]
         assert not {node.id for call in asked for node in ast.walk(call) if isinstance(node, ast.Name)} & classes, (
             module

@@ -61,17 +61,17 @@ def test_ties_are_told_from_mistakes_by_hand():
 def test_a_race_is_run_with_the_same_tables_and_sees_a_wrong_code():
     tables = tiny_tables(groups=1).tables
     vectors = torch.randn(5, 28, 4, generator=generator(3))
-    row = race("vectors", vectors, tables.quantise, tables.vectors[0], 1)
+    row = race("vectors", vectors, tables.quantize, tables.code_vectors[0], 1)
     assert (row["fields"], row["vectors"], row["different"], row["tables"]) == (5, 140, 0, [2, 8, 4])
     assert row["faster"] == row["seconds_library"] / row["seconds_ours"]
-    wrong = race("vectors", vectors, lambda v: (tables.quantise(v) + 1) % 8, tables.vectors[0], 1)
+    wrong = race("vectors", vectors, lambda v: (tables.quantize(v) + 1) % 8, tables.code_vectors[0], 1)
     assert (wrong["different"], wrong["ties"]) == (140, 0)
 
 
 @pytest.mark.slow
 def test_all_speeds_are_measured_and_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(encoding_speed, "Settings", lambda: LITTLE)
-    monkeypatch.setattr(encoding_speed, "BOOK", replace(encoding_speed.BOOK, encoder_width=16, mixer_width=16))
+    monkeypatch.setattr(encoding_speed, "BOOK", replace(encoding_speed.BOOK, encoder_width=16, latent_decoder_width=16))
     output, page = tmp_path / "speed.json", tmp_path / "speed.md"
     monkeypatch.setattr(sys, "argv", ["speed", f"--output={output}", f"--page={page}"])
     assert encoding_speed.main() == 0
@@ -88,4 +88,4 @@ def test_a_model_of_tables_is_refused(tmp_path, monkeypatch, capsys):
     WeightTokenizer.create(tiny_tables(), ["chair"]).save_pretrained(tmp_path / "tables")
     monkeypatch.setattr(sys, "argv", ["speed", "--output", str(tmp_path / "x"), "--model", str(tmp_path / "tables")])
     assert encoding_speed.main() == 2
-    assert "learnt in the loop" in capsys.readouterr().err
+    assert "learned in the loop" in capsys.readouterr().err

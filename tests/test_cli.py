@@ -16,7 +16,7 @@ from tests.fakes import command, tiny_gpt, tiny_tokenizer
 from weightgpt import cli
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.storage import Catalogue, load_fields, save_fields
+from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
 from weightgpt.model import Bundle
 from weightgpt.tokens.storage import Tokens, load_tokens, save_tokens
 
@@ -37,14 +37,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "meshes" / "broken.stl").write_text("not a mesh")
     codes = torch.tensor([[[2, 1], [3, 4], [2, 5]], [[7, 6], [5, 4], [3, 2]]])
     ids = tokenizer.vocabulary.ids(codes, ["chair", "none"])
-    catalogue = Catalogue(
+    metadata = ShapeMetadata(
         ("a", "../../b"),
         ("chair", "sofa"),
         torch.tensor([[1.0, 2.0, 3.0]] * 2).double(),
         torch.tensor([10.0, 1.0]).double(),
     )
-    save_fields(folder / "fields.safetensors", tokenizer.decode(ids), catalogue)
-    save_tokens(folder / "tokens.json", Tokens(ids, tokenizer.quantiser.fingerprint, catalogue))
+    save_fields(folder / "fields.safetensors", tokenizer.decode(ids), metadata)
+    save_tokens(folder / "tokens.json", Tokens(ids, tokenizer.quantizer.fingerprint, metadata))
     return folder
 
 
@@ -64,18 +64,18 @@ def test_fit_encode_decode_mesh(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     fields, ids, again = (str(tmp_path / name) for name in ("f.safetensors", "i.json", "g.safetensors"))
     values = told(capsys, "fit", "meshes", "-o", fields, "--model", "bundle", "--steps", "60")
     assert (values["fields"], values["parameters"]) == (2, 109)
-    loaded, catalogue = load_fields(fields)
+    loaded, metadata = load_fields(fields)
     assert loaded.config.hidden == (6, 6)
-    assert catalogue.names == ("ball", "chair-one")
-    assert catalogue.labels == ("none", "chair")
+    assert metadata.names == ("ball", "chair-one")
+    assert metadata.labels == ("none", "chair")
     values = told(capsys, "encode", fields, "-m", "bundle", "-o", ids, "--steps", "2")
     assert (values["shapes"], values["tokens"]) == (2, 9)
     assert 0 <= values["iou"] <= 1
     assert told(capsys, "decode", ids, "-m", "bundle", "-o", again)["fields"] == 2
     decoded, kept = load_fields(again)
     assert torch.equal(decoded.flat, tiny_tokenizer().decode(load_tokens(ids).ids).flat)
-    assert (kept.names, kept.labels) == (catalogue.names, catalogue.labels)
-    assert torch.equal(kept.centre[1], torch.tensor([5.0, 6.0, 7.0]).double())
+    assert (kept.names, kept.labels) == (metadata.names, metadata.labels)
+    assert torch.equal(kept.center[1], torch.tensor([5.0, 6.0, 7.0]).double())
     values = told(capsys, "mesh", fields, "-o", str(tmp_path / "out"), "--resolution", "24", "--format", "ply")
     assert values["meshes"] == len(list((tmp_path / "out").glob("*.ply")))
 
@@ -122,8 +122,8 @@ def test_meshes_are_in_file_units_and_stay_in_their_folder(capsys: pytest.Captur
 
 
 def test_render(capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    planar = Fields(FieldConfig(in_features=2, out_features=3, hidden=(4,), octaves=0), torch.rand(2, 27))
-    save_fields(tmp_path / "planar.safetensors", planar, Catalogue.plain(["a", "b"], ["none", "none"], 2))
+    planar = Fields(FieldConfig(in_features=2, out_features=3, hidden=(4,), num_frequencies=0), torch.rand(2, 27))
+    save_fields(tmp_path / "planar.safetensors", planar, ShapeMetadata.plain(["a", "b"], ["none", "none"], 2))
     for fields in ("fields.safetensors", str(tmp_path / "planar.safetensors")):
         assert told(capsys, "render", fields, "-o", str(tmp_path / "sheet.png"), "--size", "24")["fields"] == 2
         assert Image.open(tmp_path / "sheet.png").size[0] == 48
@@ -134,7 +134,7 @@ def test_info(capsys: pytest.CaptureFixture[str]):
     bundle = told(capsys, "info", "bundle")
     assert bundle["kind"] == "bundle"
     assert bundle["classes"] == ["none", "chair", "table"]
-    assert bundle["codebook"] == tiny_tokenizer().quantiser.fingerprint
+    assert bundle["codebook"] == tiny_tokenizer().quantizer.fingerprint
     assert (bundle["tokens"], bundle["vocabulary"], bundle["field"]["parameters"]) == (9, 23, 109)
     assert told(capsys, "info", "fields.safetensors")["labels"] == {"chair": 1, "sofa": 1}
     assert told(capsys, "info", "tokens.json")["sequences"] == 2
@@ -197,8 +197,8 @@ def faulty(world: Path) -> None:
     save_file(nan, world / "nan.safetensors", {"weightgpt": json.dumps(header)})
     save_file(tensors, world / "headless.safetensors", {"weightgpt": "{}"})
     (world / "broken.safetensors").write_bytes(path.read_bytes()[:200])
-    other = Fields(FieldConfig(hidden=(4,), octaves=0), torch.zeros(1, 21))
-    save_fields(world / "other.safetensors", other, Catalogue.plain(["a"], ["none"]))
+    other = Fields(FieldConfig(hidden=(4,), num_frequencies=0), torch.zeros(1, 21))
+    save_fields(world / "other.safetensors", other, ShapeMetadata.plain(["a"], ["none"]))
     tokens = json.loads((world / "tokens.json").read_text())
     (world / "foreign.json").write_text(json.dumps({**tokens, "codebook": "0" * 16}))
     (world / "illegal.json").write_text(json.dumps({**tokens, "ids": [[1] * 9] * 2}))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightgpt.errors import InputError
-from weightgpt.io import read_json, read_tensors, whole, write_json, write_tensors
+from weightgpt.io import atomic_write, read_json, read_tensors, write_json, write_tensors
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -26,7 +26,7 @@ def names(folder: Path) -> list[str]:
 
 def write_half(target: Path, fault: type[BaseException], folder: bool = False) -> None:
     """Begin to write a file, or a folder with a file, and fail."""
-    with whole(target) as draft:
+    with atomic_write(target) as draft:
         if folder:
             draft.mkdir()
         (draft / "half" if folder else draft).write_text("half")
@@ -36,7 +36,7 @@ def write_half(target: Path, fault: type[BaseException], folder: bool = False) -
 def test_the_old_file_stays_until_the_block_ends(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with whole(target) as draft:
+    with atomic_write(target) as draft:
         draft.write_text("new")
         assert target.read_text() == "old"
     assert target.read_text() == "new"
@@ -63,7 +63,7 @@ def test_a_folder_replaces_the_old_folder_as_a_whole(tmp_path):
     target = tmp_path / "box"
     target.mkdir()
     (target / "gone").write_text("old")
-    with whole(target) as draft:
+    with atomic_write(target) as draft:
         draft.mkdir()
         (draft / "here").write_text("new")
     assert names(tmp_path) == ["box"]
@@ -111,14 +111,14 @@ def test_a_folder_in_the_place_of_the_file_is_told_and_kept(tmp_path):
 
 def test_a_file_in_the_place_of_a_new_folder_is_told_and_kept(tmp_path):
     (tmp_path / "box").write_text("old")
-    with pytest.raises(InputError, match="cannot write"), whole(tmp_path / "box") as draft:
+    with pytest.raises(InputError, match="cannot write"), atomic_write(tmp_path / "box") as draft:
         draft.mkdir()
     assert names(tmp_path) == ["box"]
     assert (tmp_path / "box").read_text() == "old"
 
 
 def test_a_path_without_a_name_is_told():
-    with pytest.raises(InputError, match="no name"), whole("."):
+    with pytest.raises(InputError, match="no name"), atomic_write("."):
         pass
 
 

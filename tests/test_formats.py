@@ -13,20 +13,20 @@ from torch import Tensor
 
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig
-from weightgpt.fields.storage import Catalogue, load_fields, save_fields
-from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
+from weightgpt.quantizers.auto import load_quantizer
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.graph import GraphQuantiser
+from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.graph_encoder import GraphEncoder
-from weightgpt.quantizers.latent_decoder import Mixer
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.latent_decoder import LatentDecoder
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.quantizers.weight_vq import TableQuantiser, Tables
+from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ
 from weightgpt.tokens.storage import Tokens, load_tokens, save_tokens
 
 GOLDEN = Path(__file__).with_name("golden")
-CONFIG = FieldConfig(hidden=(2, 2), octaves=0)
+CONFIG = FieldConfig(hidden=(2, 2), num_frequencies=0)
 
 
 def ramp(*shape: int) -> Tensor:
@@ -45,43 +45,43 @@ def filled(module: torch.nn.Module) -> torch.nn.Module:
 
 def codebook() -> Codebook:
     layout = ChunkLayout(CONFIG, 2)
-    mixer = filled(Mixer(layout.chunks, 2, 3, 2))
-    chunks, width = layout.chunks, layout.width
-    return Codebook(layout, ramp(chunks, width), ramp(chunks, 2, width), mixer, ramp(2, 4, 2))
+    latent_decoder = filled(LatentDecoder(layout.num_chunks, 2, 3, 2))
+    chunks, width = layout.num_chunks, layout.width
+    return Codebook(layout, ramp(chunks, width), ramp(chunks, 2, width), latent_decoder, ramp(2, 4, 2))
 
 
 def encoder() -> ShapeEncoder:
     layout = ChunkLayout(CONFIG, 2)
-    return filled(ShapeEncoder(ramp(4, 3), 4, layout.chunks, 2)).eval()
+    return filled(ShapeEncoder(ramp(4, 3), 4, layout.num_chunks, 2)).eval()
 
 
-def graph() -> GraphQuantiser:
+def graph() -> GraphQuantizer:
     layout = ChunkLayout(CONFIG, 2)
-    return GraphQuantiser(codebook(), filled(GraphEncoder(CONFIG, layout.chunks, 2, ramp(2, 3), 2, 1, encoder())))
+    return GraphQuantizer(codebook(), filled(GraphEncoder(CONFIG, layout.num_chunks, 2, ramp(2, 3), 2, 1, encoder())))
 
 
-def tables() -> TableQuantiser:
+def tables() -> WeightVQ:
     parameters = CONFIG.parameters
-    found = Tables(CONFIG, ramp(parameters), ramp(parameters) + 2, ramp(1, 2, 4, 3))
-    return TableQuantiser(found, ramp(parameters), ramp(8, 3), FitConfig(steps=5))
+    found = WeightCodebook(CONFIG, ramp(parameters), ramp(parameters) + 2, ramp(1, 2, 4, 3))
+    return WeightVQ(found, ramp(parameters), ramp(8, 3), FitConfig(steps=5))
 
 
-def catalogue() -> Catalogue:
-    return Catalogue(("a", "b"), ("chair", "none"), ramp(2, 3).double(), torch.tensor([0.5, 2.0]).double())
+def metadata() -> ShapeMetadata:
+    return ShapeMetadata(("a", "b"), ("chair", "none"), ramp(2, 3).double(), torch.tensor([0.5, 2.0]).double())
 
 
 def write_fields(folder: Path) -> None:
-    save_fields(folder / "fields.safetensors", Fields(CONFIG, ramp(2, CONFIG.parameters)), catalogue())
+    save_fields(folder / "fields.safetensors", Fields(CONFIG, ramp(2, CONFIG.parameters)), metadata())
 
 
 def write_tokens(folder: Path) -> None:
-    save_tokens(folder / "tokens.json", Tokens(torch.arange(10).reshape(2, 5), "0123456789abcdef", catalogue()))
+    save_tokens(folder / "tokens.json", Tokens(torch.arange(10).reshape(2, 5), "0123456789abcdef", metadata()))
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "fields": write_fields,
     "tokens": write_tokens,
-    "codebook": lambda folder: LoopQuantiser(codebook(), encoder()).save_pretrained(folder),
+    "codebook": lambda folder: RVQAutoencoder(codebook(), encoder()).save_pretrained(folder),
     "tables": lambda folder: tables().save_pretrained(folder),
     "graph": lambda folder: graph().save_pretrained(folder),
 }
@@ -102,7 +102,7 @@ def test_golden_fields_read_back():
     assert fields.config == CONFIG
     assert torch.equal(fields.flat, ramp(2, CONFIG.parameters))
     assert (found.names, found.labels) == (("a", "b"), ("chair", "none"))
-    assert torch.equal(found.centre, ramp(2, 3).double())
+    assert torch.equal(found.center, ramp(2, 3).double())
     assert found.scale.tolist() == [0.5, 2.0]
 
 
@@ -113,10 +113,14 @@ def test_golden_tokens_read_back():
 
 
 @pytest.mark.parametrize(
-    ("name", "make"), [("codebook", lambda: LoopQuantiser(codebook(), encoder())), ("tables", tables), ("graph", graph)]
+    ("name", "make"),
+    [("codebook", lambda: RVQAutoencoder(codebook(), encoder())), ("tables", tables), ("graph", graph)],
 )
-def test_golden_quantisers_decode_as_those_that_were_saved(name: str, make: Callable[[], LoopQuantiser]):
-    found, expected = load_quantiser(GOLDEN / name), make()
+def test_golden_quantizers_decode_as_those_that_were_saved(name: str, make: Callable[[], RVQAutoencoder]):
+    found, expected = load_quantizer(GOLDEN / name), make()
     assert found.fingerprint == expected.fingerprint
-    codes = torch.arange(expected.chunks * expected.levels).reshape(1, expected.chunks, -1) % expected.size
+    codes = (
+        torch.arange(expected.num_chunks * expected.num_quantizers).reshape(1, expected.num_chunks, -1)
+        % expected.codebook_size
+    )
     assert torch.equal(found.decode(codes).flat, expected.decode(codes).flat)

@@ -69,7 +69,7 @@ def test_tokenizer_config_names_classes_that_all_versions_know(folder: Path):
 
 
 def test_another_codebook_is_refused(folder: Path):
-    held = tiny_tokenizer().quantiser.fingerprint
+    held = tiny_tokenizer().quantizer.fingerprint
     tiny_tokenizer(seed=5).save_pretrained(folder)
     with pytest.raises(InputError, match=f"trained with codebook {held}, the tokenizer holds"):
         load_bundle(folder)
@@ -84,7 +84,7 @@ def test_a_model_that_names_no_codebook_is_refused(folder: Path):
 
 def test_another_vocabulary_is_refused():
     model, tokenizer = tiny_bundle().model, tiny_tokenizer(("chair", "table", "lamp"))
-    model.config.codebook_fingerprint = tokenizer.quantiser.fingerprint
+    model.config.codebook_fingerprint = tokenizer.quantizer.fingerprint
     with pytest.raises(InputError, match="the model knows 23 tokens"):
         check(model, tokenizer)
 

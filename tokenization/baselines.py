@@ -1,12 +1,12 @@
-"""Tables from plain conditioned fits: bins, Lloyd-Max centres, and the vector quantisers of vector-quantize-pytorch.
+"""Tables from plain conditioned fits: bins, Lloyd-Max centers, and the vector quantizers of vector-quantize-pytorch.
 
 Decisions:
-- Every road ends in the same `Tables`; a road says what is coded (the normalisation), how long vectors are, and how the
+- Every road ends in the same `Tables`; a road says what is coded (the normalization), how long vectors are, and how the
   code vectors are found. Nothing of the library is left in what is saved.
 - Scalars are coded as they are, or as differences to the shared initial field; equal mass and Lloyd-Max then look at
-  one distribution of all weights. Vectors are normalised by the mean and the deviation of each parameter.
-- The library's quantisers start from k-means on many vectors and go on with moving averages (decay 0.95, codes that are
-  hardly used replaced), without its learnt affine maps, shared codebooks or cosines.
+  one distribution of all weights. Vectors are normalized by the mean and the deviation of each parameter.
+- The library's quantizers start from k-means on many vectors and go on with moving averages (decay 0.95, codes that are
+  hardly used replaced), without its learned affine maps, shared codebooks or cosines.
 - FSQ (Mentzer et al. 2023) bounds its input by a tanh, which nothing here would learn to undo. So it is put on the
   scaled principal coordinates of short vectors, and each of its cells is read back as the mean of what fell into it,
   axis by axis. The frozen table then takes the nearest of those means, which is never further than the cell's own.
@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from vector_quantize_pytorch import FSQ, GroupedResidualVQ
 
-from tokenization.corpus import Corpus, Learnt
+from tokenization.corpus import Corpus, TrainedQuantizer
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.quantizers.weight_vq import TableQuantiser, Tables, cut
+from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ, cut
 
 LEAST = 0.05
 """Least deviation of a parameter, as a share of the deviation of all."""
@@ -32,16 +32,16 @@ LEAST = 0.05
 
 @dataclass(frozen=True)
 class Normal:
-    """What is coded: (weight - centre) / scale."""
+    """What is coded: (weight - center) / scale."""
 
-    centre: Tensor
+    center: Tensor
     """(P,)."""
     scale: Tensor
     """(P,)."""
 
     def __call__(self, fits: Fields) -> Tensor:
-        """(F, P) normalised weights."""
-        return (fits.flat - self.centre) / self.scale
+        """(F, P) normalized weights."""
+        return (fits.flat - self.center) / self.scale
 
 
 def raw(corpus: Corpus) -> Normal:
@@ -52,8 +52,8 @@ def raw(corpus: Corpus) -> Normal:
 
 def difference(corpus: Corpus) -> Normal:
     """What a fit changed of the shared initial field, up to one scale for all."""
-    deviation = (corpus.fits.flat - corpus.initial).std()
-    return Normal(corpus.initial, deviation.expand(len(corpus.initial)).clone())
+    deviation = (corpus.fits.flat - corpus.shared_init).std()
+    return Normal(corpus.shared_init, deviation.expand(len(corpus.shared_init)).clone())
 
 
 def conditioned(corpus: Corpus) -> Normal:
@@ -65,41 +65,41 @@ def conditioned(corpus: Corpus) -> Normal:
     return Normal(corpus.fits.flat.mean(0), deviation.clamp(min=LEAST * float(change.square().mean().sqrt())))
 
 
-def bins(corpus: Corpus, normal: Normal, codes: int) -> Learnt:
+def bins(corpus: Corpus, normal: Normal, codes: int) -> TrainedQuantizer:
     """`codes` = K bins of equal mass over all weights, each read back as the mean of what fell into it."""
     values = _enough(normal(corpus.fits).flatten(), codes).sort().values
     edges = torch.linspace(0, len(values), codes + 1).round().long()
     return _frozen(corpus, normal, _means(values, edges)[None, None, :, None])
 
 
-def lloyd_max(corpus: Corpus, normal: Normal, codes: int, rounds: int = 200) -> Learnt:
-    """The K centres of least squared error (Lloyd 1982, Max 1960), found from bins of equal mass."""
+def lloyd_max(corpus: Corpus, normal: Normal, codes: int, rounds: int = 200) -> TrainedQuantizer:
+    """The K centers of least squared error (Lloyd 1982, Max 1960), found from bins of equal mass."""
     values = _enough(normal(corpus.fits).flatten(), codes).sort().values
-    centres = _means(values, torch.linspace(0, len(values), codes + 1).round().long())
+    centers = _means(values, torch.linspace(0, len(values), codes + 1).round().long())
     for _ in range(rounds):
-        inner = torch.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
+        inner = torch.searchsorted(values, (centers[1:] + centers[:-1]) / 2)
         edges = torch.cat([inner.new_zeros(1), inner, inner.new_tensor([len(values)])])
-        moved = torch.where(edges[1:] > edges[:-1], _means(values, edges), centres)
-        if torch.equal(moved, centres):
+        moved = torch.where(edges[1:] > edges[:-1], _means(values, edges), centers)
+        if torch.equal(moved, centers):
             break
-        centres = moved
-    return _frozen(corpus, normal, centres[None, None, :, None])
+        centers = moved
+    return _frozen(corpus, normal, centers[None, None, :, None])
 
 
-def vector_quantisation(corpus: Corpus, width: int, codes: int, levels: int = 1, groups: int = 1) -> Learnt:
-    """Tables of the library: `levels` > 1 is residual quantisation, `groups` > 1 product quantisation."""
+def vector_quantization(corpus: Corpus, width: int, codes: int, levels: int = 1, groups: int = 1) -> TrainedQuantizer:
+    """Tables of the library: `levels` > 1 is residual quantization, `groups` > 1 product quantization."""
     normal = conditioned(corpus)
     vectors = cut(normal(corpus.fits), width)
     torch.manual_seed(corpus.seed)
-    module = library_quantiser(width, codes, levels, groups)
+    module = library_quantizer(width, codes, levels, groups)
     parts = [_enough(_shuffled(vectors[:, i::groups].flatten(0, 1)), codes) for i in range(groups)]
     count = min(len(part) for part in parts)
     rows = torch.cat([part[:count] for part in parts], 1)
     return _frozen(corpus, normal, tables_of(trained(module, rows, 16 * codes)))
 
 
-def library_quantiser(width: int, codes: int, levels: int, groups: int) -> GroupedResidualVQ:
-    """The library's quantiser of G vectors of d numbers side by side, each with Q tables of K codes of its own."""
+def library_quantizer(width: int, codes: int, levels: int, groups: int) -> GroupedResidualVQ:
+    """The library's quantizer of G vectors of d numbers side by side, each with Q tables of K codes of its own."""
     return GroupedResidualVQ(
         dim=width * groups,
         groups=groups,
@@ -129,12 +129,12 @@ def trained(
 
 
 def tables_of(module: GroupedResidualVQ) -> Tensor:
-    """Code vectors (G, Q, K, d) of the library's quantiser."""
+    """Code vectors (G, Q, K, d) of the library's quantizer."""
     return torch.stack([torch.stack([layer._codebook.embed[0] for layer in vq.layers]) for vq in module.rvqs])
 
 
-def fsq(corpus: Corpus, levels: tuple[int, ...], spread: float = 1.0) -> Learnt:
-    """Finite scalar quantisation of the principal coordinates of short vectors.
+def fsq(corpus: Corpus, levels: tuple[int, ...], spread: float = 1.0) -> TrainedQuantizer:
+    """Finite scalar quantization of the principal coordinates of short vectors.
 
     Args:
         levels: cells along each coordinate, the widest coordinate first; d of them, K is their product.
@@ -143,20 +143,20 @@ def fsq(corpus: Corpus, levels: tuple[int, ...], spread: float = 1.0) -> Learnt:
     normal, codes = conditioned(corpus), math.prod(levels)
     torch.manual_seed(corpus.seed)
     vectors = _enough(_shuffled(cut(normal(corpus.fits), len(levels)).flatten(0, 1)), codes)
-    centre, axes = principal(vectors)
-    coordinates = (vectors - centre) @ axes.T / axes.square().sum(1) * spread
+    center, axes = principal(vectors)
+    coordinates = (vectors - center) @ axes.T / axes.square().sum(1) * spread
     module = FSQ(levels=list(levels))
     cells = module(coordinates[None])[1][0].long()
     means = _read_back(coordinates, cells, levels) / spread
-    return _frozen(corpus, normal, (means @ axes + centre)[None, None])
+    return _frozen(corpus, normal, (means @ axes + center)[None, None])
 
 
 def principal(vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (d,) and principal axes (d, d) of vectors (n, d), the longest first, each as long as its deviation."""
-    centre = vectors.mean(0)
-    _, deviation, axes = torch.linalg.svd(vectors - centre, full_matrices=False)
+    center = vectors.mean(0)
+    _, deviation, axes = torch.linalg.svd(vectors - center, full_matrices=False)
     axes = axes * torch.where(axes.sum(1, keepdim=True) < 0, -1.0, 1.0)  # whose signs are otherwise arbitrary
-    return centre, axes * deviation[:, None] / math.sqrt(len(vectors))
+    return center, axes * deviation[:, None] / math.sqrt(len(vectors))
 
 
 def _read_back(coordinates: Tensor, cells: Tensor, levels: tuple[int, ...]) -> Tensor:
@@ -174,13 +174,13 @@ def _read_back(coordinates: Tensor, cells: Tensor, levels: tuple[int, ...]) -> T
     return torch.stack([values[index[:, axis]] for axis, values in enumerate(axes)], 1)
 
 
-def _frozen(corpus: Corpus, normal: Normal, vectors: Tensor) -> Learnt:
-    tables = Tables(corpus.fits.config, normal.centre, normal.scale, vectors.contiguous())
-    return Learnt(TableQuantiser(tables, corpus.initial, corpus.samples.points, corpus.fit), [])
+def _frozen(corpus: Corpus, normal: Normal, vectors: Tensor) -> TrainedQuantizer:
+    tables = WeightCodebook(corpus.fits.config, normal.center, normal.scale, vectors.contiguous())
+    return TrainedQuantizer(WeightVQ(tables, corpus.shared_init, corpus.samples.points, corpus.fit), [])
 
 
 def _means(values: Tensor, edges: Tensor) -> Tensor:
-    """(K,) means of sorted values (n,) between neighbouring edges (K + 1,)."""
+    """(K,) means of sorted values (n,) between neighboring edges (K + 1,)."""
     sums = torch.cat([torch.zeros(1, dtype=torch.float64), values.double().cumsum(0)])
     return ((sums[edges[1:]] - sums[edges[:-1]]) / (edges[1:] - edges[:-1]).clamp(min=1)).float()
 

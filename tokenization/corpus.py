@@ -1,4 +1,4 @@
-"""What a quantiser is learnt from, and what learning leaves.
+"""What a quantizer is learned from, and what learning leaves.
 
 Dimensions: N shapes, F fits, M points, P parameters.
 """
@@ -11,19 +11,19 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig
-from weightgpt.quantizers.base import Quantiser
+from weightgpt.quantizers.base import Quantizer
 from weightgpt.shapes.sampling import Samples
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Shapes to learn a quantiser from, as distances and as weights."""
+    """Shapes to learn a quantizer from, as distances and as weights."""
 
     samples: Samples
     """N shapes at M shared points."""
     fits: Fields
     """Plain conditioned fits of the first F of them."""
-    initial: Tensor
+    shared_init: Tensor
     """(P,) the field that the fits start from."""
     fit: FitConfig
     """How they were made."""
@@ -33,17 +33,17 @@ class Corpus:
         if not torch.isfinite(self.samples.sdf).all():
             rows = (~torch.isfinite(self.samples.sdf)).any(1).nonzero().flatten().tolist()
             raise InputError(f"shapes {rows[:5]} have NaN or infinite distances; leave them out.")
-        if not 0 < len(self.fits) <= len(self.samples.sdf) or self.initial.shape != self.fits.flat.shape[1:]:
+        if not 0 < len(self.fits) <= len(self.samples.sdf) or self.shared_init.shape != self.fits.flat.shape[1:]:
             raise InputError(
-                f"{len(self.samples.sdf)} shapes, {len(self.fits)} fits and an initial field of {len(self.initial)}"
+                f"{len(self.samples.sdf)} shapes, {len(self.fits)} fits and an initial field of {len(self.shared_init)}"
                 " parameters make no corpus; give fits of the first shapes, made from that field."
             )
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """A quantiser, and how its learning went."""
+class TrainedQuantizer:
+    """A quantizer, and how its learning went."""
 
-    quantiser: Quantiser
+    quantizer: Quantizer
     history: list[tuple[int, float]]
     """(step, mean loss since the last entry); empty where there are no steps."""

@@ -1,6 +1,6 @@
-"""The ways to learn a quantiser, by name: the only place that knows them by name.
+"""The ways to learn a quantizer, by name: the only place that knows them by name.
 
-A learner takes a `Corpus` and whether to show its progress, and gives a `Learnt`. All of them end in a `Quantiser`, and
+A learner takes a `Corpus` and whether to show its progress, and gives a `Learned`. All of them end in a `Quantizer`, and
 from there on nothing knows which it is.
 """
 
@@ -10,8 +10,8 @@ from functools import partial
 
 from tokenization import baselines
 from tokenization import train_graph as learn_graph
-from tokenization.baselines import bins, fsq, lloyd_max, vector_quantisation
-from tokenization.corpus import Corpus, Learnt
+from tokenization.baselines import bins, fsq, lloyd_max, vector_quantization
+from tokenization.corpus import Corpus, TrainedQuantizer
 from tokenization.train_codebook import CodebookConfig, learn
 from tokenization.train_graph import GraphConfig
 from weightgpt.errors import InputError
@@ -19,29 +19,29 @@ from weightgpt.fields.fitting import fit
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.chunking import ChunkLayout
 
-Learner = Callable[[Corpus, bool], Learnt]
+Learner = Callable[[Corpus, bool], TrainedQuantizer]
 
 DEFAULT = "loop"
 
 
-def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> Learnt:
+def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> TrainedQuantizer:
     """The codebook in the loop."""
-    layout = ChunkLayout(corpus.fits.config, config.neurons)
+    layout = ChunkLayout(corpus.fits.config, config.neurons_per_chunk)
     return learn(layout, corpus.fits, corpus.samples, config, progress=progress)
 
 
-def graph(corpus: Corpus, progress: bool, config: CodebookConfig) -> Learnt:
+def graph(corpus: Corpus, progress: bool, config: CodebookConfig) -> TrainedQuantizer:
     """The codebook in the loop, and a graph encoder that reads fields fitted from random starts."""
-    found = loop(corpus, progress, config).quantiser
+    found = loop(corpus, progress, config).quantizer
     count = len(corpus.fits)
     rows = corpus.samples.select(slice(0, count))
     start = replace(corpus.fit, seed=corpus.seed + 1000)  # the shared initial field has the seed of the corpus
     fields = fit(corpus.fits.config, rows, start, progress="unconditioned fits" if progress else None).fields
-    learnt = learn_graph.learn(found.codebook, found.encoder, fields, rows, GraphConfig(), progress=progress)
-    return Learnt(learnt.quantiser, learnt.history)
+    learned = learn_graph.learn(found.codebook, found.encoder, fields, rows, GraphConfig(), progress=progress)
+    return TrainedQuantizer(learned.quantizer, learned.history)
 
 
-def _silent(learner: Callable[[Corpus], Learnt]) -> Learner:
+def _silent(learner: Callable[[Corpus], TrainedQuantizer]) -> Learner:
     """A learner that is done in seconds and shows nothing."""
     return lambda corpus, progress: learner(corpus)
 
@@ -53,10 +53,10 @@ def learners(config: CodebookConfig) -> dict[str, Learner]:
         "lloyd-max": lambda corpus: lloyd_max(corpus, baselines.raw(corpus), 256),
         "delta-bins": lambda corpus: bins(corpus, baselines.difference(corpus), 256),
         "delta-lloyd-max": lambda corpus: lloyd_max(corpus, baselines.difference(corpus), 256),
-        "scalar-vq": partial(vector_quantisation, width=1, codes=256),
-        "chunk-vq": partial(vector_quantisation, width=4, codes=1024),
-        "residual-vq": partial(vector_quantisation, width=8, codes=1024, levels=3),
-        "product-vq": partial(vector_quantisation, width=4, codes=1024, groups=8),
+        "scalar-vq": partial(vector_quantization, width=1, codes=256),
+        "chunk-vq": partial(vector_quantization, width=4, codes=1024),
+        "residual-vq": partial(vector_quantization, width=8, codes=1024, levels=3),
+        "product-vq": partial(vector_quantization, width=4, codes=1024, groups=8),
         "fsq": partial(fsq, levels=(8, 5, 5, 5)),
     }
     tables = {name: _silent(learner) for name, learner in quick.items()}
@@ -88,6 +88,12 @@ def settings(drawn: bool) -> tuple[CodebookConfig, EncodeConfig]:
     if drawn:
         return CodebookConfig(), EncodeConfig(steps=0)
     codebook = CodebookConfig(
-        own_latents=True, neurons=8, latent_width=24, coefficients=32, levels=9, codes=512, steps=8000
+        auto_decoding=True,
+        neurons_per_chunk=8,
+        latent_width=24,
+        coefficients=32,
+        trained_quantizers=9,
+        codebook_size=512,
+        steps=8000,
     )
-    return codebook, EncodeConfig(steps=300, learning_rate=3e-2, surface=0.5)
+    return codebook, EncodeConfig(steps=300, learning_rate=3e-2, surface_fraction=0.5)

@@ -1,7 +1,7 @@
-"""Learn base, bases, mixer, codebook and encoder together, the quantiser in the loop.
+"""Learn base, bases, mixer, codebook and encoder together, the quantizer in the loop.
 
-The loss looks at signed distances, never at weights. Encoder latents are quantised (straight-through) on their way to
-the weights, after a share of the steps without quantiser in which the rest finds its place. The residual quantiser is
+The loss looks at signed distances, never at weights. Encoder latents are quantized (straight-through) on their way to
+the weights, after a share of the steps without quantizer in which the rest finds its place. The residual quantizer is
 vector-quantize-pytorch's: it starts from k-means, learns by moving averages and revives dead codes. Its training pass
 is the slowest part of a step, so it runs every few steps; in between its tables are applied as they are.
 
@@ -29,102 +29,116 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from vector_quantize_pytorch import ResidualVQ
 
-from tokenization.corpus import Learnt
+from tokenization.corpus import TrainedQuantizer
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Fields, evaluate_encoded, features
-from weightgpt.fields.optimization import rate, truncated_loss
+from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import cosine_rate, truncated_loss
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import nearest_code
-from weightgpt.quantizers.latent_decoder import Mixer
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.latent_decoder import LatentDecoder
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.sampling import Samples, draw_points
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodebookConfig:
-    """What is learnt, and how."""
+    """What is learned, and how."""
 
-    neurons: int = 32
+    neurons_per_chunk: int = 32
     """Neurons in a chunk; as many as the widest layer has make every layer one chunk."""
     latent_width: int = 64
-    """r, numbers of a chunk before quantisation."""
+    """r, numbers of a chunk before quantization."""
     coefficients: int = 64
     """k, directions in which a chunk of weights varies."""
-    mixer_width: int = 512
+    latent_decoder_width: int = 512
     """Width of the mixer's hidden layer."""
-    levels: int = 8
+    trained_quantizers: int = 8
     """Residual levels to learn."""
-    kept: int | None = None
+    num_quantizers: int | None = None
     """Q, the first of them, that are used; None for all. A field has C · Q tokens."""
-    codes: int = 256
+    codebook_size: int = 256
     """K, codes of a level."""
-    own_latents: bool = False
+    auto_decoding: bool = False
     """Whether every training shape has latents of its own, instead of the encoder's."""
-    own_rate: float = 3e-2
+    latent_learning_rate: float = 3e-2
     """Peak rate of those."""
-    probes: int = 2048
+    num_probes: int = 2048
     """Points at which the encoder sees a shape, the first of the schedule."""
     encoder_width: int = 512
     """Width of the encoder's hidden layers."""
     steps: int = 12000
     """Steps of Adam."""
-    shapes: int = 32
+    batch_size: int = 32
     """B, shapes of a step."""
-    points: int = 384
+    points_per_step: int = 384
     """n, points of a step."""
-    surface: float = 0.5
+    surface_fraction: float = 0.5
     """Share of them drawn near the surface of the shape itself; the rest is uniform over the schedule."""
-    width: float = 0.03
+    surface_bandwidth: float = 0.03
     """How near: chances fall with the distance as exp(-|sdf| / width)."""
-    balanced: bool = False
+    balance_sides: bool = False
     """Whether as many of those are drawn inside as outside: of a thin part, points outside tell next to nothing."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
     truncation: float = 5.0
     """Of the distance loss, as in `FitConfig`."""
-    squared: float = 0.0
+    squared_weight: float = 0.0
     """Weight of squared errors in it, beside plain ones: columns and other thin parts that few shapes have stay whole
     more often."""
-    start: float = 0.3
-    """Share of the steps without quantiser."""
-    every: int = 4
-    """Steps between training passes of the quantiser."""
-    decay: float = 0.99
+    warmup_fraction: float = 0.3
+    """Share of the steps without quantizer."""
+    vq_update_interval: int = 4
+    """Steps between training passes of the quantizer."""
+    ema_decay: float = 0.99
     """Of its moving averages, for each pass."""
-    dead: float = 0.02
+    dead_code_threshold: float = 0.02
     """A code used less than this share of the average is revived. (The library's own threshold counts vectors; with
     fewer vectors than codes in a pass, a threshold of 1 would replace most codes all the time.)"""
-    commitment: float = 0.1
-    """Weight of the squared distance between a latent and its quantised value."""
+    commitment_weight: float = 0.1
+    """Weight of the squared distance between a latent and its quantized value."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        sizes = (self.latent_width, self.coefficients, self.mixer_width, self.levels, self.codes)
-        if min(*sizes, self.steps, self.shapes, self.points) < 1 or not 0 <= self.surface <= 1 or self.width <= 0:
+        sizes = (
+            self.latent_width,
+            self.coefficients,
+            self.latent_decoder_width,
+            self.trained_quantizers,
+            self.codebook_size,
+        )
+        if (
+            min(*sizes, self.steps, self.batch_size, self.points_per_step) < 1
+            or not 0 <= self.surface_fraction <= 1
+            or self.surface_bandwidth <= 0
+        ):
             raise InputError(f"{self} cannot learn a codebook; widths, levels, codes and steps must be positive.")
-        if self.squared < 0:
-            raise InputError(f"squared errors have a weight of {self.squared}; give 0 for plain ones alone, or more.")
-        if self.kept is not None and not 1 <= self.kept <= self.levels:
-            raise InputError(f"{self.kept} levels are to be kept; of {self.levels} that are learnt keep 1 or more.")
+        if self.squared_weight < 0:
+            raise InputError(
+                f"squared errors have a weight of {self.squared_weight}; give 0 for plain ones alone, or more."
+            )
+        if self.num_quantizers is not None and not 1 <= self.num_quantizers <= self.trained_quantizers:
+            raise InputError(
+                f"{self.num_quantizers} levels are to be kept; of {self.trained_quantizers} that are learned keep 1 or more."
+            )
 
 
-class Residual:
-    """vector-quantize-pytorch's residual quantiser, trained now and then, applied always."""
+class TrainableRVQ:
+    """vector-quantize-pytorch's residual quantizer, trained now and then, applied always."""
 
     def __init__(self, config: CodebookConfig, chunks: int) -> None:
         self.vq = ResidualVQ(
             dim=config.latent_width,
-            num_quantizers=config.levels,
-            codebook_size=config.codes,
+            num_quantizers=config.trained_quantizers,
+            codebook_size=config.codebook_size,
             kmeans_init=True,
             kmeans_iters=10,
-            decay=config.decay,
-            threshold_ema_dead_code=config.dead * config.shapes * chunks / config.codes,
+            decay=config.ema_decay,
+            threshold_ema_dead_code=config.dead_code_threshold * config.batch_size * chunks / config.codebook_size,
             rotation_trick=False,
         )
-        self.tables = torch.zeros(config.levels, config.codes, config.latent_width)
+        self.tables = torch.zeros(config.trained_quantizers, config.codebook_size, config.latent_width)
 
     @torch.no_grad()
     def learn(self, latents: Tensor) -> None:
@@ -135,7 +149,7 @@ class Residual:
 
     @torch.no_grad()
     def apply(self, latents: Tensor) -> Tensor:
-        """Quantised latents, of the same shape."""
+        """Quantized latents, of the same shape."""
         rest, total = latents.flatten(0, -2), torch.zeros_like(latents).flatten(0, -2)
         for table in self.tables:
             code = table[nearest_code(rest, table)]
@@ -154,8 +168,8 @@ def start(layout: ChunkLayout, fits: Fields, coefficients: int, seed: int) -> tu
     _, values, rows = torch.linalg.svd((chunks - base).transpose(0, 1), full_matrices=False)
     count = min(coefficients, rows.shape[1])
     directions = rows[:, :count] * (values[:, :count, None] / math.sqrt(len(chunks)))
-    noise = torch.randn(layout.chunks, coefficients, layout.width, generator=torch.Generator().manual_seed(seed))
-    padding = layout.split(torch.ones(1, layout.config.parameters))[0, :, None]
+    noise = torch.randn(layout.num_chunks, coefficients, layout.width, generator=torch.Generator().manual_seed(seed))
+    padding = layout.split(torch.ones(1, layout.field_config.parameters))[0, :, None]
     basis = noise * padding * (directions.std() * 0.1 + 1e-4)
     basis[:, :count] = directions
     return base, basis
@@ -169,20 +183,20 @@ def learn(
     *,
     progress: bool = False,
     callback: Callable[[int, float], None] | None = None,
-) -> Learnt:
+) -> TrainedQuantizer:
     """Learn a codebook from N sampled shapes.
 
     Args:
         fits: plain conditioned fits of some shapes, for the start.
-        samples: N shapes at M shared points; the first `config.probes` points become the encoder's probes.
+        samples: N shapes at M shared points; the first `config.num_probes` points become the encoder's probes.
         callback: called with (step, mean loss) now and then.
 
     Raises:
         InputError: there are fewer latents than codes, or a distance or a fit is not finite.
     """
-    if len(samples.sdf) * layout.chunks < config.codes:
+    if len(samples.sdf) * layout.num_chunks < config.codebook_size:
         raise InputError(
-            f"{len(samples.sdf)} shapes give {len(samples.sdf) * layout.chunks} latents for {config.codes} codes; learn"
+            f"{len(samples.sdf)} shapes give {len(samples.sdf) * layout.num_chunks} latents for {config.codebook_size} codes; learn"
             " from more shapes or ask for fewer codes."
         )
     if not torch.isfinite(samples.sdf).all():
@@ -190,50 +204,56 @@ def learn(
         raise InputError(f"shapes {rows[:5]} have NaN or infinite distances; leave them out.")
     torch.manual_seed(config.seed)
     base, basis = start(layout, fits, config.coefficients, config.seed)
-    mixer = Mixer(layout.chunks, config.latent_width, config.mixer_width, config.coefficients)
+    latent_decoder = LatentDecoder(
+        layout.num_chunks, config.latent_width, config.latent_decoder_width, config.coefficients
+    )
     encoder = ShapeEncoder(
-        samples.points[: config.probes], config.encoder_width, layout.chunks, config.latent_width, config.truncation
+        samples.points[: config.num_probes],
+        config.encoder_width,
+        layout.num_chunks,
+        config.latent_width,
+        config.truncation,
     )
     with torch.no_grad():
         encoder.layers[-1].weight.mul_(0.3)
-        mixer.outer.weight.mul_(0.1)
-    size = layout.chunks * config.latent_width
-    own = nn.Embedding(len(samples.sdf), size, sparse=True) if config.own_latents else None
+        latent_decoder.outer.weight.mul_(0.1)
+    size = layout.num_chunks * config.latent_width
+    own = nn.Embedding(len(samples.sdf), size, sparse=True) if config.auto_decoding else None
     if own is not None:
         nn.init.normal_(own.weight, 0.0, 0.1)
-    quantiser = Residual(config, layout.chunks)
-    parts = Parts(layout, nn.Parameter(base), nn.Parameter(basis), mixer, encoder, quantiser, own)
+    quantizer = TrainableRVQ(config, layout.num_chunks)
+    parts = Parts(layout, nn.Parameter(base), nn.Parameter(basis), latent_decoder, encoder, quantizer, own)
     history = _train(parts, samples, config, progress, callback)
-    padding = layout.split(torch.ones(1, layout.config.parameters))[0]
+    padding = layout.split(torch.ones(1, layout.field_config.parameters))[0]
     codebook = Codebook(
         layout,
         parts.base.detach() * padding,
         parts.basis.detach() * padding[:, None],
-        mixer,
-        parts.quantiser.tables[: config.kept],
+        latent_decoder,
+        parts.quantizer.tables[: config.num_quantizers],
     )
-    return Learnt(LoopQuantiser(codebook, encoder.eval()), history)
+    return TrainedQuantizer(RVQAutoencoder(codebook, encoder.eval()), history)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What is learnt together."""
+    """What is learned together."""
 
     layout: ChunkLayout
     base: nn.Parameter
     basis: nn.Parameter
-    mixer: Mixer
+    latent_decoder: LatentDecoder
     encoder: ShapeEncoder
-    quantiser: Residual
+    quantizer: TrainableRVQ
     own: nn.Embedding | None
     """Latents (N, C · r) of the training shapes, where they have their own."""
 
-    def optimisers(self, config: CodebookConfig) -> dict[torch.optim.Optimizer, float]:
-        """What changes everything but the quantiser, which learns by moving averages; and the peak rate of each."""
-        shared = [self.base, self.basis, *self.mixer.parameters(), *self.encoder.parameters()]
+    def optimizers(self, config: CodebookConfig) -> dict[torch.optim.Optimizer, float]:
+        """What changes everything but the quantizer, which learns by moving averages; and the peak rate of each."""
+        shared = [self.base, self.basis, *self.latent_decoder.parameters(), *self.encoder.parameters()]
         found: dict[torch.optim.Optimizer, float] = {torch.optim.Adam(shared, fused=True): config.learning_rate}
         if self.own is not None:
-            found[torch.optim.SparseAdam(self.own.parameters())] = config.own_rate
+            found[torch.optim.SparseAdam(self.own.parameters())] = config.latent_learning_rate
         return found
 
     def latents(self, rows: Tensor, guess: Tensor) -> Tensor:
@@ -242,7 +262,7 @@ class Parts:
 
     def weights(self, latents: Tensor) -> Tensor:
         """(B, C, r) latents -> (B, P) weights."""
-        chunks = self.base + torch.bmm(self.mixer(latents).transpose(0, 1), self.basis).transpose(0, 1)
+        chunks = self.base + torch.bmm(self.latent_decoder(latents).transpose(0, 1), self.basis).transpose(0, 1)
         return self.layout.join(chunks)
 
 
@@ -253,35 +273,44 @@ def _train(
     progress: bool,
     callback: Callable[[int, float], None] | None,
 ) -> list[tuple[int, float]]:
-    optimisers = parts.optimisers(config)
-    encoded, total = features(samples.points, parts.layout.config.octaves), len(samples.sdf)
+    optimizers = parts.optimizers(config)
+    encoded, total = fourier_features(samples.points, parts.layout.field_config.num_frequencies), len(samples.sdf)
     generator = torch.Generator().manual_seed(config.seed)
-    quantiser, warm = parts.quantiser, int(config.start * config.steps)
+    quantizer, warm = parts.quantizer, int(config.warmup_fraction * config.steps)
     history: list[tuple[int, float]] = []
     recent: list[float] = []
     for step in tqdm(range(config.steps), "learning the codebook", unit="step", disable=not progress):
-        for optimiser, peak in optimisers.items():
-            optimiser.param_groups[0]["lr"] = peak * rate(step, config.steps)
-        rows = torch.randint(0, total, (config.shapes,), generator=generator)
+        for optimizer, peak in optimizers.items():
+            optimizer.param_groups[0]["lr"] = peak * cosine_rate(step, config.steps)
+        rows = torch.randint(0, total, (config.batch_size,), generator=generator)
         sdf = samples.sdf[rows].float()
-        guess = parts.encoder(sdf[:, : config.probes])
+        guess = parts.encoder(sdf[:, : config.num_probes])
         latents = parts.latents(rows, guess)
         if step == warm:
-            quantiser.learn(_some_latents(parts, samples, config))
-        elif step > warm and step % config.every == 0:
-            quantiser.learn(latents.detach())
-        quantised = quantiser.apply(latents.detach()) if step >= warm else latents.detach()
-        where = draw_points(sdf, config.points, config.surface, config.width, generator, config.balanced)
-        flat = parts.weights(latents + (quantised - latents).detach())
-        values = evaluate_encoded(parts.layout.config, flat, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
-        loss = truncated_loss(values, sdf.gather(1, where), config.truncation, config.squared).mean()
-        penalty = 1e-3 * latents.square().mean() + config.commitment * (latents - quantised).square().mean()
+            quantizer.learn(_some_latents(parts, samples, config))
+        elif step > warm and step % config.vq_update_interval == 0:
+            quantizer.learn(latents.detach())
+        quantized = quantizer.apply(latents.detach()) if step >= warm else latents.detach()
+        where = draw_points(
+            sdf,
+            config.points_per_step,
+            config.surface_fraction,
+            config.surface_bandwidth,
+            generator,
+            config.balance_sides,
+        )
+        flat = parts.weights(latents + (quantized - latents).detach())
+        values = evaluate_encoded(parts.layout.field_config, flat, encoded[:, where].transpose(0, 1).contiguous())[
+            ..., 0
+        ]
+        loss = truncated_loss(values, sdf.gather(1, where), config.truncation, config.squared_weight).mean()
+        penalty = 1e-3 * latents.square().mean() + config.commitment_weight * (latents - quantized).square().mean()
         penalty = penalty + (guess - latents.detach()).square().mean()  # nothing, where the latents are the guess
-        for optimiser in optimisers:
-            optimiser.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         (loss + penalty).backward()
-        for optimiser in optimisers:
-            optimiser.step()
+        for optimizer in optimizers:
+            optimizer.step()
         recent.append(loss.item())
         if (step + 1) % max(1, config.steps // 50) == 0:
             history.append((step + 1, sum(recent) / len(recent)))
@@ -294,5 +323,5 @@ def _train(
 @torch.no_grad()
 def _some_latents(parts: Parts, samples: Samples, config: CodebookConfig, count: int = 2048) -> Tensor:
     rows = torch.arange(min(count, len(samples.sdf)))
-    guesses = [parts.encoder(samples.sdf[part, : config.probes].float()) for part in rows.split(256)]
+    guesses = [parts.encoder(samples.sdf[part, : config.num_probes].float()) for part in rows.split(256)]
     return torch.cat([parts.latents(part, guess) for part, guess in zip(rows.split(256), guesses, strict=True)])

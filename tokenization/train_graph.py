@@ -1,8 +1,8 @@
 """Learn a graph encoder for a codebook that is already there.
 
 A loop codebook needs nothing but distances of shapes, which are cheap; a graph encoder needs fitted fields, which are
-not. So base, bases, mixer and codes are learnt first, from many shapes (`learn_codebook.py`), and stay as they are. The
-graph encoder is then learnt through them from fewer fields: their latents are quantised (straight-through) and decoded,
+not. So base, bases, mixer and codes are learned first, from many shapes (`learn_codebook.py`), and stay as they are. The
+graph encoder is then learned through them from fewer fields: their latents are quantized (straight-through) and decoded,
 and the loss compares the decoded field with the signed distances of the *shape*, never weights with weights. So the
 encoder also learns to leave out what a fit got wrong.
 
@@ -22,11 +22,11 @@ from tqdm import tqdm
 from tokenization.train_codebook import CodebookConfig
 from weightgpt.errors import InputError
 from weightgpt.fields.canonical import canonical
-from weightgpt.fields.field import Fields, evaluate_encoded, features
-from weightgpt.fields.optimization import rate, truncated_loss
+from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import cosine_rate, truncated_loss
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import check_fields
-from weightgpt.quantizers.graph import GraphQuantiser
+from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.sampling import Samples, draw_points
@@ -37,31 +37,31 @@ LOSS = CodebookConfig()
 
 @dataclass(frozen=True, kw_only=True)
 class GraphConfig:
-    """What is learnt, and how."""
+    """What is learned, and how."""
 
     width: int = 64
     """h, numbers that a node knows."""
-    rounds: int = 2
+    num_rounds: int = 2
     """Exchanges of messages."""
-    traces: int = 256
+    num_traces: int = 256
     """t, probes at which each neuron sees its own value, the first of the shape encoder's; 0 leaves weights alone."""
-    shape: bool = False
+    use_shape_encoder: bool = False
     """Whether the shape encoder reads the output at all its probes, and the graph only adds to that."""
     steps: int = 2500
     """Steps of Adam."""
-    fields: int = 32
+    batch_size: int = 32
     """B, fields of a step."""
-    points: int = 384
+    points_per_step: int = 384
     """n, points of a step."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
-    shape_rate: float = 0.1
-    """Share of it for the shape encoder, which has learnt before; 0 keeps it as it is."""
+    shape_encoder_rate: float = 0.1
+    """Share of it for the shape encoder, which has learned before; 0 keeps it as it is."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        sizes = (self.width, self.steps, self.fields, self.points)
-        if min(sizes) < 1 or min(self.rounds, self.traces) < 0:
+        sizes = (self.width, self.steps, self.batch_size, self.points_per_step)
+        if min(sizes) < 1 or min(self.num_rounds, self.num_traces) < 0:
             raise InputError(f"{self} cannot learn a graph encoder; width, steps, fields and points must be positive.")
 
 
@@ -69,7 +69,7 @@ class GraphConfig:
 class LearntGraph:
     """The result."""
 
-    quantiser: GraphQuantiser
+    quantizer: GraphQuantizer
     history: list[tuple[int, float]]
     """(step, mean loss since the last entry)."""
 
@@ -88,7 +88,7 @@ def learn(
 
     Args:
         codebook: the codebook to write for; it is not changed.
-        shape: its shape encoder; a copy is learnt further.
+        shape: its shape encoder; a copy is learned further.
         fields: N fields, each fitted from any start.
         samples: row i the shape of field i, at M shared points.
         callback: called with (step, mean loss) now and then.
@@ -97,7 +97,7 @@ def learn(
         InputError: fields and shapes differ in number, there are none, the fields are of another architecture than the
             codebook, or a distance is not finite.
     """
-    check_fields(fields, codebook.layout.config)
+    check_fields(fields, codebook.layout.field_config)
     if not len(fields) or len(fields) != len(samples.sdf):
         raise InputError(
             f"{len(fields)} fields and {len(samples.sdf)} shapes were given; give one shape for each field."
@@ -107,18 +107,18 @@ def learn(
         raise InputError(f"shapes {rows[:5]} have NaN or infinite distances; leave them out.")
     torch.manual_seed(config.seed)
     encoder = GraphEncoder(
-        codebook.layout.config,
-        codebook.layout.chunks,
+        codebook.layout.field_config,
+        codebook.layout.num_chunks,
         codebook.latent_width,
-        shape.probes[: config.traces],
+        shape.probes[: config.num_traces],
         config.width,
-        config.rounds,
-        deepcopy(shape).requires_grad_(config.shape_rate > 0) if config.shape else None,
+        config.num_rounds,
+        deepcopy(shape).requires_grad_(config.shape_encoder_rate > 0) if config.use_shape_encoder else None,
     )
     history = _train(
         codebook, encoder, canonical(fields.config, fields.flat.float()), samples, config, progress, callback
     )
-    return LearntGraph(GraphQuantiser(codebook, encoder), history)
+    return LearntGraph(GraphQuantizer(codebook, encoder), history)
 
 
 def _train(
@@ -130,27 +130,27 @@ def _train(
     progress: bool,
     callback: Callable[[int, float], None] | None,
 ) -> list[tuple[int, float]]:
-    optimiser, rates = _optimiser(encoder, config)
-    encoded = features(samples.points, codebook.layout.config.octaves)
+    optimizer, rates = _optimizer(encoder, config)
+    encoded = fourier_features(samples.points, codebook.layout.field_config.num_frequencies)
     asked = torch.cat([encoder.values(part) for part in flat.split(32)])
     generator = torch.Generator().manual_seed(config.seed)
     history: list[tuple[int, float]] = []
     recent: list[float] = []
     for step in tqdm(range(config.steps), "learning the graph encoder", unit="step", disable=not progress):
-        for group, peak in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = peak * rate(step, config.steps)
-        rows = torch.randint(0, len(flat), (config.fields,), generator=generator)
+        for group, peak in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = peak * cosine_rate(step, config.steps)
+        rows = torch.randint(0, len(flat), (config.batch_size,), generator=generator)
         sdf, latents = samples.sdf[rows].float(), encoder(flat[rows], asked[rows])
         with torch.no_grad():
-            quantised = codebook.latents(codebook.quantise(latents))
-        where = draw_points(sdf, config.points, LOSS.surface, LOSS.width, generator)
-        decoded = codebook.join(latents + (quantised - latents).detach())
-        values = evaluate_encoded(encoder.config, decoded, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
+            quantized = codebook.latents(codebook.quantize(latents))
+        where = draw_points(sdf, config.points_per_step, LOSS.surface_fraction, LOSS.surface_bandwidth, generator)
+        decoded = codebook.join(latents + (quantized - latents).detach())
+        values = evaluate_encoded(encoder.field_config, decoded, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
         loss = truncated_loss(values, sdf.gather(1, where), LOSS.truncation).mean()
-        penalty = LOSS.commitment * (latents - quantised).square().mean()
-        optimiser.zero_grad()
+        penalty = LOSS.commitment_weight * (latents - quantized).square().mean()
+        optimizer.zero_grad()
         (loss + penalty).backward()
-        optimiser.step()
+        optimizer.step()
         recent.append(loss.item())
         if (step + 1) % max(1, config.steps // 50) == 0:
             history.append((step + 1, sum(recent) / len(recent)))
@@ -160,12 +160,12 @@ def _train(
     return history
 
 
-def _optimiser(encoder: GraphEncoder, config: GraphConfig) -> tuple[torch.optim.Adam, list[float]]:
+def _optimizer(encoder: GraphEncoder, config: GraphConfig) -> tuple[torch.optim.Adam, list[float]]:
     """Adam on the graph and, at its own rate, on the shape encoder; and the peak rate of each."""
-    learnt = {False: [], True: []}
+    learned = {False: [], True: []}
     for name, value in encoder.named_parameters():
         if value.requires_grad:
-            learnt[name.startswith("shape.")].append(value)
-    rates = {False: config.learning_rate, True: config.shape_rate * config.learning_rate}
-    groups = [{"params": values, "lr": rates[kind]} for kind, values in learnt.items() if values]
+            learned[name.startswith("shape.")].append(value)
+    rates = {False: config.learning_rate, True: config.shape_encoder_rate * config.learning_rate}
+    groups = [{"params": values, "lr": rates[kind]} for kind, values in learned.items() if values]
     return torch.optim.Adam(groups, fused=True), [float(group["lr"]) for group in groups]

@@ -1,4 +1,4 @@
-"""Programs with an optimiser over a corpus."""
+"""Programs with an optimizer over a corpus."""
 
 import os
 

@@ -20,20 +20,20 @@ def code_embeddings(vectors: Tensor, width: int, spread: float, seed: int) -> Te
     levels, _, numbers = vectors.shape
     size = max(numbers, width)
     turn = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(seed)))[0]
-    centred = vectors - vectors.mean(1, keepdim=True)
-    turned = centred @ turn[:numbers, :width]
+    centered = vectors - vectors.mean(1, keepdim=True)
+    turned = centered @ turn[:numbers, :width]
     deviation = turned.flatten(1).std(1, unbiased=False).clamp(min=torch.finfo(turned.dtype).tiny)
     return (spread * turned / deviation.view(levels, 1, 1)).flatten(0, 1)
 
 
 @torch.no_grad()
 def start_from_codes(model: GPT2LMHeadModel, tokenizer: WeightTokenizer, spread: float, seed: int) -> None:
-    """Set the embeddings of the codes of an untrained model, if the quantiser has vectors for them.
+    """Set the embeddings of the codes of an untrained model, if the quantizer has vectors for them.
 
     Args:
         spread: standard deviation of these embeddings, over that of the model's other parameters; 0 leaves all as is.
     """
-    vectors = tokenizer.quantiser.vectors
+    vectors = tokenizer.quantizer.code_vectors
     if spread and vectors is not None:
         start = code_embeddings(vectors, model.config.n_embd, spread * model.config.initializer_range, seed)
         model.transformer.wte.weight[tokenizer.vocabulary.first_code :] = start

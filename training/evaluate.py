@@ -15,7 +15,7 @@ from tqdm import tqdm
 from weightgpt.fields.field import Fields
 from weightgpt.metrics.evaluator import POINTS
 from weightgpt.metrics.pairwise import chamfer_matrix, solid_pieces
-from weightgpt.metrics.set_metrics import set_figures
+from weightgpt.metrics.set_metrics import set_metrics
 from weightgpt.shapes.sampling import near_surface
 from weightgpt.visual.meshing import Meshed, mesh_grid, sdf_grid
 
@@ -49,7 +49,7 @@ def mesh_fields(fields: Fields, resolution: int, title: str = "meshing") -> Judg
     return Judged(meshed, one_piece)
 
 
-def set_metrics(
+def demo_set_metrics(
     samples: Sequence[Callable[[Tensor], Tensor]], references: Sequence[Callable[[Tensor], Tensor]], dimension: int
 ) -> dict[str, float] | None:
     """MMD, COV and 1-NNA of the first shapes of two lists, equally many (64 at most); None for fewer than two."""
@@ -60,5 +60,5 @@ def set_metrics(
         [near_surface(sdf, POINTS, dimension, 0.0, seed=0).numpy() for sdf in part[:count]]
         for part in (samples, references)
     )
-    found = set_figures((chamfer_matrix(made, made), chamfer_matrix(made, held), chamfer_matrix(held, held)))
+    found = set_metrics((chamfer_matrix(made, made), chamfer_matrix(made, held), chamfer_matrix(held, held)))
     return {"mmd": found.mmd, "cov": found.cov, "1-nna": found.one_nna}

@@ -19,20 +19,20 @@ from transformers.utils import logging
 from tokenization.corpus import Corpus
 from tokenization.registry import learner
 from training.data.corpus import build, column, part, save, sequences
-from training.data.extra_shapes import More, encode_more
+from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
 from training.data.latent_augmentation import redrawn
-from training.data.sdf_samples import Sampled, sample_split
-from training.data.shapes import gather
+from training.data.sdf_samples import SampledSplit, sample_split
+from training.data.shapes import load_split
 from training.presets import PipelineConfig, parse
 from training.pretrain import pretrain
 from training.report.results import Parts, show
 from training.run import Run
-from weightgpt._programs import program
-from weightgpt.fields.fitting import Fits, fit, mean_field
-from weightgpt.io import read_tensors, whole, write_json, write_tensors
+from weightgpt._programs import cli_main
+from weightgpt.fields.fitting import Fits, fit, fit_mean_initialization
+from weightgpt.io import atomic_write, read_tensors, write_json, write_tensors
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.model import Bundle
-from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.quantizers.auto import load_quantizer
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.splits import Split
 from weightgpt.tokens.generation import generation_config
@@ -48,10 +48,12 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         InputError: the folder of shapes or the output folder cannot be used.
     """
     job = Run(config.to_dict(), output)
-    return show(learn(config, job, gather), job.stage)
+    return show(learn(config, job, load_split), job.stage)
 
 
-def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], tuple[Split, list[Refusal]]]) -> Parts:
+def learn(
+    config: PipelineConfig, job: Run, load_split: Callable[[dict[str, Any]], tuple[Split, list[Refusal]]]
+) -> Parts:
     """Do, or finish, all stages up to the GPT.
 
     Args:
@@ -60,20 +62,24 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], t
     """
     output = job.output
     with job.stage("shapes"):
-        split, refusals = gather(job.config)
+        split, refusals = load_split(job.config)
         job.keep()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
-        sampled = sample_split(split, config.schedule, config.judged, config.seed, output / "samples.safetensors")
+        sampled = sample_split(
+            split, config.num_points, config.num_eval_points, config.seed, output / "samples.safetensors"
+        )
     with job.stage("fits"):
-        learnt_from, plain = fit_plainly(config, sampled, output / "fits")
+        learned_from, plain = fit_reference_fields(config, sampled, output / "fits")
     with job.stage("codebook"):
-        folder = made(output / "codebook", lambda: learn_quantiser(config, learnt_from, output))
-        tokenizer = WeightTokenizer.create(load_quantiser(folder), [shape.label for shape in split.train])
+        folder = made(output / "codebook", lambda: learn_quantizer(config, learned_from, output))
+        tokenizer = WeightTokenizer.create(load_quantizer(folder), [shape.label for shape in split.train])
     with job.stage("corpus"):
         folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))
-        more = encode_more(split.more, tokenizer, sampled.train.points, config.encode, output / "more.safetensors")
-    with job.stage("gpt", small=config.gpt.preset in ("nano", "tiny")):
+        more = encode_extra_shapes(
+            split.more, tokenizer, sampled.train.points, config.encode, output / "more.safetensors"
+        )
+    with job.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, more, tokenizer, output)
     return Parts(
         output=output,
@@ -83,7 +89,9 @@ def learn(config: PipelineConfig, job: Run, gather: Callable[[dict[str, Any]], t
         sampled=sampled,
         fit_history=plain.history,
         fit_gain=float(
-            (field_iou(plain.fields, sampled.judged_test) - field_iou(plain.earlier, sampled.judged_test)).mean()
+            (
+                field_iou(plain.fields, sampled.judged_test) - field_iou(plain.at_three_quarters, sampled.judged_test)
+            ).mean()
         ),
         corpus=corpus,
         more=more,
@@ -98,46 +106,48 @@ def made(path: Path, make: Callable[[], None]) -> Path:
     return path
 
 
-def fit_plainly(config: PipelineConfig, sampled: Sampled, folder: Path) -> tuple[Corpus, Fits]:
+def fit_reference_fields(config: PipelineConfig, sampled: SampledSplit, folder: Path) -> tuple[Corpus, Fits]:
     """Plain conditioned fits: of some training shapes, to learn from, and of the test shapes, as the reference."""
-    if not (folder / "initial.safetensors").is_file():
-        initial = mean_field(config.field, sampled.train.select(slice(0, 512)), config.fit)
-        write_tensors(folder / "initial.safetensors", {"flat": initial})
-    initial = read_tensors(folder / "initial.safetensors")["flat"]
-    some = sampled.train.select(slice(0, config.started))
-    started = fit(config.field, some, config.fit, initial=initial, folder=folder / "train", progress="plain fits")
+    if not (folder / "shared_init.safetensors").is_file():
+        shared_init = fit_mean_initialization(config.field, sampled.train.select(slice(0, 512)), config.fit)
+        write_tensors(folder / "shared_init.safetensors", {"flat": shared_init})
+    shared_init = read_tensors(folder / "shared_init.safetensors")["flat"]
+    some = sampled.train.select(slice(0, config.num_init_fits))
+    started = fit(
+        config.field, some, config.fit, shared_init=shared_init, folder=folder / "train", progress="plain fits"
+    )
     plain = fit(
         config.field,
         sampled.test,
         config.fit,
-        initial=initial,
+        shared_init=shared_init,
         folder=folder / "test",
         progress="test fits",
     )
-    return Corpus(sampled.train, started.fields, initial, config.fit, config.seed), plain
+    return Corpus(sampled.train, started.fields, shared_init, config.fit, config.seed), plain
 
 
-def learn_quantiser(config: PipelineConfig, corpus: Corpus, output: Path) -> None:
-    """Learn the quantiser and write it to `output/codebook`."""
-    learnt = learner(config.tokenizer, config.codebook)(corpus, True)
-    with whole(output / "codebook") as draft:
-        learnt.quantiser.save_pretrained(draft)
-        write_json(draft / "history.json", learnt.history)
+def learn_quantizer(config: PipelineConfig, corpus: Corpus, output: Path) -> None:
+    """Learn the quantizer and write it to `output/codebook`."""
+    learned = learner(config.tokenizer, config.codebook)(corpus, True)
+    with atomic_write(output / "codebook") as draft:
+        learned.quantizer.save_pretrained(draft)
+        write_json(draft / "history.json", learned.history)
 
 
 def write_corpus(
     config: PipelineConfig,
     tokenizer: WeightTokenizer,
     split: Split,
-    sampled: Sampled,
+    sampled: SampledSplit,
     plain: Fits,
     output: Path,
 ) -> None:
     """Encode all shapes and write the corpus."""
-    quantiser, codes = tokenizer.quantiser, []
+    quantizer, codes = tokenizer.quantizer, []
     for samples in (sampled.train, sampled.validation, sampled.test):
-        codes.append(quantiser.encode_samples(samples, config.encode, progress=True))
-    train, validation, test = (quantiser.decode(part) for part in codes)
+        codes.append(quantizer.encode_samples(samples, config.encode, progress=True))
+    train, validation, test = (quantizer.decode(part) for part in codes)
     judged = len(sampled.judged_train.sdf)
     first = train.select(slice(0, judged))
     known: list[float | None] = [*field_iou(first, sampled.judged_train).tolist(), *[None] * (len(train) - judged)]
@@ -158,23 +168,23 @@ def write_corpus(
 
 
 def train_gpt(
-    config: PipelineConfig, corpus: Dataset, more: More, tokenizer: WeightTokenizer, output: Path
+    config: PipelineConfig, corpus: Dataset, more: ExtraShapes, tokenizer: WeightTokenizer, output: Path
 ) -> GPT2LMHeadModel:
     """Train the GPT unless its bundle is there; the bundle lands in `output/model`."""
     if not (output / "model").is_dir():
         logging.set_verbosity_error()
         train = concatenate_datasets([part(corpus, "train").select_columns("ids"), more.sequences])
-        if config.redrawn:
+        if config.latent_augmentations:
             ids = column(train, "ids").long()
-            train = sequences(redrawn(tokenizer, ids, config.redrawn, config.noise, config.seed))
+            train = sequences(redrawn(tokenizer, ids, config.latent_augmentations, config.latent_noise, config.seed))
         model = pretrain(train, part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
         model.generation_config = generation_config(tokenizer.vocabulary, config.temperature, config.top_p)
-        with whole(output / "model") as draft:
+        with atomic_write(output / "model") as draft:
             Bundle(model, tokenizer).save_pretrained(draft)
     return GPT2LMHeadModel.from_pretrained(output / "model").eval()
 
 
-@program
+@cli_main
 def main() -> None:
     """Run the pipeline."""
     config, output = parse()

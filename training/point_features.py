@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from weightgpt._programs import program
+from weightgpt._programs import cli_main
 from weightgpt.io import write_tensors
 from weightgpt.metrics.frechet import POINTS, WEIGHTS, WIDTH, PointFeatures
 from weightgpt.shapes.families import FAMILIES, draw_shapes
@@ -41,21 +41,21 @@ def family_clouds(shapes: Sequence[Shape]) -> tuple[Tensor, Tensor]:
 def train_features(
     clouds: Tensor, labels: Tensor, seed: int, epochs: int = 20, batch: int = 32
 ) -> tuple[PointFeatures, nn.Linear]:
-    """The encoder, and the layer above it that names the family, learnt from clouds (N, n, 3) of classes (N,)."""
+    """The encoder, and the layer above it that names the family, learned from clouds (N, n, 3) of classes (N,)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder, head = PointFeatures(), nn.Linear(WIDTH, int(labels.max()) + 1)
-        optimiser = torch.optim.AdamW([*encoder.parameters(), *head.parameters()])
+        optimizer = torch.optim.AdamW([*encoder.parameters(), *head.parameters()])
         steps = epochs * -(-len(clouds) // batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
         for _ in tqdm(range(epochs), "learning", unit="epoch"):
             for rows in torch.randperm(len(clouds)).split(batch):
                 seen = clouds[rows][:, torch.randperm(clouds.shape[1])[:POINTS]]
                 answers = head(encoder(seen + torch.randn_like(seen) * JITTER).relu())
                 loss = F.cross_entropy(answers, labels[rows])
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
                 schedule.step()
     return encoder.eval(), head.eval()
 
@@ -67,7 +67,7 @@ def accuracy(encoder: PointFeatures, head: nn.Linear, clouds: Tensor, labels: Te
     return float((answers == labels).float().mean())
 
 
-@program
+@cli_main
 def main() -> None:
     """Parse arguments, learn, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -35,7 +35,13 @@ from weightgpt.tokens.generation import generation_config
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import BOS, EOS, PAD
 
-PRESETS = {"nano": (2, 2, 64), "tiny": (4, 4, 128), "small": (4, 6, 192), "medium": (6, 8, 256), "large": (8, 12, 384)}
+MODEL_SIZES = {
+    "nano": (2, 2, 64),
+    "tiny": (4, 4, 128),
+    "small": (4, 6, 192),
+    "medium": (6, 8, 256),
+    "large": (8, 12, 384),
+}
 
 
 def has_bf16() -> bool:
@@ -49,37 +55,37 @@ def has_bf16() -> bool:
 class PretrainConfig:
     """How a GPT is trained."""
 
-    preset: str = "small"
-    """Size of the model: nano, tiny, small, medium or large (layers, heads, width in `PRESETS`)."""
+    model_size: str = "small"
+    """Size of the model: nano, tiny, small, medium or large (layers, heads, width in `MODEL_SIZES`)."""
     epochs: float = 8
     """Passes over the training sequences at most; early stopping may end sooner."""
-    batch: int = 32
+    batch_size: int = 32
     """Sequences of a step, on each process."""
     learning_rate: float = 1e-3
     """Peak rate of AdamW, after 3 % warm-up."""
-    schedule: str = "cosine"
+    lr_scheduler_type: str = "cosine"
     """How the rate falls to zero: a `lr_scheduler_type` of the `Trainer`, such as "cosine" or "linear"."""
     weight_decay: float = 0.1
     """Of all matrices."""
-    spread: float = 2.0
+    embedding_init_scale: float = 2.0
     """Of the embeddings of codes at the start, over that of other parameters; they begin as the vectors that the codes
     stand for, which must stand out of the positions added to them. 0: at random, as the rest."""
     dropout: float = 0.0
     """Of embeddings, attention and residual branches; helps small corpora, costs speed."""
-    patience: int = 5
+    early_stopping_patience: int = 5
     """Evaluations without a better validation loss before training stops."""
-    evaluations: int = 12
+    num_evaluations: int = 12
     """Evaluations (and checkpoints) spread over the run."""
     bf16: bool = dataclasses.field(default_factory=has_bf16)
     """Mixed precision, by default where the device computes in bfloat16 itself: about 1.5 times faster there."""
-    log: str = "none"
+    report_to: str = "none"
     """Where the `Trainer` reports to besides the console, such as "tensorboard" (`report_to`)."""
     seed: int = 0
     """Of the initial weights and of the order of the data."""
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(f"preset is {self.preset!r}; choose one of {', '.join(PRESETS)}.")
+        if self.model_size not in MODEL_SIZES:
+            raise InputError(f"preset is {self.model_size!r}; choose one of {', '.join(MODEL_SIZES)}.")
 
 
 class Progress(ProgressCallback):
@@ -95,11 +101,11 @@ class Progress(ProgressCallback):
 
 def new_model(tokenizer: WeightTokenizer, config: PretrainConfig) -> GPT2LMHeadModel:
     """An untrained model for the sequences of `tokenizer`, with the grammar in its generation configuration."""
-    layers, heads, width = PRESETS[config.preset]
+    layers, heads, width = MODEL_SIZES[config.model_size]
     set_seed(config.seed)
     model = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=tokenizer.vocabulary.size,
+            vocab_size=tokenizer.vocabulary.vocab_size,
             n_positions=tokenizer.vocabulary.length,
             n_layer=layers,
             n_head=heads,
@@ -110,10 +116,10 @@ def new_model(tokenizer: WeightTokenizer, config: PretrainConfig) -> GPT2LMHeadM
             bos_token_id=BOS,
             eos_token_id=EOS,
             pad_token_id=PAD,
-            codebook_fingerprint=tokenizer.quantiser.fingerprint,
+            codebook_fingerprint=tokenizer.quantizer.fingerprint,
         )
     )
-    start_from_codes(model, tokenizer, config.spread, config.seed)
+    start_from_codes(model, tokenizer, config.embedding_init_scale, config.seed)
     model.loss_type = "ForCausalLM"
     model.generation_config = generation_config(tokenizer.vocabulary)
     return model
@@ -156,20 +162,20 @@ def pretrain(
     Raises:
         InputError: there are too few sequences to train or to validate on.
     """
-    if len(train) < config.batch or not len(validation):
+    if len(train) < config.batch_size or not len(validation):
         raise InputError(
             f"{len(train)} training and {len(validation)} validation sequences cannot train a GPT; give at least"
-            f" {config.batch} shapes to learn from and one held out."
+            f" {config.batch_size} shapes to learn from and one held out."
         )
     model = new_model(tokenizer, config)
-    steps = max(1, math.ceil(len(train) / config.batch * config.epochs / config.evaluations))
+    steps = max(1, math.ceil(len(train) / config.batch_size * config.epochs / config.num_evaluations))
     trainer = Trainer(
         model=model,
         args=_arguments(output, config, steps),
         train_dataset=train.select_columns("ids"),  # reading the weights of every row would cost more than the model
         eval_dataset=validation.select_columns("ids"),
         data_collator=collate,
-        callbacks=[EarlyStoppingCallback(config.patience), *(callbacks or [])],
+        callbacks=[EarlyStoppingCallback(config.early_stopping_patience), *(callbacks or [])],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
@@ -186,10 +192,10 @@ def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArgu
     return TrainingArguments(
         output_dir=str(output),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch,
-        per_device_eval_batch_size=4 * config.batch,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=4 * config.batch_size,
         learning_rate=config.learning_rate,
-        lr_scheduler_type=config.schedule,
+        lr_scheduler_type=config.lr_scheduler_type,
         warmup_steps=0.03,
         adam_beta2=0.95,
         weight_decay=config.weight_decay,
@@ -208,7 +214,7 @@ def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArgu
         ddp_find_unused_parameters=False,
         seed=config.seed,
         data_seed=config.seed,
-        report_to=config.log,
+        report_to=config.report_to,
         use_cpu=not torch.cuda.is_available(),
         disable_tqdm=False,
     )
@@ -220,9 +226,9 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="a datasets folder with columns ids and split")
     parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of a WeightTokenizer")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--preset", choices=PRESETS, default=PretrainConfig.preset)
+    parser.add_argument("--model-size", choices=MODEL_SIZES, default=PretrainConfig.model_size)
     parser.add_argument("--epochs", type=float, default=PretrainConfig.epochs)
-    parser.add_argument("--batch", type=int, default=PretrainConfig.batch)
+    parser.add_argument("--batch-size", type=int, default=PretrainConfig.batch_size)
     parser.add_argument("--learning-rate", type=float, default=PretrainConfig.learning_rate)
     parser.add_argument("--dropout", type=float, default=PretrainConfig.dropout)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=has_bf16())

@@ -14,7 +14,7 @@ from typing import Any
 
 from training.compare import page as compare_page
 from weightgpt import formatting as markdown
-from weightgpt._programs import program
+from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_text
 
@@ -94,7 +94,7 @@ def publish(page: Path, name: str, text: str) -> None:
     write_text(page, after)
 
 
-@program
+@cli_main
 def main() -> None:
     """Parse arguments and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from weightgpt.model import Bundle as Bundle
     from weightgpt.model import load_bundle as load_bundle
     from weightgpt.model import push_bundle as push_bundle
-    from weightgpt.quantizers.auto import load_quantiser as load_quantiser
+    from weightgpt.quantizers.auto import load_quantizer as load_quantizer
     from weightgpt.quantizers.base import EncodeConfig as EncodeConfig
-    from weightgpt.quantizers.base import Quantiser as Quantiser
+    from weightgpt.quantizers.base import Quantizer as Quantizer
     from weightgpt.shapes.families import draw_shapes as draw_shapes
     from weightgpt.shapes.meshes import load_folder as load_folder
     from weightgpt.shapes.meshes import shape_from_file as shape_from_file
@@ -42,7 +42,7 @@ _HOMES = {
     "FitConfig": "fields.fitting",
     "Grammar": "tokens.generation",
     "InputError": "errors",
-    "Quantiser": "quantizers.base",
+    "Quantizer": "quantizers.base",
     "Shape": "shapes.shape",
     "Vocabulary": "tokens.vocabulary",
     "WeightTokenizer": "tokens.tokenizer",
@@ -51,7 +51,7 @@ _HOMES = {
     "generation_config": "tokens.generation",
     "load_bundle": "model",
     "load_folder": "shapes.meshes",
-    "load_quantiser": "quantizers.auto",
+    "load_quantizer": "quantizers.auto",
     "mesh_sdf": "visual.meshing",
     "push_bundle": "model",
     "render": "visual.rendering",

@@ -8,7 +8,7 @@ from functools import wraps
 from weightgpt.errors import InputError
 
 
-def program(main: Callable[[], None]) -> Callable[[], int]:
+def cli_main(main: Callable[[], None]) -> Callable[[], int]:
     """A `main` that returns an exit code: 0, 2 for a mistake of the caller, 130 for Ctrl-C. A bug keeps its traceback.
 
     What programs make is whole or absent, so that the same command can always be given again.
@@ -29,6 +29,6 @@ def program(main: Callable[[], None]) -> Callable[[], int]:
     return coded
 
 
-def command(module: str) -> str:
+def command_line(module: str) -> str:
     """The command that runs this program, as it stands beside the figures that it writes."""
     return shlex.join(["python", "-m", module, *sys.argv[1:]])

@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from weightgpt.io import whole
+from weightgpt.io import atomic_write
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 TAGS = ["gpt2", "weight-generation", "neural-field", "sdf", "3d"]
@@ -23,20 +23,20 @@ def write_card(folder: Path | str, figures: dict[str, Any], repo_id: str | None 
         InputError: the folder holds no tokenizer.
     """
     tokenizer = WeightTokenizer.from_pretrained(folder)
-    name, quantiser = repo_id or "path/to/this/folder", tokenizer.quantiser
+    name, quantizer = repo_id or "path/to/this/folder", tokenizer.quantizer
     rows = [f"| {key} | {value:.4g} |" for key, value in _numbers(figures)]
     data = ModelCardData(library_name="transformers", license="apache-2.0", tags=TAGS)
     text = CARD.format(
         name=name,
         title=name.rsplit("/", 1)[-1] if repo_id else "weightgpt",
-        parameters=quantiser.config.parameters,
-        tokens=quantiser.tokens_per_field,
-        codes=quantiser.size,
+        parameters=quantizer.field_config.parameters,
+        tokens=quantizer.tokens_per_field,
+        codes=quantizer.codebook_size,
         classes=", ".join(tokenizer.vocabulary.classes),
-        fingerprint=quantiser.fingerprint,
+        fingerprint=quantizer.fingerprint,
         figures="\n".join(["## Figures", "", "| figure | value |", "|---|---|", *rows, ""]) if rows else "",
     )
-    with whole(Path(folder) / "README.md") as draft:
+    with atomic_write(Path(folder) / "README.md") as draft:
         ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(draft)
 
 

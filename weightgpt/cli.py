@@ -3,7 +3,7 @@
 Decisions:
 - Results go to stdout, as lines or with `--json` as one JSON object and nothing else; all the rest goes to stderr.
 - A caller's mistake is one sentence and exit code 2, Ctrl-C one line and 130; a bug keeps its traceback. Only
-  `evaluate --max-memorised` ends with 1: its work was done, and the samples failed.
+  `evaluate --max-memorized` ends with 1: its work was done, and the samples failed.
 - Folders are written whole, and only where there is none with content: nothing of the user's is lost or mixed up.
 - Heavy imports happen in the commands, so that help is quick.
 """
@@ -38,8 +38,8 @@ def fit(
     inputs: Annotated[list[str], typer.Argument(help="mesh files, or folders with a sub-folder for each class")],
     output: Output,
     hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers; 32,32,32 when left out")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="optimiser steps for each field")] = 600,
-    initial: Annotated[
+    steps: Annotated[int, typer.Option(min=1, help="optimizer steps for each field")] = 600,
+    shared_init: Annotated[
         str | None,
         typer.Option("--initial", "--model", "-m", help="start from a bundle's shared field, or a fields file's first"),
     ] = None,
@@ -54,17 +54,19 @@ def fit(
     """
     from weightgpt.fields.fitting import FitConfig
     from weightgpt.fields.fitting import fit as fit_fields
-    from weightgpt.fields.storage import Catalogue, save_fields
+    from weightgpt.fields.storage import ShapeMetadata, save_fields
     from weightgpt.shapes.sampling import sample as sample_shapes
     from weightgpt.shapes.sampling import shared_schedule
 
     console.check_target(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
-    config, start = console.initial_field(hidden, initial)
+    config, start = console.initial_field(hidden, shared_init)
     shapes = console.shapes(inputs)
-    samples = sample_shapes(shapes, shared_schedule(shapes, 32768, seed), console.watched())
-    fits = fit_fields(config, samples, options, initial=start, progress="fitting" if console.watched() else None)
-    save_fields(output, fits.fields, Catalogue.of_shapes(shapes))
+    samples = sample_shapes(shapes, shared_schedule(shapes, 32768, seed), console.show_progress())
+    fits = fit_fields(
+        config, samples, options, shared_init=start, progress="fitting" if console.show_progress() else None
+    )
+    save_fields(output, fits.fields, ShapeMetadata.of_shapes(shapes))
     values = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(fits.loss.mean()), 5)}
     console.report({"output": str(output), **values}, as_json)
 
@@ -87,7 +89,7 @@ def encode(
     """
     import torch
 
-    from weightgpt.fields.storage import Catalogue, load_fields
+    from weightgpt.fields.storage import ShapeMetadata, load_fields
     from weightgpt.metrics.pairwise import iou
     from weightgpt.quantizers.base import EncodeConfig
     from weightgpt.shapes.sampling import uniform_points
@@ -97,18 +99,18 @@ def encode(
     console.check_target(output, ".json")
     tokenizer = console.bundle(model).tokenizer
     vocabulary, options = tokenizer.vocabulary, EncodeConfig(steps=steps)
-    points = uniform_points(8192, tokenizer.quantiser.config.in_features, 0)
+    points = uniform_points(8192, tokenizer.quantizer.field_config.in_features, 0)
     if len(inputs) == 1 and inputs[0].endswith(".safetensors"):
-        fields, catalogue = load_fields(inputs[0])
-        labels = [label if class_name(label) in vocabulary.classes else NONE for label in catalogue.labels]
+        fields, metadata = load_fields(inputs[0])
+        labels = [label if class_name(label) in vocabulary.classes else NONE for label in metadata.labels]
         ids = tokenizer.encode(fields, labels, options)["input_ids"]
         truth = fields(points)[..., 0]
     else:
         shapes = console.shapes(inputs)
-        catalogue = Catalogue.of_shapes(shapes)
-        ids = tokenizer.encode_shapes(shapes, options, progress=console.watched())["input_ids"]
+        metadata = ShapeMetadata.of_shapes(shapes)
+        ids = tokenizer.encode_shapes(shapes, options, progress=console.show_progress())["input_ids"]
         truth = torch.stack([shape.sdf(points) for shape in shapes])
-    save_tokens(output, Tokens(ids, tokenizer.quantiser.fingerprint, catalogue))
+    save_tokens(output, Tokens(ids, tokenizer.quantizer.fingerprint, metadata))
     kept = round(float(iou(tokenizer.decode(ids)(points)[..., 0], truth).mean()), 4)
     console.report({"output": str(output), "shapes": len(ids), "tokens": vocabulary.length, "iou": kept}, as_json)
 
@@ -118,7 +120,9 @@ def decode(
     tokens: Annotated[Path, typer.Argument(help="a .json file that `encode` or `sample` wrote")],
     model: Model,
     output: Output,
-    levels: Annotated[int | None, typer.Option(min=1, help="take the first levels only: coarser shapes")] = None,
+    num_quantizers: Annotated[
+        int | None, typer.Option(min=1, help="take the first levels only: coarser shapes")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Turn tokens back into fields.
@@ -134,13 +138,13 @@ def decode(
     console.check_target(output, ".safetensors")
     loaded = load_tokens(tokens)
     tokenizer = console.bundle(model).tokenizer
-    held, most = tokenizer.quantiser.fingerprint, tokenizer.quantiser.levels
+    held, most = tokenizer.quantizer.fingerprint, tokenizer.quantizer.num_quantizers
     if loaded.fingerprint != held:
         raise InputError(f"{tokens} was written with codebook {loaded.fingerprint}, {model} holds {held}; use its own.")
-    if levels is not None and levels > most:
-        raise InputError(f"levels is {levels}; give 1 to {most}, or leave it out for all.")
-    fields = tokenizer.decode(loaded.ids, levels)
-    save_fields(output, fields, loaded.catalogue)
+    if num_quantizers is not None and num_quantizers > most:
+        raise InputError(f"num_quantizers is {num_quantizers}; give 1 to {most}, or leave it out for all.")
+    fields = tokenizer.decode(loaded.ids, num_quantizers)
+    save_fields(output, fields, loaded.metadata)
     values = {"fields": len(fields), "parameters": fields.config.parameters}
     console.report({"output": str(output), **values}, as_json)
 
@@ -163,21 +167,21 @@ def sample(
 
     Example: weightgpt sample runs/demo/model -n 16 --label chair -o new-chairs
     """
-    from weightgpt.fields.storage import Catalogue, save_fields
-    from weightgpt.io import whole
+    from weightgpt.fields.storage import ShapeMetadata, save_fields
+    from weightgpt.io import atomic_write
     from weightgpt.tokens.storage import Tokens, save_tokens
 
     console.check_folder(output)
     bundle = console.bundle(model)
-    made = bundle.sample(n, label, seed, temperature, top_p, progress=console.watched())
+    made = bundle.sample(n, label, seed, temperature, top_p, progress=console.show_progress())
     solid = made.fields.config.in_features == 3
     names = [f"{index:04d}-{name}" for index, name in enumerate(made.labels)]
-    catalogue = Catalogue.plain(names, made.labels, made.fields.config.in_features)
-    with whole(output) as draft:
-        save_fields(draft / "fields.safetensors", made.fields, catalogue)
-        save_tokens(draft / "ids.json", Tokens(made.ids, bundle.tokenizer.quantiser.fingerprint, catalogue))
+    metadata = ShapeMetadata.plain(names, made.labels, made.fields.config.in_features)
+    with atomic_write(output) as draft:
+        save_fields(draft / "fields.safetensors", made.fields, metadata)
+        save_tokens(draft / "ids.json", Tokens(made.ids, bundle.tokenizer.quantizer.fingerprint, metadata))
         console.draw(draft / "samples.png", made.fields, names, 160)
-        outcomes = console.write_meshes(draft, made.fields, catalogue, resolution, ".glb") if solid else {}
+        outcomes = console.write_meshes(draft, made.fields, metadata, resolution, ".glb") if solid else {}
     values = {"samples": n, "decode_rate": len(made.fields) / n, **outcomes}
     console.report({"output": str(output), **values}, as_json)
 
@@ -198,18 +202,18 @@ def mesh(
     """
     from weightgpt.errors import InputError
     from weightgpt.fields.storage import load_fields
-    from weightgpt.io import whole
+    from weightgpt.io import atomic_write
     from weightgpt.visual.meshing import FORMATS
 
     console.check_folder(output)
     if f".{kind}" not in FORMATS:
         raise InputError(f"format is {kind!r}; choose one of {', '.join(name[1:] for name in FORMATS)}.")
-    loaded, catalogue = load_fields(fields)
+    loaded, metadata = load_fields(fields)
     if (loaded.config.in_features, loaded.config.out_features) != (3, 1):
         raise InputError(f"{fields} holds no solids but {loaded.config}; draw its fields with `weightgpt render`.")
-    with whole(output) as draft:
+    with atomic_write(output) as draft:
         draft.mkdir()
-        outcomes = console.write_meshes(draft, loaded, catalogue, resolution, f".{kind}")
+        outcomes = console.write_meshes(draft, loaded, metadata, resolution, f".{kind}")
     console.report({"output": str(output), "fields": len(loaded), **outcomes}, as_json)
 
 
@@ -227,18 +231,18 @@ def render(
     from weightgpt.fields.storage import load_fields
 
     console.check_target(output, ".png")
-    loaded, catalogue = load_fields(fields)
-    console.draw(output, loaded, list(catalogue.names), size)
+    loaded, metadata = load_fields(fields)
+    console.draw(output, loaded, list(metadata.names), size)
     console.report({"output": str(output), "fields": len(loaded)}, as_json)
 
 
 @app.command()
 def evaluate(
     generated: Annotated[str, typer.Argument(help="new shapes: a folder of meshes or a .safetensors file of fields")],
-    train: Annotated[str, typer.Option(help="those that the model learnt from, in the same form")],
+    train: Annotated[str, typer.Option(help="those that the model learned from, in the same form")],
     held_out: Annotated[str, typer.Option(help="those of the same kind that it never saw, in the same form")],
     count: Annotated[int | None, typer.Option(min=2, help="shapes of each set; all when left out")] = None,
-    max_memorised: Annotated[float | None, typer.Option(min=0, max=1, help="exit with 1 above this share")] = None,
+    max_memorized: Annotated[float | None, typer.Option(min=0, max=1, help="exit with 1 above this share")] = None,
     points: Annotated[int, typer.Option(min=16, help="points on each surface")] = 1024,
     emd: Annotated[int, typer.Option(min=0, help="shapes to compare by earth mover's distance as well; slow")] = 0,
     resolution: Resolution = 64,
@@ -249,7 +253,7 @@ def evaluate(
 ) -> None:
     """Judge new shapes beside held-out ones, and whether they were only remembered.
 
-    Meshes are centred and scaled to a longest side of 1.8; fields are taken as they are.
+    Meshes are centered and scaled to a longest side of 1.8; fields are taken as they are.
 
     Example: weightgpt evaluate new.safetensors --train train.safetensors --held-out test.safetensors -o figures.json
     """
@@ -258,7 +262,7 @@ def evaluate(
             console.check_target(path, suffix)
     options = {"count": count, "points": points, "emd": emd, "resolution": resolution, "seed": seed}
     found = console.judge((generated, train, held_out), options, output, picture, as_json)
-    if max_memorised is not None and (objection := found.objection(max_memorised)):
+    if max_memorized is not None and (objection := found.objection(max_memorized)):
         console.warn(objection)
         raise typer.Exit(1)
 

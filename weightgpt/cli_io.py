@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from weightgpt.fields.field import FieldConfig, Fields
-    from weightgpt.fields.storage import Catalogue
-    from weightgpt.metrics.from_files import Judgement
+    from weightgpt.fields.storage import ShapeMetadata
+    from weightgpt.metrics.from_files import EvaluationReport
     from weightgpt.model import Bundle
     from weightgpt.shapes.shape import Shape
 
@@ -33,7 +33,7 @@ def warn(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def watched() -> bool:
+def show_progress() -> bool:
     """Whether progress bars have someone to look at them; they go to stderr."""
     return sys.stderr.isatty()
 
@@ -107,7 +107,7 @@ def shapes(inputs: list[str]) -> "list[Shape]":
     return found
 
 
-def initial_field(hidden: str | None, initial: str | None) -> "tuple[FieldConfig, Tensor | None]":
+def initial_field(hidden: str | None, shared_init: str | None) -> "tuple[FieldConfig, Tensor | None]":
     """The architecture to fit, and the weights (P,) to start from, None for random ones.
 
     Raises:
@@ -120,23 +120,23 @@ def initial_field(hidden: str | None, initial: str | None) -> "tuple[FieldConfig
     if hidden is not None and not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", hidden):
         raise InputError(f"hidden is {hidden!r}; give widths from 1 to 999 with commas between them, such as 32,32,32.")
     widths = tuple(int(width) for width in (hidden or "32,32,32").split(","))
-    if initial is None:
+    if shared_init is None:
         return FieldConfig(hidden=widths), None
-    if initial.endswith(".safetensors"):
-        fields, _ = load_fields(initial)
+    if shared_init.endswith(".safetensors"):
+        fields, _ = load_fields(shared_init)
         config, start = fields.config, fields.flat[0]
     else:
-        quantiser = bundle(initial).tokenizer.quantiser
-        config, start = quantiser.config, quantiser.initial
+        quantizer = bundle(shared_init).tokenizer.quantizer
+        config, start = quantizer.field_config, quantizer.shared_init
     if (config.in_features, config.out_features) != (3, 1) or (hidden is not None and widths != config.hidden):
         raise InputError(
-            f"{initial} is of {config}; to fit meshes, start from fields of solids and leave out --hidden."
+            f"{shared_init} is of {config}; to fit meshes, start from fields of solids and leave out --hidden."
         )
     return config, start
 
 
 def write_meshes(
-    folder: Path, fields: "Fields", catalogue: "Catalogue", resolution: int, suffix: str
+    folder: Path, fields: "Fields", metadata: "ShapeMetadata", resolution: int, suffix: str
 ) -> dict[str, int]:
     """Mesh solids into `folder`, back in file units; the number of each outcome (see `weightgpt.visual.meshing.Meshed`)."""
     from tqdm import tqdm
@@ -144,14 +144,14 @@ def write_meshes(
     from weightgpt.visual.meshing import mesh_sdf, save_mesh
 
     counts: Counter[str] = Counter(meshes=0, watertight=0, leaves_box=0, empty=0, full=0, nonfinite=0)
-    files = _file_names(catalogue.names)
-    for index in tqdm(range(len(fields)), "meshing", unit="shape", disable=not watched()):
+    files = _file_names(metadata.names)
+    for index in tqdm(range(len(fields)), "meshing", unit="shape", disable=not show_progress()):
         made = mesh_sdf(fields.sdf(index), resolution)
         if made.mesh is None:
             counts[made.outcome] += 1
-            warn(f"no mesh of {catalogue.names[index]}: the field is {made.outcome}")
+            warn(f"no mesh of {metadata.names[index]}: the field is {made.outcome}")
             continue
-        made.mesh.vertices = made.mesh.vertices * float(catalogue.scale[index]) + catalogue.centre[index].numpy()
+        made.mesh.vertices = made.mesh.vertices * float(metadata.scale[index]) + metadata.center[index].numpy()
         save_mesh(made.mesh, folder / (files[index] + suffix))
         counts.update(meshes=1, watertight=int(made.watertight), leaves_box=int(made.leaves_box))
     return dict(counts)
@@ -197,7 +197,7 @@ def _image(one: "Fields") -> Any:
 
 def judge(
     paths: tuple[str, str, str], options: dict[str, Any], output: Path | None, picture: Path | None, as_json: bool
-) -> "Judgement":
+) -> "EvaluationReport":
     """Judge generated shapes beside training and held-out ones (`paths`); told, and written and drawn where asked.
 
     Raises:
@@ -211,7 +211,7 @@ def judge(
     for source, fate in zip(sources, ("broken", "left out", "left out"), strict=True):
         for reason in source.refused:
             warn(f"{fate}: {reason}")
-    found = judging.judge(*sources, **options, progress=watched())
+    found = judging.judge(*sources, **options, progress=show_progress())
     took, (generated, train, held_out) = len(found.names), (len(source.shapes) for source in sources)
     warn(f"took {took} of {generated} generated, of {held_out} held-out and of {train} training shapes.")
     if output is not None:
@@ -239,8 +239,8 @@ def description(path: str) -> dict[str, Any]:
 def _of_fields(path: str) -> dict[str, Any]:
     from weightgpt.fields.storage import load_fields
 
-    fields, catalogue = load_fields(path)
-    counts = {"fields": len(fields), "labels": Counter(catalogue.labels)}
+    fields, metadata = load_fields(path)
+    counts = {"fields": len(fields), "labels": Counter(metadata.labels)}
     return {"kind": "fields", **counts, "parameters": fields.config.parameters, **fields.config.to_dict()}
 
 
@@ -249,7 +249,7 @@ def _of_tokens(path: str) -> dict[str, Any]:
 
     tokens = load_tokens(path)
     count, length = tokens.ids.shape
-    labels = Counter(tokens.catalogue.labels)
+    labels = Counter(tokens.metadata.labels)
     return {"kind": "tokens", "sequences": count, "tokens": length, "codebook": tokens.fingerprint, "labels": labels}
 
 
@@ -260,19 +260,23 @@ def _of_mesh(path: str) -> dict[str, Any]:
     shape = shape_from_file(path)
     inside = float((shape.sdf(uniform_points(16384, 3, 0)) < 0).float().mean())
     volume = inside * (2 * shape.scale) ** 3
-    return {"kind": "mesh", "longest_side": shape.scale * SIDE, "centre": shape.centre, "volume": volume}
+    return {"kind": "mesh", "longest_side": shape.scale * SIDE, "center": shape.center, "volume": volume}
 
 
 def _of_bundle(path: str) -> dict[str, Any]:
     found = bundle(path)
-    config, quantiser, vocabulary = found.model.config, found.tokenizer.quantiser, found.tokenizer.vocabulary
+    config, quantizer, vocabulary = found.model.config, found.tokenizer.quantizer, found.tokenizer.vocabulary
     return {
         "kind": "bundle",
         "classes": vocabulary.classes,
-        "codebook": quantiser.fingerprint,
+        "codebook": quantizer.fingerprint,
         "model": {"parameters": found.model.num_parameters(), "layers": config.n_layer, "width": config.n_embd},
-        "vocabulary": vocabulary.size,
+        "vocabulary": vocabulary.vocab_size,
         "tokens": vocabulary.length,
-        "codes": {"chunks": quantiser.chunks, "levels": quantiser.levels, "codes": quantiser.size},
-        "field": {"parameters": quantiser.config.parameters, **quantiser.config.to_dict()},
+        "codes": {
+            "num_chunks": quantizer.num_chunks,
+            "num_quantizers": quantizer.num_quantizers,
+            "codes": quantizer.codebook_size,
+        },
+        "field": {"parameters": quantizer.field_config.parameters, **quantizer.field_config.to_dict()},
     }

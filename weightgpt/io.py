@@ -1,6 +1,6 @@
 """Files that are whole or absent, and mistakes told in one sentence.
 
-Every artefact is written beside its target under a temporary name and renamed over it, so that a reader (or a resumed
+Every artifact is written beside its target under a temporary name and renamed over it, so that a reader (or a resumed
 run) sees the old file, the new file, or none; never half of one. This module knows nothing of shapes or models.
 """
 
@@ -20,7 +20,7 @@ from weightgpt.errors import InputError
 
 
 @contextmanager
-def whole(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path` to write a file or a folder to; renamed over `path` when the block ends well.
 
     Raises:
@@ -63,7 +63,7 @@ def _make_folder(folder: Path) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write text as UTF-8."""
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
@@ -90,7 +90,7 @@ def read_json(path: Path | str) -> Any:
 
 def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write named tensors as safetensors."""
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, draft, metadata)
         draft.chmod(0o644)
 

@@ -27,7 +27,7 @@ from transformers import GPT2LMHeadModel
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.io import read_json, whole
+from weightgpt.io import atomic_write, read_json
 from weightgpt.tokens.generation import class_labels, generation_config, sample_ids
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -40,7 +40,7 @@ NOT_UPLOADED = [*_PICKLES, "checkpoint-*", "runs/*", "trainer_state.json", ".*",
 
 
 @dataclass(frozen=True)
-class Generated:
+class GeneratedShapes:
     """N new shapes."""
 
     ids: Tensor
@@ -72,10 +72,10 @@ class Bundle:
         temperature: float | None = None,
         top_p: float | None = None,
         top_k: int = 0,
-        even: bool = True,
+        quasi_random: bool = True,
         batch: int = 64,
         progress: bool = False,
-    ) -> Generated:
+    ) -> GeneratedShapes:
         """`n` new shapes of class `label`, or of one class each, or of the classes in turn.
 
         Equal arguments give equal shapes.
@@ -109,11 +109,11 @@ class Bundle:
             temperature=temperature,
             top_p=top_p,
             top_k=top_k,
-            even=even,
+            quasi_random=quasi_random,
             batch=batch,
             progress=progress,
         )
-        return Generated(ids, self.tokenizer.decode(ids), self.tokenizer.labels(ids))
+        return GeneratedShapes(ids, self.tokenizer.decode(ids), self.tokenizer.labels(ids))
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the files of the bundle to `folder`; other files in it stay.
@@ -122,7 +122,7 @@ class Bundle:
             InputError: model and tokenizer do not belong together, or the folder cannot be written to.
         """
         if getattr(self.model.config, "codebook_fingerprint", None) is None:
-            self.model.config.codebook_fingerprint = self.tokenizer.quantiser.fingerprint
+            self.model.config.codebook_fingerprint = self.tokenizer.quantizer.fingerprint
         check(self.model, self.tokenizer)
         with _filled(Path(folder)) as draft:
             self.model.save_pretrained(draft)
@@ -136,7 +136,7 @@ def check(model: GPT2LMHeadModel, tokenizer: WeightTokenizer) -> None:
     Raises:
         InputError: the model names another codebook or none, or has another vocabulary.
     """
-    trained, held = getattr(model.config, "codebook_fingerprint", None), tokenizer.quantiser.fingerprint
+    trained, held = getattr(model.config, "codebook_fingerprint", None), tokenizer.quantizer.fingerprint
     if trained is None:
         raise InputError(
             "the model's config names no codebook; if it was trained with this tokenizer, set"
@@ -148,10 +148,10 @@ def check(model: GPT2LMHeadModel, tokenizer: WeightTokenizer) -> None:
             " model was trained with."
         )
     vocabulary = tokenizer.vocabulary
-    if model.config.vocab_size != vocabulary.size or model.config.n_positions < vocabulary.length:
+    if model.config.vocab_size != vocabulary.vocab_size or model.config.n_positions < vocabulary.length:
         raise InputError(
             f"the model knows {model.config.vocab_size} tokens at {model.config.n_positions} positions, the tokenizer"
-            f" needs {vocabulary.size} at {vocabulary.length}; use the tokenizer that the model was trained with."
+            f" needs {vocabulary.vocab_size} at {vocabulary.length}; use the tokenizer that the model was trained with."
         )
 
 
@@ -249,7 +249,7 @@ def _filled(folder: Path) -> Iterator[Path]:
     """A temporary folder whose files move into `folder`, each at once, when the block ends well."""
     if folder.is_file():
         raise InputError(f"cannot write a bundle to {folder}, which is a file; give the name of a folder.")
-    with whole(folder / ".bundle") as draft:  # refuses a folder that cannot be written to
+    with atomic_write(folder / ".bundle") as draft:  # refuses a folder that cannot be written to
         draft.mkdir()
         yield draft
         for source in sorted(draft.rglob("*")):

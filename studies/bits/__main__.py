@@ -30,8 +30,8 @@ from transformers.utils import logging
 
 from studies.bits.page import PAGE, add_rows, show, table
 from studies.sequences import Ids, Source, draw, of_folder, of_run
-from training.pretrain import PRESETS, PretrainConfig, code_loss, pretrain
-from weightgpt._programs import command, program
+from training.pretrain import MODEL_SIZES, PretrainConfig, code_loss, pretrain
+from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 
@@ -58,8 +58,8 @@ class BitsConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(f"preset is {self.preset!r}; choose one of {', '.join(PRESETS)}.")
+        if self.preset not in MODEL_SIZES:
+            raise InputError(f"preset is {self.preset!r}; choose one of {', '.join(MODEL_SIZES)}.")
         if min(self.compute, self.passes, self.held) <= 0:
             raise InputError(f"{self} measures nothing; compute, passes and held-out shapes must be positive.")
 
@@ -70,7 +70,7 @@ def operations(preset: str, length: int) -> int:
     Kaplan et al., Scaling Laws for Neural Language Models, 2020, section 2.1, forwards and backwards; N = 12 · layers ·
     width² are the parameters without the embeddings.
     """
-    layers, _, width = PRESETS[preset]
+    layers, _, width = MODEL_SIZES[preset]
     return 6 * layers * width * (12 * width + length)
 
 
@@ -82,10 +82,10 @@ def pretrain_config(config: BitsConfig, ids: Ids) -> PretrainConfig:
     count, length = ids.train.shape
     passes = min(config.passes, config.compute * 1e12 / (count * length * operations(config.preset, length)))
     return PretrainConfig(
-        preset=config.preset,
+        model_size=config.preset,
         epochs=passes,
-        evaluations=max(1, min(PretrainConfig.evaluations, int(passes * count / len(ids.validation)))),
-        batch=max(1, min(32, STEP_TOKENS // length)),
+        num_evaluations=max(1, min(PretrainConfig.num_evaluations, int(passes * count / len(ids.validation)))),
+        batch_size=max(1, min(32, STEP_TOKENS // length)),
         dropout=config.dropout,
         seed=config.seed,
     )
@@ -110,7 +110,7 @@ def independent_bits(codes: Ids, size: int) -> float:
 
 def measured(source: Source, ids: Ids, config: BitsConfig, folder: Path) -> dict[str, Any]:
     """Train a GPT on `ids` in a folder of its own inside `folder`, or read what that gave before; the figures."""
-    vocabulary, fingerprint = source.tokenizer.vocabulary, source.tokenizer.quantiser.fingerprint
+    vocabulary, fingerprint = source.tokenizer.vocabulary, source.tokenizer.quantizer.fingerprint
     gpt, parts = pretrain_config(config, ids), (ids.train, ids.validation, ids.held)
     told = repr((fingerprint, dataclasses.astuple(gpt), [len(rows) for rows in parts]))
     own = folder / f"{source.name}-{len(ids.train)}-{hashlib.sha256(told.encode()).hexdigest()[:8]}".replace(" ", "-")
@@ -119,14 +119,14 @@ def measured(source: Source, ids: Ids, config: BitsConfig, folder: Path) -> dict
         train, validation = (Dataset.from_dict({"ids": rows.numpy()}) for rows in parts[:2])
         model = pretrain(train, validation, source.tokenizer, own, gpt).eval()
         with torch.autocast(model.device.type, torch.bfloat16, enabled=gpt.bf16):
-            bits = code_loss(model, ids.held, 2 * gpt.batch) / math.log(2)
+            bits = code_loss(model, ids.held, 2 * gpt.batch_size) / math.log(2)
         steps = read_json(own / "history.json")["log"][-1]["step"]
         parameters = sum(parameter.numel() for parameter in model.parameters())
         write_json(own / "figures.json", {"bits_per_token": bits, "steps": steps, "parameters": parameters})
-    found, uniform = read_json(own / "figures.json"), math.log2(vocabulary.codes)
+    found, uniform = read_json(own / "figures.json"), math.log2(vocabulary.codebook_size)
     codes = Ids(*(vocabulary.parse(rows)[0].mT.flatten(1) for rows in parts))
-    independent = independent_bits(codes, vocabulary.codes)
-    tokens = found["steps"] * gpt.batch * vocabulary.length
+    independent = independent_bits(codes, vocabulary.codebook_size)
+    tokens = found["steps"] * gpt.batch_size * vocabulary.length
     return {
         "preset": config.preset,
         "parameters": found["parameters"],
@@ -135,7 +135,7 @@ def measured(source: Source, ids: Ids, config: BitsConfig, folder: Path) -> dict
         "held_out_shapes": len(ids.held),
         "steps": found["steps"],
         "tokens_seen": tokens,
-        "passes": found["steps"] * gpt.batch / len(ids.train),
+        "passes": found["steps"] * gpt.batch_size / len(ids.train),
         "tera_operations": tokens * operations(config.preset, vocabulary.length) / 1e12,
         "tokens_per_field": vocabulary.codes_per_field,
         "uniform_bits_per_field": uniform * vocabulary.codes_per_field,
@@ -181,7 +181,7 @@ def run(given: argparse.Namespace, command: str) -> list[dict[str, Any]]:
                     "table": "drawn" if sizes else "side by side",
                     "corpus": source.corpus,
                     "tokenizer": source.name,
-                    "fingerprint": source.tokenizer.quantiser.fingerprint,
+                    "fingerprint": source.tokenizer.quantizer.fingerprint,
                     "settings": dataclasses.asdict(config),
                     "command": command,
                     **measured(source, ids, config, output / "gpt"),
@@ -202,7 +202,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, help="or else the folder of a run")
     parser.add_argument("--sizes", help="draw and encode so many new built-in shapes to learn from; with commas")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results; more may be added to it")
-    parser.add_argument("--preset", choices=PRESETS, default=BitsConfig.preset, help="size of the GPT")
+    parser.add_argument("--preset", choices=MODEL_SIZES, default=BitsConfig.preset, help="size of the GPT")
     for name in ("compute", "passes", "dropout"):
         told = "10^12 operations of a training" if name == "compute" else "of the GPT"
         parser.add_argument(f"--{name}", type=float, default=getattr(BitsConfig, name), help=told)
@@ -211,12 +211,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-@program
+@cli_main
 def main() -> None:
     """Measure."""
     logging.set_verbosity_error()
     given = parse()
-    rows = run(given, command("studies.bits"))
+    rows = run(given, command_line("studies.bits"))
     print(table(rows))
     print(f"page: {given.output / PAGE}", file=sys.stderr)
 

@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from weightgpt import formatting as markdown
-from weightgpt.io import read_json, whole, write_json, write_text
+from weightgpt.io import atomic_write, read_json, write_json, write_text
 
 ROWS, PAGE, PLOT = "predictability.json", "predictability.md", "predictability.png"
 SIDE_BY_SIDE, DRAWN = "side by side", "drawn"
@@ -28,7 +28,7 @@ COLUMNS = {
     "tokens_per_field": ("tokens", ",d"),
     "preset": ("GPT", "s"),
     "parameters": ("parameters", ",d"),
-    "train_shapes": ("learnt from", ",d"),
+    "train_shapes": ("learned from", ",d"),
     "held_out_shapes": ("held out", ",d"),
     "steps": ("steps", ",d"),
     "passes": ("passes", ".1f"),
@@ -46,9 +46,9 @@ COLUMNS = {
 DEFINITIONS = """Bits are the cross-entropy of the code tokens of held-out shapes, their class given; a field's are the
 sum of its tokens'. *Uniform* takes all codes as equally likely. *Independent* knows how frequent each code is at each
 position of the training sequences: what plain entropy coding needs. *GPT* is a GPT-2 trained on the same sequences,
-stopped early by shapes that are neither learnt from nor held out. Operations are those of its training, without
+stopped early by shapes that are neither learned from nor held out. Operations are those of its training, without
 embeddings (Kaplan et al. 2020). IoU / plain fit is the distortion of the tokenizer on held-out shapes, 1 for a field as
-good as the fit that was not quantised."""
+good as the fit that was not quantized."""
 
 
 def identity(row: Row) -> str:
@@ -134,7 +134,7 @@ def _verdict(rows: list[Row]) -> list[str]:
         f" {best['iou_ratio']:.3f}, after {best['train_shapes']:,} shapes. Of the others, by GPT or as independent"
         f" codes, whichever is less, the fewest bits are {told[0]}, and those of the highest ratio are {told[1]}. A GPT"
         " of long sequences has few steps for the same compute; where it needs more than independent codes do, it has"
-        " not learnt enough to be compared."
+        " not learned enough to be compared."
     ]
 
 
@@ -164,6 +164,6 @@ def _plot(rows: list[Row], path: Path) -> None:
     axes.set_xscale("log", base=2)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=150, format="png")
     pyplot.close(figure)

@@ -1,6 +1,6 @@
 """Digits, end to end in the plane: `python -m studies.digits --images DIR --output DIR`.
 
-Grey images -> outlines -> planar fields -> tokens -> GPT with class tokens -> new digits, judged beside NeF-GPT's.
+Gray images -> outlines -> planar fields -> tokens -> GPT with class tokens -> new digits, judged beside NeF-GPT's.
 
 Decisions:
 - The road is the pipeline's own up to the GPT (`training.pipeline.learn`); only the shapes and the figures are others.
@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from studies.digits.classifier import train_classifier
-from studies.digits.images import load_images, outlined, pixel_centres, slanted, softness, ssim_matrix
-from studies.digits.metrics import Bench, Pictures, Row, choose, compare, measure, sweep
+from studies.digits.images import load_images, outlined, pixel_centers, slanted, softness, ssim_matrix
+from studies.digits.metrics import Benchmark, Pictures, Row, choose, compare, measure, sweep
 from studies.digits.page import add_run, write_page, write_pictures
 from training.data.corpus import column, part
 from training.pipeline import learn
@@ -25,7 +25,7 @@ from training.presets import PipelineConfig
 from training.pretrain import PretrainConfig
 from training.report.results import Parts
 from training.run import Run
-from weightgpt._programs import program
+from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
 from weightgpt.io import read_json
 from weightgpt.shapes.meshes import Refusal
@@ -42,7 +42,7 @@ class Variant:
     copies: int = 3
     """Slanted copies of each training image."""
     latent_width: int = 48
-    """Numbers of a layer, before quantisation."""
+    """Numbers of a layer, before quantization."""
     steps: int = 7000
     """Of learning the codebook."""
     epochs: float = 4.0
@@ -58,62 +58,62 @@ def settings(quick: bool, seed: int, images: Path, variant: Variant) -> Pipeline
     return replace(
         base,
         shapes=str(images),
-        copies=1 if quick else variant.copies,
-        held_out=0.4 if quick else 0.125,
-        schedule=2048,
-        judged=4096,
-        started=64 // few,
+        augmentations=1 if quick else variant.copies,
+        held_out_fraction=0.4 if quick else 0.125,
+        num_points=2048,
+        num_eval_points=4096,
+        num_init_fits=64 // few,
         seed=seed,
-        field=replace(base.field, in_features=2, hidden=(32, 32), octaves=3),
-        fit=replace(base.fit, steps=400 // few, points=512, truncation=15.0),
+        field=replace(base.field, in_features=2, hidden=(32, 32), num_frequencies=3),
+        fit=replace(base.fit, steps=400 // few, points_per_step=512, truncation=15.0),
         codebook=replace(
             base.codebook,
             latent_width=variant.latent_width,
             coefficients=32,
-            mixer_width=384,
-            levels=variant.levels,
-            codes=32 if quick else 256,
-            probes=1024,
+            latent_decoder_width=384,
+            trained_quantizers=variant.levels,
+            codebook_size=32 if quick else 256,
+            num_probes=1024,
             steps=variant.steps // few,
-            shapes=64,
-            points=256,
+            batch_size=64,
+            points_per_step=256,
             truncation=15.0,
-            width=0.025,
+            surface_bandwidth=0.025,
             seed=seed,
         ),
         encode=replace(base.encode, steps=0),
         gpt=PretrainConfig(
-            preset="nano" if quick else "small",
+            model_size="nano" if quick else "small",
             epochs=variant.epochs,
-            batch=16 if quick else 64,
+            batch_size=16 if quick else 64,
             dropout=variant.dropout,
             seed=seed,
         ),
     )
 
 
-def gather(config: PipelineConfig, grey: Pictures) -> tuple[Split, list[Refusal]]:
+def load_split(config: PipelineConfig, gray: Pictures) -> tuple[Split, list[Refusal]]:
     """Outlines of images, named by their number; those without one are refused. Training images are copied."""
     shapes: list[Shape] = []
     refusals = []
-    for number, (image, label) in enumerate(zip(grey.images, grey.labels.tolist(), strict=True)):
+    for number, (image, label) in enumerate(zip(gray.images, gray.labels.tolist(), strict=True)):
         try:
             shapes.append(outlined(image, f"{number:06d}", str(label)))
         except InputError as error:
             refusals.append(Refusal(Path(f"{config.shapes}/{number}"), str(error)))
-    split = split_shapes(shapes, config.held_out, config.seed)
-    return Split(slanted(split.train, config.copies, config.seed), split.validation, split.test), refusals
+    split = split_shapes(shapes, config.held_out_fraction, config.seed)
+    return Split(slanted(split.train, config.augmentations, config.seed), split.validation, split.test), refusals
 
 
-def set_up(parts: Parts, grey: Pictures, seed: int) -> Bench:
+def set_up(parts: Parts, gray: Pictures, seed: int) -> Benchmark:
     """The images of each part of the split, the renderer and the classifier."""
     split = parts.split
     originals = [shape for shape in split.train if "~" not in shape.name]
     numbers = [torch.tensor([int(s.name) for s in group]) for group in (originals, split.validation, split.test)]
-    train, validation, test = (grey.rows(index) for index in numbers)
+    train, validation, test = (gray.rows(index) for index in numbers)
     size = train.images.shape[1:]
-    distances = torch.stack([s.sdf(pixel_centres(*size)).reshape(size) for s in originals[:500]])
-    return Bench(
+    distances = torch.stack([s.sdf(pixel_centers(*size)).reshape(size) for s in originals[:500]])
+    return Benchmark(
         parts.bundle,
         softness(distances, train.images[:500]),
         train_classifier(train.images, train.labels, seed),
@@ -134,36 +134,36 @@ def run(output: Path, quick: bool, seed: int, images: Path | None, variant: Vari
     if images is None:
         raise InputError("no images were given; give the folder of a pair of idx files of images and labels.")
     variant = variant or Variant()
-    grey = Pictures(*load_images(images))
+    gray = Pictures(*load_images(images))
     config = settings(quick, seed, images, variant)
     name = "-".join(f"{value:g}" for value in asdict(variant).values())
     job = Run(config.to_dict(), output / f"run-{name}")
-    parts = learn(config, job, lambda _: gather(config, grey))
+    parts = learn(config, job, lambda _: load_split(config, gray))
     with job.stage("figures"):
-        bench = set_up(parts, grey, seed)
-        swept = sweep(bench, seed)
+        benchmark = set_up(parts, gray, seed)
+        swept = sweep(benchmark, seed)
         chosen = choose(swept)
-        rows, fields = compare(bench, chosen, seed)
+        rows, fields = compare(benchmark, chosen, seed)
     varied = {key: value for key, value in asdict(variant).items() if value != getattr(Variant(), key)}
     options = "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in varied.items())
     figures = {
         "command": f"python -m studies.digits --images {images} --output {output}{options}",
         "settings": asdict(variant) | {"quick": quick, "seed": seed},
-        **measure(bench, parts),
+        **measure(benchmark, parts),
         "chosen": chosen,
         "rows": rows,
         "sweep": swept,
         "minutes": sum(read_json(job.output / "seconds.json")["seconds"].values()) / 60,
     }
     add_run(output, figures)
-    rendered = bench.rendered(fields)
-    nearest = bench.train.images[ssim_matrix(rendered, bench.train.images).argmax(1)]
-    write_pictures(output, bench.rendered(fields, 2 * rendered.shape[1]), bench.test.labels, rendered, nearest)
+    rendered = benchmark.rendered(fields)
+    nearest = benchmark.train.images[ssim_matrix(rendered, benchmark.train.images).argmax(1)]
+    write_pictures(output, benchmark.rendered(fields, 2 * rendered.shape[1]), benchmark.test.labels, rendered, nearest)
     write_page(output)
     return figures
 
 
-@program
+@cli_main
 def main() -> None:
     """Parse arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

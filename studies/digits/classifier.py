@@ -19,17 +19,17 @@ def train_classifier(images: Tensor, labels: Tensor, seed: int, epochs: int = 15
             *(nn.Flatten(), nn.Dropout(0.3), nn.Linear(32 * (height // 4) * (width // 4), 128), nn.ReLU()),
             *(nn.Dropout(0.3), nn.Linear(128, int(labels.max()) + 1)),
         )
-        optimiser = torch.optim.AdamW(model.parameters())
+        optimizer = torch.optim.AdamW(model.parameters())
         steps = epochs * -(-len(images) // batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
         for _ in range(epochs):
             for rows in torch.randperm(len(images)).split(batch):
                 move = torch.randint(-1, 2, (2,)).tolist()
                 seen = torch.roll(images[rows], move, (1, 2))[:, None]
                 loss = F.cross_entropy(model(seen), labels[rows])
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 loss.backward()
-                optimiser.step()
+                optimizer.step()
                 schedule.step()
     return model.eval()
 

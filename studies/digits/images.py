@@ -1,9 +1,9 @@
-"""Small grey images: read, taken as shapes, rendered from fields, and compared.
+"""Small gray images: read, taken as shapes, rendered from fields, and compared.
 
 Decisions:
-- A grey image is a shape by its level 1/2: the image is enlarged with bilinear interpolation before the distances are
-  taken, so that the outline runs between pixels where the grey values say it does.
-- A field is rendered as sigmoid(-f / width) at the centres of the pixels. One width serves all images; `softness` finds
+- A gray image is a shape by its level 1/2: the image is enlarged with bilinear interpolation before the distances are
+  taken, so that the outline runs between pixels where the gray values say it does.
+- A field is rendered as sigmoid(-f / width) at the centers of the pixels. One width serves all images; `softness` finds
   it from images and their true distances, and never from what was generated.
 - Images are compared by SSIM (Wang et al. 2004) with the settings of `skimage.metrics.structural_similarity`: a uniform
   window of 7 pixels, sample covariance, windows inside the image only. All pairs of two sets are compared at once.
@@ -75,7 +75,7 @@ def _read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def outlined(image: Tensor, name: str, label: str = "none") -> Shape:
-    """The bright region of a grey image (h, w) in [0, 1] as a shape; its sides become [-1, 1], y up.
+    """The bright region of a gray image (h, w) in [0, 1] as a shape; its sides become [-1, 1], y up.
 
     Raises:
         InputError: no pixel, or every one, is above 1/2.
@@ -108,23 +108,23 @@ def _slanted(shape: Shape, rng: np.random.Generator, name: str) -> Shape:
     return replace(shape, name=name, sdf=sdf)
 
 
-def pixel_centres(height: int, width: int) -> Tensor:
-    """(h · w, 2) centres of the pixels of [-1, 1]^2, in rows from the top, x right and y up."""
+def pixel_centers(height: int, width: int) -> Tensor:
+    """(h · w, 2) centers of the pixels of [-1, 1]^2, in rows from the top, x right and y up."""
     y, x = ((torch.arange(size) + 0.5) / size * 2 - 1 for size in (height, width))
     rows, columns = torch.meshgrid(-y, x, indexing="ij")
     return torch.stack((columns, rows), -1).reshape(-1, 2)
 
 
 def softened(distances: Tensor, width: float) -> Tensor:
-    """Grey values in [0, 1] of signed distances of any shape: sigmoid(-f / width), 1/2 on the outline."""
+    """Gray values in [0, 1] of signed distances of any shape: sigmoid(-f / width), 1/2 on the outline."""
     return torch.sigmoid(-distances / width)
 
 
 @torch.no_grad()
 def render_images(fields: Fields, height: int, width: int, softness: float, batch: int = 256) -> Tensor:
-    """Grey images (B, h, w) in [0, 1] of planar fields."""
-    centres = pixel_centres(height, width)
-    parts = [fields.select(slice(i, i + batch))(centres)[..., 0] for i in range(0, len(fields), batch)]
+    """Gray images (B, h, w) in [0, 1] of planar fields."""
+    centers = pixel_centers(height, width)
+    parts = [fields.select(slice(i, i + batch))(centers)[..., 0] for i in range(0, len(fields), batch)]
     return softened(torch.cat(parts), softness).reshape(len(fields), height, width)
 
 
@@ -132,8 +132,8 @@ def softness(distances: Tensor, images: Tensor) -> float:
     """The width, to a fiftieth of its size, whose renderings of true distances are nearest to the images.
 
     Args:
-        distances: (N, h, w) signed distances at the centres of the pixels.
-        images: (N, h, w) grey values in [0, 1].
+        distances: (N, h, w) signed distances at the centers of the pixels.
+        images: (N, h, w) gray values in [0, 1].
     """
     widths = np.geomspace(1e-3, 0.5, 314)
     errors = [float((softened(distances, float(width)) - images).square().mean()) for width in widths]
@@ -162,7 +162,7 @@ def ssim_matrix(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _ssim_at(x: Tensor, y: Tensor, mean_x: Tensor, mean_y: Tensor) -> Tensor:
-    """SSIM (N, M) of centred windows (N, k) and (M, k) with these means."""
+    """SSIM (N, M) of centered windows (N, k) and (M, k) with these means."""
     samples = x.shape[1] - 1
     variance_x, variance_y = x.square().sum(1) / samples, y.square().sum(1) / samples
     covariance = x @ y.T / samples

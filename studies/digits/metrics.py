@@ -1,7 +1,7 @@
 """Sets of generated images judged: by a classifier, against true images, and by how near they are to training images.
 
 Decisions:
-- What is compared is always images: fields are rendered at the size of the images, and references are the original grey
+- What is compared is always images: fields are rendered at the size of the images, and references are the original gray
   values of held-out images, not renderings of them.
 - Sets are of equal size, drawn without replacement, with the same number of each class.
 - Temperature and top-k are chosen on the validation images; the figures of the choice are of a new draw, against the
@@ -48,7 +48,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Benchmark:
     """All that sets of images are judged by."""
 
     bundle: Bundle
@@ -63,7 +63,7 @@ class Bench:
     """Similarity to the nearest training image that 5 % of the test images exceed."""
 
     def rendered(self, fields: Fields, size: int | None = None) -> Tensor:
-        """Grey images of fields, as large as the true ones or of `size` pixels along each side."""
+        """Gray images of fields, as large as the true ones or of `size` pixels along each side."""
         height, width = self.test.images.shape[1:]
         return render_images(fields, size or height, size or width, self.softness)
 
@@ -76,18 +76,18 @@ class Bench:
 
     def row(self, name: str, images: Tensor, reference: Pictures, seen: bool = False) -> Row:
         """Figures of a set of images that has the classes of `reference`; `seen` are training images themselves."""
-        wanted, found = reference.labels, set_figures(images, reference.images)
+        wanted, found = reference.labels, image_set_metrics(images, reference.images)
         nearest = None if seen else ssim_matrix(images, self.train.images).amax(1)
         close = None if nearest is None else float((nearest > self.familiar).float().mean())
         right = accuracy(self.classifier, images, wanted)
         return {"set": name, "count": len(images), "accuracy": right, **found, "familiar": close}
 
 
-def set_figures(images: Tensor, references: Tensor) -> dict[str, float]:
+def image_set_metrics(images: Tensor, references: Tensor) -> dict[str, float]:
     """MMD, COV and 1-NNA of two sets of as many images under the distance 1 - SSIM."""
     count, both = len(images), torch.cat([images, references])
     joint = (1 - ssim_matrix(both, both)).double().numpy()
-    found = set_metrics.set_figures((joint[:count, :count], joint[:count, count:], joint[count:, count:]))
+    found = set_metrics.set_metrics((joint[:count, :count], joint[:count, count:], joint[count:, count:]))
     return {"mmd": found.mmd, "cov": found.cov, "1-nna": found.one_nna}
 
 
@@ -97,26 +97,26 @@ def of_classes(labels: Tensor, wanted: Tensor) -> Tensor:
     return torch.tensor([waiting[label].pop() for label in wanted.tolist()])
 
 
-def independent(bench: Bench, labels: Tensor, seed: int) -> Tensor:
+def independent(benchmark: Benchmark, labels: Tensor, seed: int) -> Tensor:
     """(B, L) sequences whose codes are drawn each for itself, as often as they occur at their place in the class."""
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.zeros(len(labels), bench.train_ids.shape[1], dtype=torch.long)
+    rows = torch.zeros(len(labels), benchmark.train_ids.shape[1], dtype=torch.long)
     for label in set(labels.tolist()):
-        known, asked = bench.train_ids[bench.train.labels == label], labels == label
+        known, asked = benchmark.train_ids[benchmark.train.labels == label], labels == label
         drawn = torch.randint(len(known), (int(asked.sum()), known.shape[1]), generator=generator)
         rows[asked] = known.gather(0, drawn)
     return rows
 
 
-def sweep(bench: Bench, seed: int) -> list[Row]:
+def sweep(benchmark: Benchmark, seed: int) -> list[Row]:
     """Accuracy and set figures against the validation images at every temperature and top-k."""
     rows = []
-    wanted = bench.validation.labels
+    wanted = benchmark.validation.labels
     for temperature in TEMPERATURES:
         for top_k in TOP_K:
-            images = bench.rendered(bench.draw(wanted, temperature, top_k, seed))
-            right = accuracy(bench.classifier, images, wanted)
-            found = set_figures(images, bench.validation.images)
+            images = benchmark.rendered(benchmark.draw(wanted, temperature, top_k, seed))
+            right = accuracy(benchmark.classifier, images, wanted)
+            found = image_set_metrics(images, benchmark.validation.images)
             rows.append({"temperature": temperature, "top_k": top_k, "accuracy": right, **found})
     return rows
 
@@ -127,52 +127,58 @@ def choose(rows: list[Row]) -> Row:
     return min(accurate, key=lambda row: row["1-nna"]) if accurate else max(rows, key=lambda row: row["accuracy"])
 
 
-def compare(bench: Bench, chosen: Row, seed: int) -> tuple[list[Row], Fields]:
+def compare(benchmark: Benchmark, chosen: Row, seed: int) -> tuple[list[Row], Fields]:
     """The rows of the main table, against the test images; and the chosen fields themselves."""
-    train, test, decode = bench.train, bench.test, bench.bundle.tokenizer.decode
+    train, test, decode = benchmark.train, benchmark.test, benchmark.bundle.tokenizer.decode
     wanted = test.labels
     like = of_classes(train.labels, wanted)
-    apart = bench.rendered(decode(independent(bench, wanted, seed)))
-    plain = bench.rendered(bench.draw(wanted, 1.0, 0, seed + 1))
-    fields = bench.draw(wanted, chosen["temperature"], chosen["top_k"], seed + 1)
+    apart = benchmark.rendered(decode(independent(benchmark, wanted, seed)))
+    plain = benchmark.rendered(benchmark.draw(wanted, 1.0, 0, seed + 1))
+    fields = benchmark.draw(wanted, chosen["temperature"], chosen["top_k"], seed + 1)
     three = 3 if bool((train.labels == 3).any()) else int(train.labels[0])
     threes = train.rows((train.labels == three).nonzero()[:, 0])
     count = min(THREES, len(threes.labels) // 2)
     known, others = threes.rows(torch.arange(count)), threes.images[count : 2 * count]
-    drawn = bench.rendered(bench.draw(known.labels, chosen["temperature"], chosen["top_k"], seed + 2))
+    drawn = benchmark.rendered(benchmark.draw(known.labels, chosen["temperature"], chosen["top_k"], seed + 2))
     rows = [
-        bench.row("training images (what can be hoped for)", train.images[like], test, seen=True),
-        bench.row("… after the round trip through tokens", bench.rendered(decode(bench.train_ids[like])), test, True),
-        bench.row("independent codes of the class", apart, test),
-        bench.row("ours, temperature 1, all codes", plain, test),
-        bench.row("ours, as chosen", bench.rendered(fields), test),
-        bench.row(f"other training images of class {three}", others, known, seen=True),
-        bench.row(f"ours, as chosen, class {three}", drawn, known),
+        benchmark.row("training images (what can be hoped for)", train.images[like], test, seen=True),
+        benchmark.row(
+            "… after the round trip through tokens", benchmark.rendered(decode(benchmark.train_ids[like])), test, True
+        ),
+        benchmark.row("independent codes of the class", apart, test),
+        benchmark.row("ours, temperature 1, all codes", plain, test),
+        benchmark.row("ours, as chosen", benchmark.rendered(fields), test),
+        benchmark.row(f"other training images of class {three}", others, known, seen=True),
+        benchmark.row(f"ours, as chosen, class {three}", drawn, known),
     ]
     for number, row in enumerate(rows):
         row |= {"reference": "test" if number < 5 else "train", "chosen": number in (4, 6)}
     return rows, fields
 
 
-def measure(bench: Bench, parts: Parts) -> Row:
+def measure(benchmark: Benchmark, parts: Parts) -> Row:
     """The figures of the stages: fields, round trip, classifier and GPT, all of held-out images."""
     test = part(parts.corpus, "test")
-    ids, images = column(test, "ids").long(), bench.test.images
-    tokenizer = bench.bundle.tokenizer
-    trip = bench.rendered(tokenizer.decode(ids))
-    loss = code_loss(bench.bundle.model, ids)
+    ids, images = column(test, "ids").long(), benchmark.test.images
+    tokenizer = benchmark.bundle.tokenizer
+    trip = benchmark.rendered(tokenizer.decode(ids))
+    loss = code_loss(benchmark.bundle.model, ids)
     return {
-        "images": {"train": len(bench.train.images), "validation": len(bench.validation.images), "test": len(images)},
+        "images": {
+            "train": len(benchmark.train.images),
+            "validation": len(benchmark.validation.images),
+            "test": len(images),
+        },
         "refused": len(parts.refusals),
-        "weights": tokenizer.quantiser.config.parameters,
-        "tokens": tokenizer.quantiser.tokens_per_field,
-        "codes": tokenizer.quantiser.size,
+        "weights": tokenizer.quantizer.field_config.parameters,
+        "tokens": tokenizer.quantizer.tokens_per_field,
+        "codes": tokenizer.quantizer.codebook_size,
         "fit_iou": float(torch.tensor(test["fit_iou"]).mean()),
         "roundtrip_iou": float(torch.tensor(test["roundtrip_iou"]).mean()),
         "roundtrip_ssim": float(ssim_matrix(trip, images).diagonal().mean()),
-        "roundtrip_accuracy": accuracy(bench.classifier, trip, bench.test.labels),
-        "classifier_accuracy": accuracy(bench.classifier, images, bench.test.labels),
-        "softness_in_pixels": bench.softness * images.shape[2] / 2,
+        "roundtrip_accuracy": accuracy(benchmark.classifier, trip, benchmark.test.labels),
+        "classifier_accuracy": accuracy(benchmark.classifier, images, benchmark.test.labels),
+        "softness_in_pixels": benchmark.softness * images.shape[2] / 2,
         "gpt_bits_per_token": loss / torch.tensor(2.0).log().item(),
-        "gpt_parameters": bench.bundle.model.num_parameters(),
+        "gpt_parameters": benchmark.bundle.model.num_parameters(),
     }

@@ -19,9 +19,9 @@ Row = dict[str, Any]
 PUBLISHED = {"set": "NeF-GPT, as published", "accuracy": "0.77–0.81", "mmd": 0.216, "cov": 0.277, "1-nna": 0.84}
 """Of `fxmarty/resnet-tiny-mnist` on 64 digits; set figures of 256 threes against the training fields."""
 
-ABOUT = """Grey images become outlines (level 1/2), outlines planar fields of the signed distance, fields tokens, and
+ABOUT = """Gray images become outlines (level 1/2), outlines planar fields of the signed distance, fields tokens, and
 a GPT-2 with class tokens writes new ones; only shapes are augmented, never weights. Generated fields are rendered as
-sigmoid(-f / width), its one width found on training images, and compared with the *original grey images*, not with
+sigmoid(-f / width), its one width found on training images, and compared with the *original gray images*, not with
 renderings of them. The distance is 1 - SSIM (window of 7 pixels). MMD is lower, COV higher when better; 1-NNA is best
 at 0.5. Sets are of equal size, drawn without replacement, with the same number of each class. Accuracy is how often a
 small convolutional network, trained on the true training images alone, says the class that was asked for; it has seen
@@ -81,7 +81,7 @@ def write_page(output: Path) -> None:
 
 
 def write_pictures(output: Path, large: Tensor, labels: Tensor, images: Tensor, nearest: Tensor) -> None:
-    """Write the grid of new digits and the sheet of neighbours.
+    """Write the grid of new digits and the sheet of neighbors.
 
     Args:
         large: (N, H, W) renderings for the grid.

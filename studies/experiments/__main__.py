@@ -30,10 +30,10 @@ from studies.sequences import Ids, draw
 from training.compare.flops import step_flops
 from training.data.corpus import sequences
 from training.pretrain import PretrainConfig, code_loss, pretrain
-from weightgpt._programs import command, program
+from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
-from weightgpt.metrics.evaluator import Judge, mesh_all
+from weightgpt.metrics.evaluator import SetEvaluator, mesh_all
 from weightgpt.model import Bundle
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.shape import Sdf
@@ -62,7 +62,7 @@ class Trial:
     """Sequences of a step."""
     learning_rate: float = 2e-3
     """Peak rate."""
-    spread: float = PretrainConfig.spread
+    spread: float = PretrainConfig.embedding_init_scale
     """Of the embeddings at the start; 0: at random instead of as the code vectors."""
     dropout: float = 0.0
     """Of the GPT."""
@@ -76,14 +76,14 @@ class Trial:
     def training(self, seed: int) -> PretrainConfig:
         """The settings of its GPT's training."""
         return PretrainConfig(
-            preset=self.preset,
+            model_size=self.preset,
             epochs=self.steps * self.batch / self.shapes,
-            batch=self.batch,
+            batch_size=self.batch,
             learning_rate=self.learning_rate,
-            spread=self.spread,
+            embedding_init_scale=self.spread,
             dropout=self.dropout,
             seed=seed,
-            log="tensorboard",
+            report_to="tensorboard",
         )
 
 
@@ -109,7 +109,7 @@ class Lab:
 
     tokenizer: WeightTokenizer
     ids: Ids
-    judge: Judge
+    judge: SetEvaluator
     seed: int
     folder: Path
 
@@ -119,13 +119,13 @@ class Lab:
         Raises:
             InputError: the tokenizer has no levels that could be left out.
         """
-        quantiser = self.tokenizer.quantiser
-        if levels in (None, quantiser.levels):
+        quantizer = self.tokenizer.quantizer
+        if levels in (None, quantizer.num_quantizers):
             return self.tokenizer, self.ids
-        book, encoder = getattr(quantiser, "codebook", None), getattr(quantiser, "encoder", None)
+        book, encoder = getattr(quantizer, "codebook", None), getattr(quantizer, "encoder", None)
         if book is None or encoder is None:
             raise InputError("only the levels of the default tokenizer can be left out; give a bundle of that one.")
-        first = type(quantiser)(dataclasses.replace(book, codes=book.codes[:levels]), encoder)
+        first = type(quantizer)(dataclasses.replace(book, code_vectors=book.code_vectors[:levels]), encoder)
         labels = [name for name in self.tokenizer.vocabulary.classes if name != NONE]
         short = WeightTokenizer.create(first, labels)
 
@@ -148,7 +148,7 @@ class Lab:
         """Train, sample and judge."""
         tokenizer, ids = self.shortened(trial.levels)
         config = trial.training(self.seed)
-        told = hashlib.sha256(repr((tokenizer.quantiser.fingerprint, config, trial.shapes)).encode()).hexdigest()[:8]
+        told = hashlib.sha256(repr((tokenizer.quantizer.fingerprint, config, trial.shapes)).encode()).hexdigest()[:8]
         own = self.folder / f"gpt-{told}"
         if not (own / "history.json").is_file():
             pretrain(sequences(ids.train[: trial.shapes]), sequences(ids.validation), tokenizer, own, config)
@@ -165,7 +165,7 @@ class Lab:
             "train_flops": steps * step_flops(model, trial.batch, tokenizer.vocabulary.length),
             "trained_steps": steps,
             "bits_per_field": bits * tokenizer.vocabulary.codes_per_field,
-            "bits_fraction": bits / math.log2(tokenizer.quantiser.size),
+            "bits_fraction": bits / math.log2(tokenizer.quantizer.codebook_size),
             **self.row(sampled.fields.sdfs(), seed=0),
         }
 
@@ -195,14 +195,14 @@ def measure(given: argparse.Namespace, command: str) -> None:
     """Measure what is missing, and write the page after each trial."""
     tokenizer, output = WeightTokenizer.from_pretrained(given.model), given.output
     base = Trial(shapes=given.shapes, preset=given.preset, steps=given.steps, temperature=given.temperature)
-    chosen = trials(base, given.axes.split(",") if given.axes else list(AXES), tokenizer.quantiser.levels)
+    chosen = trials(base, given.axes.split(",") if given.axes else list(AXES), tokenizer.quantizer.num_quantizers)
     most = max(trial.shapes for _, trial in chosen)
     held = mesh_all(
         [s.sdf for s in draw_shapes(given.count, JUDGED_BY)], seed=1, title="held-out shapes", points=POINTS
     )
     ids = draw(tokenizer, most, 512, given.seed, output / "drawn")
-    lab = Lab(tokenizer, ids, Judge(held, None, [], given.seed), given.seed, output)
-    path, fingerprint = output / "experiments.json", tokenizer.quantiser.fingerprint
+    lab = Lab(tokenizer, ids, SetEvaluator(held, None, [], given.seed), given.seed, output)
+    path, fingerprint = output / "experiments.json", tokenizer.quantizer.fingerprint
     rows = read_json(path)["rows"] if path.is_file() else []
     shared = {"fingerprint": fingerprint, "seed": given.seed, "count": given.count}
     for axis, trial in [("limit", base), *chosen]:
@@ -217,7 +217,7 @@ def measure(given: argparse.Namespace, command: str) -> None:
     write(output, rows, asdict(base))
 
 
-@program
+@cli_main
 def main() -> None:
     """Measure."""
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--preset", default=Trial.preset, help="of the base")
     parser.add_argument("--steps", type=int, default=Trial.steps, help="of the base")
     parser.add_argument("--temperature", type=float, default=Trial.temperature, help="of the base")
-    measure(parser.parse_args(), command("studies.experiments"))
+    measure(parser.parse_args(), command_line("studies.experiments"))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from weightgpt import formatting as markdown
-from weightgpt.io import whole, write_text
+from weightgpt.io import atomic_write, write_text
 
 PAGE, PLOT = "experiments.md", "scaling.png"
 TITLES = {
@@ -108,7 +108,7 @@ def plot(path: Path, rows: list[Row], limit: Row) -> bool:
             if column == 0:
                 ax.set_ylabel(f"{shown} (dashed: limit)")
     figure.tight_layout()
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=110, format="png")
     pyplot.close(figure)
     return True

@@ -15,7 +15,7 @@ import torch
 from studies.digits import __main__ as digits
 from studies.presentation import conditioning, permutation, regression, tokens
 from studies.presentation.page import FOLDER, PAGE, join, publish
-from weightgpt._programs import command, program
+from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 
 PARTS: dict[str, Callable[[Path, Namespace], None]] = {
@@ -62,12 +62,12 @@ def study(given: Namespace, names: list[str], command: str) -> None:
         publish(given.output, given.docs)
 
 
-@program
+@cli_main
 def main() -> None:
     """Run."""
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
     given, names = parse()
-    study(given, names, command("studies.presentation"))
+    study(given, names, command_line("studies.presentation"))
     print(f"page: {given.output / PAGE}", file=sys.stderr)
 
 

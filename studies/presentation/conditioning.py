@@ -110,7 +110,7 @@ def describe(figures: dict[str, dict[str, Any]], shared: dict[str, Any]) -> list
         + (f", {100 * share:.0f} % of what conditioning does" if reached > 0 else "")
         + (": the order of neurons is only a part of what sets such fits apart." if share < 0.8 else "."),
         "![True shapes, unconditioned fits, conditioned fits](conditioning-shapes.png)",
-        "Δ = weights of the first shape − weights of another, W and, to the right of each, b; the colours of both"
+        "Δ = weights of the first shape − weights of another, W and, to the right of each, b; the colors of both"
         f" pictures end at ±{shared['difference_clipped_at']:.2f}:",
         *(f"![Differences of weights, {name}](conditioning-{name}.png)" for name in CONDITIONS),
         "![Variance explained by principal components](conditioning-components.png)",

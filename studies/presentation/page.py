@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 from PIL import Image
 
-from weightgpt.io import read_json, whole, write_json, write_text
+from weightgpt.io import atomic_write, read_json, write_json, write_text
 
 PAGE, FIGURES, FOLDER = "study.md", "study.json", "study"
 
@@ -31,13 +31,13 @@ def write_part(folder: Path, name: str, title: str, lines: Sequence[str], figure
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=110, format="png")
 
 
 def save_small(sheet: Image.Image, path: Path) -> None:
-    """Write pictures of shapes as PNG with a palette of 128 colours: a third of the size, no difference to the eye."""
-    with whole(path) as draft:
+    """Write pictures of shapes as PNG with a palette of 128 colors: a third of the size, no difference to the eye."""
+    with atomic_write(path) as draft:
         sheet.quantize(128).save(draft, format="png", optimize=True)
 
 
@@ -67,7 +67,7 @@ def publish(output: Path, docs: Path) -> None:
     """Copy the page and its pictures to `docs`, and nothing else."""
     text = (output / PAGE).read_text(encoding="utf-8")
     for name in re.findall(rf"\]\({FOLDER}/([^)/]+\.png)\)", text):
-        with whole(docs / FOLDER / name) as draft:
+        with atomic_write(docs / FOLDER / name) as draft:
             draft.write_bytes((output / FOLDER / name).read_bytes())
     write_text(docs / PAGE, text)
 

@@ -19,13 +19,13 @@ from weightgpt.fields.symmetry import align, permute, random_permutations
 from weightgpt.visual.rendering import render
 
 NAME = "permutation"
-CONFIG = FieldConfig(hidden=(12, 12), octaves=2)
+CONFIG = FieldConfig(hidden=(12, 12), num_frequencies=2)
 
 
 def run(output: Path, quick: bool, seed: int) -> None:
     """Fit, permute, align, measure and draw."""
     subjects = Subjects.draw(4 if quick else 32, seed, 2048 if quick else 8192)
-    options = FitConfig(steps=60 if quick else 800, learning_rate=1e-2, group=64, seed=seed)
+    options = FitConfig(steps=60 if quick else 800, learning_rate=1e-2, batch_size=64, seed=seed)
     flat = subjects.fits(CONFIG, options)[CONDITIONS[0]].flat
     moved = permute(CONFIG, flat, random_permutations(CONFIG, len(flat), seed))
     back = torch.cat([align(CONFIG, m[None], original)[0] for m, original in zip(moved, flat, strict=True)])
@@ -89,7 +89,7 @@ def draw(flat: Tensor, moved: Tensor, order: Tensor, path: Path) -> None:
             axes[row, column].set_title(name)
         axes[row, 3].imshow(pictures[row])
         axes[row, 3].set_title("the shape" if row == 0 else "the shape, permuted")
-    axes[0, 0].imshow(p.numpy(), cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
+    axes[0, 0].imshow(p.numpy(), cmap="Grays", vmin=0, vmax=1.4, interpolation="nearest")
     axes[0, 0].set_title("$P$")
     axes[1, 0].axis("off")
     for cell in axes.flat:

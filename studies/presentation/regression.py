@@ -27,7 +27,7 @@ from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig
 
 NAME = "regression"
-CONFIG = FieldConfig(hidden=(12, 12), octaves=2)
+CONFIG = FieldConfig(hidden=(12, 12), num_frequencies=2)
 START = CONFIG.layers[0][0] + 1
 
 
@@ -35,7 +35,7 @@ def run(output: Path, quick: bool, seed: int) -> None:
     """Fit the fields, sweep over N and conditions, and write the section."""
     sweep = Sweep.of(quick)
     subjects = Subjects.draw(max(sweep.counts), seed, 2048 if quick else 8192)
-    options = FitConfig(steps=60 if quick else 800, learning_rate=1e-2, group=64, seed=seed)
+    options = FitConfig(steps=60 if quick else 800, learning_rate=1e-2, batch_size=64, seed=seed)
     fits = subjects.fits(CONFIG, options)
     rows, cells = [], {"the field": []}
     for name, fields in fits.items():
@@ -159,7 +159,7 @@ def findings(rows: list[Row]) -> list[str]:
         f"Much of a smaller error needs no memory: the mean of {most} conditioned fields alone has an error of"
         f" {last_j['mean_error']:.2f} ({last_a['mean_error']:.2f} unconditioned). Conditioned, a free run agrees better"
         f" with its field than that mean does {listed(beyond)}"
-        + ("." if len(beyond) > half else "; otherwise structure is what was learnt, not the single field."),
+        + ("." if len(beyond) > half else "; otherwise structure is what was learned, not the single field."),
     ]
 
 
@@ -176,9 +176,9 @@ def listed(counts: list[int]) -> str:
 def draw(rows: list[Row], path: Path) -> None:
     """Agreement against N, by condition and way."""
     curves = {}
-    for colour, name in zip(("C3", "C0"), CONDITIONS, strict=True):
+    for color, name in zip(("C3", "C0"), CONDITIONS, strict=True):
         own = [row for row in rows if row["condition"] == name]
         for way, word, style in (("teacher", "taught", "--"), ("free", "free", "o-"), ("mean", "mean field", ":")):
             values = [row[f"{way}_agreement"] for row in own]
-            curves[f"{name}, {word}"] = ([row["fields"] for row in own], values, colour + style)
+            curves[f"{name}, {word}"] = ([row["fields"] for row in own], values, color + style)
     memory.draw_curves(curves, "IoU with the field to be remembered", path)

@@ -47,7 +47,7 @@ class Subjects:
             return dict.fromkeys(CONDITIONS, Fields(config, first))
         rest = self.samples.select(slice(1, None))
         apart = fit(config, rest, replace(options, seed=options.seed + 1)).fields.flat
-        joined = fit(config, rest, options, initial=first[0]).fields.flat
+        joined = fit(config, rest, options, shared_init=first[0]).fields.flat
         both = zip(CONDITIONS, (apart, joined), strict=True)
         return {name: Fields(config, torch.cat([first, flat])) for name, flat in both}
 
@@ -69,6 +69,6 @@ def spread(flat: Tensor) -> float:
 
 def explained(flat: Tensor) -> list[float]:
     """Share of the variance of N fields about their mean that the first 1, 2, …, N - 1 principal components explain."""
-    centred = (flat - flat.mean(0)).double()
-    variance = torch.linalg.svdvals(centred).square()[: len(flat) - 1]
+    centered = (flat - flat.mean(0)).double()
+    variance = torch.linalg.svdvals(centered).square()[: len(flat) - 1]
     return [float(share) for share in variance.cumsum(0) / variance.sum().clamp(min=1e-300)]

@@ -1,4 +1,4 @@
-"""The same sweep with tokens: an ordinary GPT-2 on the codes of a tokenizer that was learnt before.
+"""The same sweep with tokens: an ordinary GPT-2 on the codes of a tokenizer that was learned before.
 
 Decisions: the shapes, the blocks, the steps and the batches are those of the regression sweep; the fields are those
 of the tokenizer. The class token is "none" for all, so that nothing but the start tells fields apart; a free run is
@@ -16,7 +16,7 @@ from studies.presentation import memory
 from studies.presentation.memory import Row, Sweep
 from studies.presentation.page import write_part
 from studies.presentation.subjects import CONDITIONS, Subjects
-from training.baselines.common import descend
+from training.baselines.common import train_to_budget
 from training.pretrain import collate
 from weightgpt import formatting as markdown
 from weightgpt.fields.field import Fields
@@ -41,7 +41,7 @@ def run(output: Path, quick: bool, seed: int, tokenizer: Path) -> None:
     """
     sweep, words = Sweep.of(quick), WeightTokenizer.from_pretrained(tokenizer)
     subjects = Subjects.draw(max(sweep.counts), seed, 2048 if quick else 8192)
-    codes = words.quantiser.encode_shapes(subjects.shapes, EncodeConfig(steps=0))
+    codes = words.quantizer.encode_shapes(subjects.shapes, EncodeConfig(steps=0))
     ids = words.vocabulary.ids(codes, [NONE] * len(codes))
     fields = words.decode(ids)
     rows, cells = [], {name: [] for name in ("the field", "taught", "free", "the worst field", "the worst, free")}
@@ -57,9 +57,9 @@ def run(output: Path, quick: bool, seed: int, tokenizer: Path) -> None:
             cells[name].append(memory.picture(subjects, targets, part, index))
     memory.draw_sheet(cells, output / "tokens-shapes.png")
     figures = {
-        "weights": words.quantiser.config.parameters,
-        "tokens": words.quantiser.tokens_per_field,
-        "codes": words.quantiser.size,
+        "weights": words.quantizer.field_config.parameters,
+        "tokens": words.quantizer.tokens_per_field,
+        "codes": words.quantizer.codebook_size,
         "fit_iou": float(subjects.iou(fields).mean()),
         "model_steps": sweep.steps,
         "rows": rows,
@@ -80,7 +80,7 @@ def learn(
 
     first = torch.arange(min(sweep.descent.batch, len(ids)))
     budget = sweep.budget(lambda: loss(first, torch.Generator()).backward())
-    cost = descend(model, loss, len(ids), sweep.descent, budget, seed, False)
+    cost = train_to_budget(model, loss, len(ids), sweep.descent, budget, seed, False)
     found_ids = {"teacher": taught(model, ids, words), "free": free(model, ids, words)}
     found = {way: words.decode(found) for way, found in found_ids.items()}
     wrong = {way: float((found[:, HEAD:-1] != ids[:, HEAD:-1]).float().mean()) for way, found in found_ids.items()}
@@ -102,7 +102,7 @@ def new_model(words: WeightTokenizer, sweep: Sweep, seed: int) -> GPT2LMHeadMode
     sizes = {"n_layer": sweep.layers, "n_head": sweep.heads, "n_embd": sweep.width}
     rates = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     special = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    known = {"vocab_size": words.vocabulary.size, "n_positions": words.vocabulary.length}
+    known = {"vocab_size": words.vocabulary.vocab_size, "n_positions": words.vocabulary.length}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = GPT2LMHeadModel(GPT2Config(**known, **sizes, **rates, **special))
@@ -197,7 +197,7 @@ def bought(rows: list[Row], others: list[Row]) -> list[str]:
         markdown.table(heads, lines),
         f"{verdict}: N = {far} fields are remembered by that measure instead of {before}, at the same steps and"
         f" {other['flops'] / last['flops']:.0f} times fewer operations at N = {last['fields']}, though each token field"
-        " has more weights; the tokenizer, learnt before, is not counted."
+        " has more weights; the tokenizer, learned before, is not counted."
         f" At N = {last['fields']} a free run shows {last['free_iou']:.3f} IoU of the true shapes"
         f" instead of {other['free_iou']:.3f}.",
     ]
@@ -206,9 +206,9 @@ def bought(rows: list[Row], others: list[Row]) -> list[str]:
 def draw(rows: list[Row], others: list[Row], path: Path) -> None:
     """Agreement against N, of tokens and, beside them, of the regression."""
     curves: dict[str, Any] = {}
-    for name, own, colour in (("tokens", rows, "C2"), ("conditioned weights", others, "C0")):
+    for name, own, color in (("tokens", rows, "C2"), ("conditioned weights", others, "C0")):
         for way, word, style in (("teacher", "taught", "--"), ("free", "free", "o-")):
             if own:
                 values = [row[f"{way}_agreement"] for row in own]
-                curves[f"{name}, {word}"] = ([row["fields"] for row in own], values, colour + style)
+                curves[f"{name}, {word}"] = ([row["fields"] for row in own], values, color + style)
     memory.draw_curves(curves, "IoU with the field to be remembered", path)

@@ -47,7 +47,7 @@ def test_relu_fields_have_one_form_at_every_scale(config, seed):
 
 def test_neurons_of_equal_weights_in_many_places_are_merged():
     """Three equal neurons send 0.1, 0.2 and 0.3 in any order: one sends their sum, and two of zeros send nothing."""
-    config = FieldConfig(hidden=(4,), octaves=0, activation="gelu")
+    config = FieldConfig(hidden=(4,), num_frequencies=0, activation="gelu")
     equal, other = torch.tensor([0.5, 0.0, 0.0, 0.1]), torch.tensor([0.9, 0.0, 0.0, 0.0])
     rows = torch.cat([equal, other, equal, equal])
     for sent in ([0.1, 0.7, 0.2, 0.3], [0.3, 0.7, 0.1, 0.2]):

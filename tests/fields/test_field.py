@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import ACTIVATIONS, OUTPUTS, Field, FieldConfig, Fields, encode
+from weightgpt.fields.field import ACTIVATIONS, OUTPUTS, Field, FieldConfig, Fields, fourier_encoding
 
-SMALL = FieldConfig(hidden=(5, 4), octaves=1)
+SMALL = FieldConfig(hidden=(5, 4), num_frequencies=1)
 
 
 @st.composite
@@ -25,7 +25,7 @@ def configs(draw: st.DrawFn) -> FieldConfig:
         in_features=draw(st.sampled_from([2, 3])),
         out_features=draw(st.integers(1, 3)),
         hidden=tuple(draw(st.lists(st.integers(1, 8), min_size=1, max_size=3))),
-        octaves=draw(st.integers(0, 3)),
+        num_frequencies=draw(st.integers(0, 3)),
         activation=draw(st.sampled_from(ACTIVATIONS)),
         output=draw(st.sampled_from(OUTPUTS)),
     )
@@ -79,7 +79,7 @@ def test_the_encoding_is_the_coordinates_and_their_octaves():
     for k in range(3):
         expected += [math.sin(2**k * math.pi * v) for v in (0.25, -0.5)]
         expected += [math.cos(2**k * math.pi * v) for v in (0.25, -0.5)]
-    torch.testing.assert_close(encode(x, 3), torch.tensor([expected]))
+    torch.testing.assert_close(fourier_encoding(x, 3), torch.tensor([expected]))
 
 
 def modules(config: FieldConfig) -> nn.Sequential:
@@ -98,7 +98,7 @@ def test_the_state_dict_loads_into_plain_layers(activation):
     tensors = {f"{2 * int(name.split('.')[1])}.{name.split('.')[2]}": t for name, t in field.state_dict().items()}
     plain.load_state_dict(tensors)
     x = points(SMALL, 20)
-    assert torch.equal(plain(encode(x, SMALL.octaves)), field(x))
+    assert torch.equal(plain(fourier_encoding(x, SMALL.num_frequencies)), field(x))
 
 
 def test_a_field_survives_pickle_deepcopy_and_torch_save():
@@ -168,7 +168,7 @@ def test_weights_that_are_not_finite_are_refused_by_row(value):
 
 
 def test_mixed_architectures_and_no_fields_are_refused():
-    for fields in ([], [Field(SMALL), Field(replace(SMALL, octaves=0))]):
+    for fields in ([], [Field(SMALL), Field(replace(SMALL, num_frequencies=0))]):
         with pytest.raises(InputError, match="one architecture"):
             Fields.stack(fields)
 
@@ -181,11 +181,11 @@ def test_mixed_architectures_and_no_fields_are_refused():
         ({"hidden": ()}, "empty layer"),
         ({"hidden": None}, "empty layer"),
         ({"hidden": (4, 0)}, "empty layer"),
-        ({"octaves": -1}, "empty layer"),
+        ({"num_frequencies": -1}, "empty layer"),
         ({"activation": "swish"}, "choose one of relu"),
         ({"output": "relu"}, "choose one of none"),
         ({"hidden": (4.0,)}, "whole number"),
-        ({"octaves": 1.5}, "whole number"),
+        ({"num_frequencies": 1.5}, "whole number"),
         ({"out_features": "1"}, "whole number"),
         ({"layers": 3}, "unknown keys"),
     ],

@@ -16,7 +16,7 @@ from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.fields.symmetry import align, inverse, permute, random_permutations, rescale
 from weightgpt.shapes.sampling import sample, shared_schedule
 
-SMALL = FieldConfig(hidden=(5, 4), octaves=1)
+SMALL = FieldConfig(hidden=(5, 4), num_frequencies=1)
 SEEDS = st.integers(0, 2**32)
 
 
@@ -26,7 +26,7 @@ def configs(draw: st.DrawFn, activations: tuple[str, ...] = ("relu", "gelu", "si
         in_features=draw(st.sampled_from([2, 3])),
         out_features=draw(st.integers(1, 3)),
         hidden=tuple(draw(st.lists(st.integers(1, 8), min_size=1, max_size=3))),
-        octaves=draw(st.integers(0, 2)),
+        num_frequencies=draw(st.integers(0, 2)),
         activation=draw(st.sampled_from(activations)),
         output=draw(st.sampled_from(["none", "tanh"])),
     )
@@ -170,7 +170,9 @@ def test_permuted_conditioned_fits_come_back():
     shapes = [sphere_shape(radius) for radius in (0.4, 0.5, 0.7, 0.8)]
     shapes += [box_shape((side, 0.8, 1.0)) for side in (0.6, 0.9, 1.2, 1.5)]
     samples = sample(shapes, shared_schedule(shapes, 2048, 0))
-    fits = fit(tiny_config(), samples, FitConfig(steps=100, points=512, group=8), initial=fitted_sphere())
+    fits = fit(
+        tiny_config(), samples, FitConfig(steps=100, points_per_step=512, batch_size=8), shared_init=fitted_sphere()
+    )
     flat = fits.fields.flat.repeat(8, 1)
     assert (distance(flat, fitted_sphere()) > 0.1).all()
     permuted = permute(tiny_config(), flat, random_permutations(tiny_config(), 64, 0))

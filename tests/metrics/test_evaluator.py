@@ -1,4 +1,4 @@
-"""Evaluation and the guard: spheres whose nearest neighbours are known, empty shapes counted and left out."""
+"""Evaluation and the guard: spheres whose nearest neighbors are known, empty shapes counted and left out."""
 
 from dataclasses import replace
 
@@ -11,8 +11,14 @@ from weightgpt.errors import InputError
 from weightgpt.metrics import evaluator as evaluation
 from weightgpt.metrics import set_metrics
 from weightgpt.metrics.emd import emd
-from weightgpt.metrics.evaluator import EMD_POINTS, Judge, mesh_all
-from weightgpt.metrics.memorization import TrainingShapes, nearest_weights, surface_cloud, surface_distance, verdict
+from weightgpt.metrics.evaluator import EMD_POINTS, SetEvaluator, mesh_all
+from weightgpt.metrics.memorization import (
+    TrainingShapes,
+    memorization_stats,
+    nearest_weights,
+    surface_cloud,
+    surface_distance,
+)
 from weightgpt.shapes.primitives import box, union
 from weightgpt.shapes.sampling import uniform_points
 
@@ -32,17 +38,17 @@ def two_balls(points: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def judge() -> SetEvaluator:
     held = mesh_all(balls([0.35, 0.45, 0.55, 0.65]), seed=1, resolution=32, points=256)
-    return Judge.of(held, training([0.3, 0.4, 0.5, 0.6]))
+    return SetEvaluator.of(held, training([0.3, 0.4, 0.5, 0.6]))
 
 
-def test_copies_of_training_shapes_are_memorised_and_new_ones_are_not(judge):
+def test_copies_of_training_shapes_are_memorized_and_new_ones_are_not(judge):
     copied = judge.row(mesh_all(balls([0.3, 0.4, 0.5, 0.6]), seed=0, resolution=32, points=256))
-    assert copied["memorised_share"] == 1
+    assert copied["memorized_share"] == 1
     assert copied["nearest_train_ratio"] < 0.5
     new = judge.row(mesh_all(balls([0.2, 0.46, 0.54, 0.75]), seed=0, resolution=32, points=256))
-    assert new["memorised_share"] <= 0.5
+    assert new["memorized_share"] <= 0.5
     assert new["nearest_train_ratio"] > 0.8
 
 
@@ -57,8 +63,8 @@ def test_copies_are_known_where_training_shapes_are_many_and_alike():
     known = [0.3 + 0.01 * i for i in range(30)]
     guard, new = training(known), balls([radius + 0.005 for radius in known])
     assert guard.nearest(new).distance == pytest.approx([0.005] * 30, abs=1e-4)
-    found = verdict(guard.nearest(balls(known)).distance, guard.nearest(new).distance)
-    assert found.memorised_share == 1
+    found = memorization_stats(guard.nearest(balls(known)).distance, guard.nearest(new).distance)
+    assert found.memorized_share == 1
     assert found.nearest_train_ratio < 0.05
 
 
@@ -72,7 +78,7 @@ def test_the_distance_of_two_surfaces_by_hand():
 def test_held_out_shapes_themselves_score_as_a_copy(judge):
     row = judge.row(judge.held, guard=False)
     assert (row["mmd"], row["cov"], row["one_nna"], row["mmd_squared"]) == (0.0, 1.0, 0.0, 0.0)
-    assert row["memorised_share"] is None
+    assert row["memorized_share"] is None
     assert (row["one_piece"], row["empty"], row["broken"]) == (1.0, 0.0, 0.0)
     assert row["thin_share"] == 0
 
@@ -101,12 +107,12 @@ def test_empty_broken_and_split_shapes_are_counted_and_the_sets_stay_equal(judge
 
 def test_the_verdict_by_hand():
     held_out = [float(value) for value in range(1, 101)]  # its 5 % quantile is 5.95
-    found = verdict([1.0, 5.0, 60.0, 101.0], held_out)
-    assert found.memorised_share == 0.5
+    found = memorization_stats([1.0, 5.0, 60.0, 101.0], held_out)
+    assert found.memorized_share == 0.5
     assert found.nearest_train_ratio == pytest.approx(32.5 / 50.5)
-    assert verdict(held_out, held_out).memorised_share == 0.05
+    assert memorization_stats(held_out, held_out).memorized_share == 0.05
     with pytest.raises(InputError, match="give one of each"):
-        verdict([], held_out)
+        memorization_stats([], held_out)
 
 
 def test_nearest_weights_by_hand():
@@ -195,9 +201,9 @@ def test_held_out_shapes_that_serve_again_are_the_same_in_every_set(judge, monke
 
     def noted(*pairs, **kind):
         calls.append((pairs, kind["same_held"]))
-        return set_metrics.set_figures(*pairs, **kind)
+        return set_metrics.set_metrics(*pairs, **kind)
 
-    monkeypatch.setattr(evaluation, "set_figures", noted)
+    monkeypatch.setattr(evaluation, "set_metrics", noted)
     sdfs = [*balls([0.3, 0.4, 0.5, 0.6]), lambda points: torch.ones(len(points)), *balls([0.7, 0.8, 0.9])]
     samples = mesh_all(sdfs, seed=0, resolution=32, points=256)
     for seed in range(8):

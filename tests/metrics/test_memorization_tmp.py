@@ -12,7 +12,7 @@ from PIL import Image
 from tests import fakes
 from tests.fakes import fitted_sphere, tiny_config
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.storage import Catalogue, save_fields
+from weightgpt.fields.storage import ShapeMetadata, save_fields
 from weightgpt.metrics.from_files import equal_sets, read_source, table
 from weightgpt.shapes.sampling import uniform_points
 
@@ -29,7 +29,7 @@ def ball_fields(offsets: list[float]) -> Fields:
 
 def save(path: Path, fields: Fields) -> None:
     names = [f"{path.stem}-{i}" for i in range(len(fields))]
-    save_fields(path, fields, Catalogue.plain(names, ["ball"] * len(fields), fields.config.in_features))
+    save_fields(path, fields, ShapeMetadata.plain(names, ["ball"] * len(fields), fields.config.in_features))
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +65,15 @@ command = partial(fakes.command, "evaluate")
 def test_copies_fail_the_guard(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     output, picture = tmp_path / "figures.json", tmp_path / "near.png"
     written = ("-o", str(output), "--picture", str(picture), "--json")
-    assert command("train.safetensors", *SETS, *QUICK, *written, "--max-memorised", "0.05") == 1
+    assert command("train.safetensors", *SETS, *QUICK, *written, "--max-memorized", "0.05") == 1
     streams = capsys.readouterr()
     rows = json.loads(streams.out)
     assert rows == json.loads(output.read_text())
     assert list(rows) == ["limit", "generated"]
-    assert rows["generated"]["memorised_share"] == 1
+    assert rows["generated"]["memorized_share"] == 1
     assert rows["generated"]["nearest_train_ratio"] < 0.1
     assert rows["generated"]["nearest_weights"] == 0 < rows["generated"]["nearest_weights_held_out"]
-    assert rows["limit"]["memorised_share"] is None
+    assert rows["limit"]["memorized_share"] is None
     took, sentence = streams.err.splitlines()
     assert took == "took 4 of 5 generated, of 4 held-out and of 5 training shapes."
     assert "a share of 1.0000 of the samples" in sentence
@@ -81,14 +81,14 @@ def test_copies_fail_the_guard(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_new_shapes_pass_the_guard_and_a_table_has_both_rows(capsys: pytest.CaptureFixture[str]):
-    assert command("new.safetensors", *SETS, *QUICK, "--max-memorised", "0.5") == 0
+    assert command("new.safetensors", *SETS, *QUICK, "--max-memorized", "0.5") == 0
     head, counts, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["limit", "generated"]
     assert counts.split() == ["shapes", "(compared)", "4", "(4)", "4", "(4)"]
     (mmd,) = (line for line in lines if line.startswith("MMD, lower"))
     assert mmd.count("[") == 2
-    (memorised,) = (line for line in lines if line.startswith("memorised"))
-    assert memorised.split()[-2] == "–"
+    (memorized,) = (line for line in lines if line.startswith("memorized"))
+    assert memorized.split()[-2] == "–"
 
 
 def test_held_out_shapes_themselves_are_matched_and_seeds_repeat(capsys: pytest.CaptureFixture[str]):
@@ -122,7 +122,7 @@ def test_meshes_and_a_broken_one(capsys: pytest.CaptureFixture[str]):
 
 def test_empty_samples_prove_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     picture = tmp_path / "near.png"
-    assert command("empty.safetensors", *SETS, *QUICK, "--max-memorised", "1", "--picture", str(picture)) == 1
+    assert command("empty.safetensors", *SETS, *QUICK, "--max-memorized", "1", "--picture", str(picture)) == 1
     streams = capsys.readouterr()
     assert not picture.exists()
     assert "no sample has a surface, so that none can be said to be new." in streams.err
@@ -170,7 +170,7 @@ def test_the_table_by_hand():
         ("new.safetensors --train train.safetensors --held-out empty.safetensors", "no held-out shape"),
         ("new.safetensors --train train.safetensors", "held-out"),
         ("new.safetensors --train train --held-out held --count 1", "count"),
-        ("new.safetensors --train train --held-out held --max-memorised 2", "max-memorised"),
+        ("new.safetensors --train train --held-out held --max-memorized 2", "max-memorized"),
         ("new.safetensors --train train.safetensors --held-out held.safetensors --emd 1", "give 0 or 2 up"),
         ("new.safetensors --train train --held-out held -o x.txt", ".json"),
         ("new.safetensors --train train --held-out held --picture x.jpg", ".png"),

@@ -105,8 +105,8 @@ def test_solid_pieces_counts_solids_and_not_surfaces():
     axis = torch.linspace(-1, 1, 32)
     x, y, z = torch.meshgrid(axis, axis, axis, indexing="ij")
 
-    def ball(centre: float, radius: float) -> torch.Tensor:
-        return ((x - centre) ** 2 + y**2 + z**2).sqrt() - radius
+    def ball(center: float, radius: float) -> torch.Tensor:
+        return ((x - center) ** 2 + y**2 + z**2).sqrt() - radius
 
     assert solid_pieces(ball(0, 2)) == 1
     assert solid_pieces(ball(0, -1)) == 0

@@ -14,24 +14,24 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.symmetry import permute, random_permutations, rescale
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.graph import GraphQuantiser
+from weightgpt.quantizers.graph import GraphQuantizer
 
 CODEBOOK = tiny_codebook()
 GRAPH = tiny_graph(CODEBOOK)
 CONFIG = tiny_config()
 
 
-def fine(levels: int = 6, codes: int = 512) -> GraphQuantiser:
+def fine(levels: int = 6, codes: int = 512) -> GraphQuantizer:
     """With many and small code vectors, so that a difference in the last digits of a latent would change a code."""
     shrink = 0.3 ** torch.arange(float(levels))
     tables = torch.randn(levels, codes, CODEBOOK.latent_width, generator=generator(3)) * shrink[:, None, None]
-    return tiny_graph(replace(CODEBOOK, codes=tables))
+    return tiny_graph(replace(CODEBOOK, code_vectors=tables))
 
 
 FINE = fine()
 
 
-def codes(flat: torch.Tensor, graph: GraphQuantiser = FINE) -> torch.Tensor:
+def codes(flat: torch.Tensor, graph: GraphQuantizer = FINE) -> torch.Tensor:
     return graph.encode(Fields(CONFIG, flat))
 
 
@@ -60,7 +60,7 @@ def test_rescaling_by_other_factors_hardly_changes_a_code():
 def test_a_field_has_the_same_codes_alone_and_in_a_batch():
     flat = random_weights(CONFIG, 40)
     together = codes(flat)
-    assert together.shape == (40, CODEBOOK.layout.chunks, FINE.codebook.levels)
+    assert together.shape == (40, CODEBOOK.layout.num_chunks, FINE.codebook.num_quantizers)
     for row in range(40):
         assert torch.equal(codes(flat[row : row + 1])[0], together[row])
     assert torch.equal(codes(flat.flip(0)), together.flip(0))
@@ -76,14 +76,14 @@ def test_codes_fields_and_names_are_those_of_the_codebook():
     assert torch.equal(GRAPH.decode(found).flat, CODEBOOK.decode(found).flat)
     assert torch.equal(GRAPH.decode(found, 1).flat, CODEBOOK.decode(found, 1).flat)
     assert (GRAPH.tokens_per_field, GRAPH.fingerprint) == (
-        CODEBOOK.layout.chunks * CODEBOOK.levels,
+        CODEBOOK.layout.num_chunks * CODEBOOK.num_quantizers,
         CODEBOOK.fingerprint,
     )
 
 
 def test_fields_of_another_architecture_are_refused():
     config = replace(CONFIG, activation="sine")
-    with pytest.raises(InputError, match="learnt for this architecture"):
+    with pytest.raises(InputError, match="learned for this architecture"):
         GRAPH.encode(Fields(config, torch.zeros(1, config.parameters)))
 
 
@@ -98,21 +98,21 @@ def test_weights_that_are_not_finite_or_overflow_are_refused():
 
 
 def test_parts_that_do_not_belong_together_are_refused():
-    other = replace(CODEBOOK.layout.config, activation="gelu")
-    gelu = replace(CODEBOOK, layout=replace(CODEBOOK.layout, config=other))
-    with pytest.raises(InputError, match="learnt for another codebook"):
-        GraphQuantiser(gelu, GRAPH.encoder)
+    other = replace(CODEBOOK.layout.field_config, activation="gelu")
+    gelu = replace(CODEBOOK, layout=replace(CODEBOOK.layout, field_config=other))
+    with pytest.raises(InputError, match="learned for another codebook"):
+        GraphQuantizer(gelu, GRAPH.encoder)
     broken = tiny_graph(CODEBOOK).encoder
     broken.biases[0, 0] = float("inf")
     with pytest.raises(InputError, match="NaN or infinite"):
-        GraphQuantiser(CODEBOOK, broken)
+        GraphQuantizer(CODEBOOK, broken)
 
 
-def test_a_saved_quantiser_comes_back_bit_for_bit(tmp_path):
+def test_a_saved_quantizer_comes_back_bit_for_bit(tmp_path):
     FINE.save_pretrained(tmp_path)
-    again, flat = GraphQuantiser.from_pretrained(tmp_path), random_weights(CONFIG, 20)
+    again, flat = GraphQuantizer.from_pretrained(tmp_path), random_weights(CONFIG, 20)
     assert (
-        again.fingerprint == FINE.fingerprint == Codebook.from_pretrained(tmp_path, GraphQuantiser.FORMAT).fingerprint
+        again.fingerprint == FINE.fingerprint == Codebook.from_pretrained(tmp_path, GraphQuantizer.FORMAT).fingerprint
     )
     assert torch.equal(codes(flat, again), codes(flat))
 
@@ -122,7 +122,7 @@ def test_a_cut_or_missing_file_is_told(tmp_path):
     path = tmp_path / "encoder.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"encoder\.safetensors"):
-        GraphQuantiser.from_pretrained(tmp_path)
+        GraphQuantizer.from_pretrained(tmp_path)
     path.unlink()
     with pytest.raises(InputError, match="does not exist"):
-        GraphQuantiser.from_pretrained(tmp_path)
+        GraphQuantizer.from_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""The graph encoder does not see the order of hidden neurons, and what it learnt comes back bit for bit."""
+"""The graph encoder does not see the order of hidden neurons, and what it learned comes back bit for bit."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from weightgpt.shapes.sampling import uniform_points
 
 CODEBOOK = tiny_codebook()
 ENCODER = tiny_graph(CODEBOOK).encoder
-LOAD = (tiny_config(), CODEBOOK.layout.chunks, CODEBOOK.latent_width)
+LOAD = (tiny_config(), CODEBOOK.layout.num_chunks, CODEBOOK.latent_width)
 
 
 @given(configs(), SEEDS, st.sampled_from([0, 5]), st.integers(0, 3))
@@ -75,7 +75,7 @@ def test_a_saved_encoder_comes_back_bit_for_bit(tmp_path, shape, traces):
 
 
 @pytest.mark.parametrize(
-    "sizes", [(FieldConfig(hidden=(6,), octaves=1), *LOAD[1:]), (LOAD[0], 4, LOAD[2]), (*LOAD[:2], 9)]
+    "sizes", [(FieldConfig(hidden=(6,), num_frequencies=1), *LOAD[1:]), (LOAD[0], 4, LOAD[2]), (*LOAD[:2], 9)]
 )
 def test_an_encoder_of_another_size_is_refused(tmp_path, sizes):
     ENCODER.save(tmp_path)

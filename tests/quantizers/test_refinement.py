@@ -18,8 +18,8 @@ from weightgpt.shapes.shape import Shape
 
 CODEBOOK = tiny_codebook()
 ENCODER = tiny_encoder(CODEBOOK)
-AS_IT_IS = EncodeConfig(steps=0, schedule=2048)
-REFINED = EncodeConfig(steps=60, schedule=2048, points=512, learning_rate=3e-2)
+AS_IT_IS = EncodeConfig(steps=0, num_points=2048)
+REFINED = EncodeConfig(steps=60, num_points=2048, points_per_step=512, learning_rate=3e-2)
 SHAPES = [sphere_shape(0.5), sphere_shape(0.7), box_shape((1.2, 1.0, 0.6)), box_shape((0.6, 1.4, 0.6))]
 
 
@@ -29,23 +29,25 @@ def loss(codes: torch.Tensor, samples: Samples) -> torch.Tensor:
 
 
 def random_codes(count: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(CODEBOOK.size, (count, CODEBOOK.layout.chunks, CODEBOOK.levels), generator=generator(seed))
+    return torch.randint(
+        CODEBOOK.codebook_size, (count, CODEBOOK.layout.num_chunks, CODEBOOK.num_quantizers), generator=generator(seed)
+    )
 
 
 def apart() -> Codebook:
     """Code vectors so far apart, and levels so different, that each sum of them has one nearest code at each level."""
     corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
-    return replace(CODEBOOK, codes=torch.stack([0.2 * corners, 0.02 * corners]))
+    return replace(CODEBOOK, code_vectors=torch.stack([0.2 * corners, 0.02 * corners]))
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    return sample(SHAPES, shared_schedule(SHAPES, REFINED.schedule, REFINED.seed))
+    return sample(SHAPES, shared_schedule(SHAPES, REFINED.num_points, REFINED.seed))
 
 
 def test_without_steps_the_codes_are_those_of_the_encoder():
     codes = encode_shapes(CODEBOOK, ENCODER, SHAPES, AS_IT_IS)
-    assert torch.equal(codes, CODEBOOK.quantise(ENCODER(sample(SHAPES, ENCODER.probes).sdf)))
+    assert torch.equal(codes, CODEBOOK.quantize(ENCODER(sample(SHAPES, ENCODER.probes).sdf)))
 
 
 def test_refining_never_makes_a_code_worse_and_makes_them_better_together(samples):
@@ -69,7 +71,7 @@ def test_points_near_the_surface_make_what_they_show_better(samples):
         return ((sides[0] + sides[1]) / 2 * wrong).sum(1)
 
     longer = replace(REFINED, steps=200)
-    near, uniform, unrefined = (left(o) for o in (replace(longer, surface=1.0), longer, AS_IT_IS))
+    near, uniform, unrefined = (left(o) for o in (replace(longer, surface_fraction=1.0), longer, AS_IT_IS))
     assert near.mean() < 0.95 * uniform.mean()
     assert (near < 1.05 * unrefined).all()
 
@@ -83,8 +85,8 @@ def test_refining_that_goes_astray_keeps_the_best(samples, rate):
 
 @pytest.mark.parametrize("surface", [0.0, 0.5])
 def test_the_group_does_not_matter(surface):
-    options = replace(REFINED, surface=surface)
-    groups = [encode_shapes(CODEBOOK, ENCODER, SHAPES, replace(options, group=group)) for group in (1, 3, 4)]
+    options = replace(REFINED, surface_fraction=surface)
+    groups = [encode_shapes(CODEBOOK, ENCODER, SHAPES, replace(options, batch_size=group)) for group in (1, 3, 4)]
     assert torch.equal(groups[0], groups[1])
     assert torch.equal(groups[0], groups[2])
 
@@ -109,10 +111,10 @@ def test_a_field_of_the_codebook_comes_back_as_itself():
         assert torch.equal(encode_fields(codebook, ENCODER, codebook.decode(codes), options), codes)
 
 
-def test_a_field_of_the_subspace_is_never_worse_than_its_own_quantised_projection():
-    latents = 0.2 * torch.randn(8, CODEBOOK.layout.chunks, CODEBOOK.latent_width, generator=generator(0))
-    fields = Fields(CODEBOOK.layout.config, CODEBOOK.join(latents))
-    start, codes = CODEBOOK.quantise(latents), encode_fields(CODEBOOK, ENCODER, fields, REFINED)
+def test_a_field_of_the_subspace_is_never_worse_than_its_own_quantized_projection():
+    latents = 0.2 * torch.randn(8, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width, generator=generator(0))
+    fields = Fields(CODEBOOK.layout.field_config, CODEBOOK.join(latents))
+    start, codes = CODEBOOK.quantize(latents), encode_fields(CODEBOOK, ENCODER, fields, REFINED)
     points = shared_schedule(SHAPES, 4096, 1)
     own = Samples(points, fields(points)[..., 0])
     assert loss(codes, own).mean() < loss(start, own).mean()
@@ -124,7 +126,7 @@ def test_encoding_what_was_decoded_is_stable():
     points = shared_schedule(SHAPES, 4096, 1)
     own = Samples(points, fields(points)[..., 0])
     again = encode_fields(CODEBOOK, ENCODER, fields, REFINED)
-    start = CODEBOOK.quantise(CODEBOOK.project(fields))
+    start = CODEBOOK.quantize(CODEBOOK.project(fields))
     assert loss(again, own).mean() <= loss(start, own).mean()
     assert loss(again, own).mean() < 0.02
     assert torch.equal(encode_fields(CODEBOOK, ENCODER, fields, REFINED), again)
@@ -147,13 +149,21 @@ def test_distances_that_are_not_finite_are_refused():
 
 
 def test_fields_of_another_architecture_are_refused():
-    config = replace(CODEBOOK.layout.config, activation="sine")
-    with pytest.raises(InputError, match="learnt for this architecture"):
+    config = replace(CODEBOOK.layout.field_config, activation="sine")
+    with pytest.raises(InputError, match="learned for this architecture"):
         encode_fields(CODEBOOK, ENCODER, Fields(config, torch.zeros(1, config.parameters)), AS_IT_IS)
 
 
 @pytest.mark.parametrize(
-    "values", [{"steps": -1}, {"group": 0}, {"points": 0}, {"schedule": 0}, {"learning_rate": 0}, {"surface": 1.5}]
+    "values",
+    [
+        {"steps": -1},
+        {"batch_size": 0},
+        {"points_per_step": 0},
+        {"num_points": 0},
+        {"learning_rate": 0},
+        {"surface_fraction": 1.5},
+    ],
 )
 def test_settings_that_cannot_refine_are_refused(values):
     with pytest.raises(InputError, match="must be positive"):
@@ -162,7 +172,7 @@ def test_settings_that_cannot_refine_are_refused(values):
 
 def test_an_encoder_comes_back_bit_for_bit(tmp_path):
     ENCODER.save(tmp_path)
-    again, sdf = ShapeEncoder.load(tmp_path, CODEBOOK.layout.chunks, CODEBOOK.latent_width), torch.rand(5, 32) - 0.5
+    again, sdf = ShapeEncoder.load(tmp_path, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width), torch.rand(5, 32) - 0.5
     assert again.state_dict().keys() == ENCODER.state_dict().keys()
     assert torch.equal(again(sdf), ENCODER(sdf))
     assert again.truncation == ENCODER.truncation

@@ -1,4 +1,4 @@
-"""Codebook and encoder joined: the doors of `encoding`, behind the interface of all quantisers."""
+"""Codebook and encoder joined: the doors of `encoding`, behind the interface of all quantizers."""
 
 import pytest
 import torch
@@ -6,16 +6,16 @@ import torch
 from tests.fakes import box_shape, fitted_sphere, generator, sphere_shape, tiny_codebook, tiny_config, tiny_encoder
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.quantizers.auto import load_quantizer
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.refinement import encode_fields, encode_samples, encode_shapes
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.sampling import Samples, sample, uniform_points
 
 CODEBOOK = tiny_codebook()
 ENCODER = tiny_encoder(CODEBOOK)
-LOOP = LoopQuantiser(CODEBOOK, ENCODER)
-OPTIONS = EncodeConfig(steps=3, points=128, schedule=512)
+LOOP = RVQAutoencoder(CODEBOOK, ENCODER)
+OPTIONS = EncodeConfig(steps=3, points_per_step=128, num_points=512)
 SHAPES = [sphere_shape(0.5), box_shape()]
 
 
@@ -36,15 +36,15 @@ def test_every_door_is_the_one_of_encoding():
 def test_what_it_says_of_itself_is_what_its_codebook_says():
     codes = torch.randint(8, (3, 3, 2), generator=generator(0))
     assert torch.equal(LOOP.decode(codes, 1).flat, CODEBOOK.decode(codes, 1).flat)
-    assert (LOOP.chunks, LOOP.levels, LOOP.size, LOOP.tokens_per_field) == (3, 2, 8, 6)
+    assert (LOOP.num_chunks, LOOP.num_quantizers, LOOP.codebook_size, LOOP.tokens_per_field) == (3, 2, 8, 6)
     assert LOOP.fingerprint == CODEBOOK.fingerprint
-    torch.testing.assert_close(LOOP.initial, fitted_sphere())
+    torch.testing.assert_close(LOOP.shared_init, fitted_sphere())
 
 
 def test_it_comes_back_bit_for_bit(tmp_path):
     LOOP.save_pretrained(tmp_path)
-    again = load_quantiser(tmp_path)
-    assert isinstance(again, LoopQuantiser)
+    again = load_quantizer(tmp_path)
+    assert isinstance(again, RVQAutoencoder)
     assert again.fingerprint == LOOP.fingerprint
     assert torch.equal(again.encode_samples(samples(), OPTIONS), LOOP.encode_samples(samples(), OPTIONS))
 

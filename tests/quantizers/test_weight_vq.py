@@ -11,41 +11,43 @@ from tests.fakes import box_shape, fitted_sphere, generator, sphere_shape, tiny_
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
-from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.quantizers.auto import load_quantizer
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.weight_vq import TableQuantiser, Tables, cut
+from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ, cut
 from weightgpt.shapes.sampling import Samples, sample
 
 TABLES = tiny_tables()
 ANY = EncodeConfig()
 
 
-def plain(vectors: torch.Tensor, parameters: int) -> Tables:
-    """Tables (G, Q, K, d) without normalisation for fields of 4 h + 1 parameters."""
-    config = FieldConfig(in_features=2, hidden=(parameters // 4,), octaves=0)
+def plain(vectors: torch.Tensor, parameters: int) -> WeightCodebook:
+    """Tables (G, Q, K, d) without normalization for fields of 4 h + 1 parameters."""
+    config = FieldConfig(in_features=2, hidden=(parameters // 4,), num_frequencies=0)
     assert config.parameters == parameters
-    return Tables(config, torch.zeros(parameters), torch.ones(parameters), vectors)
+    return WeightCodebook(config, torch.zeros(parameters), torch.ones(parameters), vectors)
 
 
 def random_codes(count: int, seed: int = 0) -> torch.Tensor:
-    return torch.randint(TABLES.size, (count, TABLES.chunks, TABLES.levels), generator=generator(seed))
+    return torch.randint(
+        TABLES.codebook_size, (count, TABLES.num_chunks, TABLES.num_quantizers), generator=generator(seed)
+    )
 
 
 @pytest.mark.parametrize(("width", "codes"), [(1, 16), (1, 256), (4, 64), (7, 5)])
 @torch.no_grad()
-def test_codes_and_values_are_those_of_vector_quantisation_bit_for_bit(width, codes):
+def test_codes_and_values_are_those_of_vector_quantization_bit_for_bit(width, codes):
     tables = plain(torch.randn(1, 1, codes, width, generator=generator(0)), 41)
     module = VectorQuantize(dim=width, codebook_size=codes).eval()
-    module._codebook.embed.data.copy_(tables.vectors[0])
+    module._codebook.embed.data.copy_(tables.code_vectors[0])
     vectors = cut(torch.randn(50, 41, generator=generator(1)), width)
     values, expected, _ = module(vectors)
-    assert torch.equal(tables.quantise(vectors)[..., 0], expected)
+    assert torch.equal(tables.quantize(vectors)[..., 0], expected)
     assert torch.equal(tables.values(expected[..., None]), values)
 
 
 @pytest.mark.parametrize(("groups", "levels"), [(1, 4), (3, 1), (4, 2)])
 @torch.no_grad()
-def test_codes_and_values_are_those_of_residual_and_product_quantisation_bit_for_bit(groups, levels):
+def test_codes_and_values_are_those_of_residual_and_product_quantization_bit_for_bit(groups, levels):
     """Vector i of a field uses group i mod G, so fields of a multiple of G vectors are rows of the library's input."""
     width, count = 5, 12
     parameters = 4 * 15 + 1  # 61 parameters, 13 vectors; the library takes the first 12
@@ -53,10 +55,10 @@ def test_codes_and_values_are_those_of_residual_and_product_quantisation_bit_for
     module = GroupedResidualVQ(dim=width * groups, groups=groups, num_quantizers=levels, codebook_size=32).eval()
     for group, vq in enumerate(module.rvqs):
         for level, layer in enumerate(vq.layers):
-            layer._codebook.embed.data.copy_(tables.vectors[group, level])
+            layer._codebook.embed.data.copy_(tables.code_vectors[group, level])
     vectors = cut(torch.randn(40, parameters, generator=generator(1)), width)
     values, expected, _ = module(vectors[:, :count].reshape(40, count // groups, groups * width))
-    codes = tables.quantise(vectors)
+    codes = tables.quantize(vectors)
     assert torch.equal(codes[:, :count], expected.permute(1, 2, 0, 3).reshape(40, count, levels))
     assert torch.equal(tables.values(codes)[:, :count], values.reshape(40, count, width))
 
@@ -71,17 +73,17 @@ def test_encoding_what_was_decoded_gives_the_codes_again():
     """Where levels do not overlap: corners of a cube, then corners of a cube a tenth of its size."""
     corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
     vectors = torch.stack([corners, 0.1 * corners])[None].expand(2, -1, -1, -1).clone()
-    quantiser = TableQuantiser(replace(TABLES.tables, vectors=vectors), TABLES.initial, TABLES.points, TABLES.fit)
-    codes = torch.randint(8, (6, quantiser.chunks, 2), generator=generator(3))
-    codes[:, -1] = quantiser.encode(quantiser.decode(codes), ANY)[:, -1]  # one weight and padding: codes are not unique
-    assert torch.equal(quantiser.encode(quantiser.decode(codes), ANY), codes)
+    quantizer = WeightVQ(replace(TABLES.tables, code_vectors=vectors), TABLES.shared_init, TABLES.points, TABLES.fit)
+    codes = torch.randint(8, (6, quantizer.num_chunks, 2), generator=generator(3))
+    codes[:, -1] = quantizer.encode(quantizer.decode(codes), ANY)[:, -1]  # one weight and padding: codes are not unique
+    assert torch.equal(quantizer.encode(quantizer.decode(codes), ANY), codes)
 
 
 def test_any_codes_decode_to_finite_fields_and_first_levels_alone_are_coarser():
     codes = random_codes(20)
     assert TABLES.decode(codes).flat.shape == (20, tiny_config().parameters)
     assert torch.equal(TABLES.decode(codes, 2).flat, TABLES.decode(codes).flat)
-    coarse = replace(TABLES.tables, vectors=TABLES.tables.vectors[:, :1])
+    coarse = replace(TABLES.tables, code_vectors=TABLES.tables.code_vectors[:, :1])
     assert torch.equal(TABLES.decode(codes, 1).flat, coarse.join(coarse.values(codes[..., :1])))
 
 
@@ -96,7 +98,7 @@ def test_a_field_has_the_same_codes_alone_and_in_a_batch():
 def test_a_shape_is_encoded_by_the_plain_fit_of_the_corpus():
     shapes = [sphere_shape(0.5), box_shape()]
     samples = sample(shapes, TABLES.points)
-    fits = fit(tiny_config(), samples, TABLES.fit, initial=TABLES.initial).fields
+    fits = fit(tiny_config(), samples, TABLES.fit, shared_init=TABLES.shared_init).fields
     expected = TABLES.encode(fits, ANY)
     assert torch.equal(TABLES.encode_shapes(shapes, ANY), expected)
     assert torch.equal(TABLES.encode_samples(samples, ANY), expected)
@@ -105,13 +107,13 @@ def test_a_shape_is_encoded_by_the_plain_fit_of_the_corpus():
 
 def test_saved_tables_come_back_bit_for_bit(tmp_path):
     TABLES.save_pretrained(tmp_path)
-    again = load_quantiser(tmp_path)
-    assert isinstance(again, TableQuantiser)
+    again = load_quantizer(tmp_path)
+    assert isinstance(again, WeightVQ)
     assert again.fingerprint == TABLES.fingerprint
-    assert (again.fit, again.config) == (TABLES.fit, TABLES.config)
-    for name in ("vectors", "centre", "scale"):
+    assert (again.fit, again.field_config) == (TABLES.fit, TABLES.field_config)
+    for name in ("code_vectors", "center", "scale"):
         assert torch.equal(getattr(again.tables, name), getattr(TABLES.tables, name))
-    assert torch.equal(again.initial, TABLES.initial)
+    assert torch.equal(again.shared_init, TABLES.shared_init)
     assert torch.equal(again.points, TABLES.points)
     again.save_pretrained(tmp_path / "again")
     for name in ("config.json", "model.safetensors", "encoder.safetensors"):
@@ -120,22 +122,22 @@ def test_saved_tables_come_back_bit_for_bit(tmp_path):
 
 def test_the_fingerprint_names_all_that_decoding_needs():
     found = {TABLES.fingerprint}
-    for name in ("centre", "scale", "vectors"):
+    for name in ("center", "scale", "code_vectors"):
         changed = getattr(TABLES.tables, name).clone()
         changed.view(-1)[-1] += 1e-6
         tables = replace(TABLES.tables, **{name: changed})
-        found.add(TableQuantiser(tables, TABLES.initial, TABLES.points, TABLES.fit).fingerprint)
-    sine = replace(TABLES.tables, config=replace(TABLES.config, activation="sine"))
-    found.add(TableQuantiser(sine, TABLES.initial, TABLES.points, TABLES.fit).fingerprint)
-    reshaped = replace(TABLES.tables, vectors=TABLES.tables.vectors.view(1, 4, 8, 4))
-    found.add(TableQuantiser(reshaped, TABLES.initial, TABLES.points, TABLES.fit).fingerprint)
+        found.add(WeightVQ(tables, TABLES.shared_init, TABLES.points, TABLES.fit).fingerprint)
+    sine = replace(TABLES.tables, field_config=replace(TABLES.field_config, activation="sine"))
+    found.add(WeightVQ(sine, TABLES.shared_init, TABLES.points, TABLES.fit).fingerprint)
+    reshaped = replace(TABLES.tables, code_vectors=TABLES.tables.code_vectors.view(1, 4, 8, 4))
+    found.add(WeightVQ(reshaped, TABLES.shared_init, TABLES.points, TABLES.fit).fingerprint)
     assert len(found) == 6
-    assert TableQuantiser(TABLES.tables, TABLES.initial + 1, TABLES.points, FitConfig()).fingerprint in found
+    assert WeightVQ(TABLES.tables, TABLES.shared_init + 1, TABLES.points, FitConfig()).fingerprint in found
 
 
 def test_fields_of_another_architecture_are_refused():
-    config = FieldConfig(hidden=(6,), octaves=1)
-    with pytest.raises(InputError, match="learnt for this architecture"):
+    config = FieldConfig(hidden=(6,), num_frequencies=1)
+    with pytest.raises(InputError, match="learned for this architecture"):
         TABLES.encode(Fields(config, torch.zeros(1, config.parameters)), ANY)
 
 
@@ -156,7 +158,7 @@ def test_a_shape_with_nan_distances_is_refused():
 
 def test_samples_at_other_points_are_refused():
     samples = sample([sphere_shape(0.5)], TABLES.points + 0.01)
-    with pytest.raises(InputError, match="not those of the fits that the tables were learnt from"):
+    with pytest.raises(InputError, match="not those of the fits that the tables were learned from"):
         TABLES.encode_samples(Samples(samples.points, samples.sdf), ANY)
 
 
@@ -189,10 +191,10 @@ def test_levels_that_are_not_there_are_refused(levels):
 @pytest.mark.parametrize(
     ("changes", "fragment"),
     [
-        ({"vectors": torch.zeros(2, 8, 4)}, "do not fit fields of 109 parameters"),
-        ({"vectors": torch.zeros(1, 1, 0, 4)}, "do not fit fields"),
-        ({"centre": torch.zeros(108)}, "do not fit fields"),
-        ({"vectors": torch.full((1, 1, 8, 4), torch.nan)}, "NaN or infinite"),
+        ({"code_vectors": torch.zeros(2, 8, 4)}, "do not fit fields of 109 parameters"),
+        ({"code_vectors": torch.zeros(1, 1, 0, 4)}, "do not fit fields"),
+        ({"center": torch.zeros(108)}, "do not fit fields"),
+        ({"code_vectors": torch.full((1, 1, 8, 4), torch.nan)}, "NaN or infinite"),
         ({"scale": torch.zeros(109)}, "scale of the tables is not positive"),
     ],
 )
@@ -203,11 +205,11 @@ def test_tables_that_cannot_be_are_refused(changes, fragment):
 
 def test_an_initial_field_or_points_of_others_are_refused():
     with pytest.raises(InputError, match="take all from one bundle"):
-        TableQuantiser(TABLES.tables, TABLES.initial[:-1], TABLES.points, TABLES.fit)
+        WeightVQ(TABLES.tables, TABLES.shared_init[:-1], TABLES.points, TABLES.fit)
     with pytest.raises(InputError, match="take all from one bundle"):
-        TableQuantiser(TABLES.tables, TABLES.initial, TABLES.points[:, :2], TABLES.fit)
+        WeightVQ(TABLES.tables, TABLES.shared_init, TABLES.points[:, :2], TABLES.fit)
     with pytest.raises(InputError, match="NaN or infinite"):
-        TableQuantiser(TABLES.tables, TABLES.initial * torch.nan, TABLES.points, TABLES.fit)
+        WeightVQ(TABLES.tables, TABLES.shared_init * torch.nan, TABLES.points, TABLES.fit)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "encoder.safetensors"])
@@ -217,10 +219,10 @@ def test_a_cut_or_missing_file_is_told(tmp_path, name):
     for size in (0, 10, len(content) // 2, len(content) - 2):
         (tmp_path / name).write_bytes(content[:size])
         with pytest.raises(InputError, match=name):
-            load_quantiser(tmp_path)
+            load_quantizer(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(InputError, match="does not exist"):
-        load_quantiser(tmp_path)
+        load_quantizer(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -229,11 +231,11 @@ def test_a_cut_or_missing_file_is_told(tmp_path, name):
         ({"version": 2}, "not of tables of version 1"),
         (
             {"format": "other"},
-            "not of a quantiser; it must name one of weightgpt.codebook, weightgpt.graph, weightgpt.tables",
+            "not of a quantizer; it must name one of weightgpt.codebook, weightgpt.graph, weightgpt.tables",
         ),
         ({"field": None}, "lacks a part"),
         ({"field": {"hidden": [6]}}, "do not fit fields"),
-        ({"fit": {"steps": 1, "colour": "red"}}, "lacks a part"),
+        ({"fit": {"steps": 1, "color": "red"}}, "lacks a part"),
         ({"levels": 3}, "are of different tables"),
     ],
 )
@@ -242,13 +244,13 @@ def test_another_configuration_is_refused(tmp_path, changes, fragment):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(InputError, match=fragment):
-        load_quantiser(tmp_path)
+        load_quantizer(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "{}"])
 def test_json_that_is_no_configuration_is_refused(tmp_path, content):
     TABLES.save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text(content)
-    for load in (load_quantiser, TableQuantiser.from_pretrained):
+    for load in (load_quantizer, WeightVQ.from_pretrained):
         with pytest.raises(InputError, match="is not of"):
             load(tmp_path)

@@ -40,9 +40,9 @@ def hull_distance(corners: Array, points: Tensor) -> Array:
 def balls_distance(start: Array, end: Array, first: float, last: float, points: Tensor) -> Array:
     """Signed distances from balls set densely between two; exact outside and, for these, inside."""
     t = np.linspace(0.0, 1.0, 4001)[:, None]
-    centres, radii = start + t * (end - start), first + t[:, 0] * (last - first)
+    centers, radii = start + t * (end - start), first + t[:, 0] * (last - first)
     queries = points.double().numpy()
-    return np.array([(np.linalg.norm(query - centres, axis=1) - radii).min() for query in queries])
+    return np.array([(np.linalg.norm(query - centers, axis=1) - radii).min() for query in queries])
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_position_and_scale_only_change_the_transform(tmp_path: Path, factor: fl
     moved = shape_from_file(tmp_path / "moved.obj")
     torch.testing.assert_close(moved.sdf(points()), plain.sdf(points()), atol=1e-4, rtol=0)
     assert moved.scale == pytest.approx(factor * plain.scale, rel=1e-6)
-    corner = np.array([0.0, 0.0, 0.9]) * moved.scale + np.array(moved.centre)
+    corner = np.array([0.0, 0.0, 0.9]) * moved.scale + np.array(moved.center)
     assert corner[2] == pytest.approx(vertices[:, 2].max(), rel=1e-6)
 
 
@@ -205,8 +205,8 @@ def test_folders_without_meshes_are_refused(tmp_path: Path) -> None:
         load_folder(tmp_path)
 
 
-def centres(height: int, width: int) -> Tensor:
-    """Pixel centres (height * width, 2) as (x, y), row by row from the top."""
+def centers(height: int, width: int) -> Tensor:
+    """Pixel centers (height * width, 2) as (x, y), row by row from the top."""
     y = 1 - (torch.arange(height) + 0.5) * 2 / height
     x = (torch.arange(width) + 0.5) * 2 / width - 1
     rows, columns = torch.meshgrid(y, x, indexing="ij")
@@ -216,13 +216,13 @@ def centres(height: int, width: int) -> Tensor:
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_a_disc_has_the_distance_of_a_circle(size: tuple[int, int]) -> None:
     middle = torch.tensor([0.2, -0.1])
-    image = ((centres(*size) - middle).norm(dim=1) < 0.5).reshape(size).numpy()
+    image = ((centers(*size) - middle).norm(dim=1) < 0.5).reshape(size).numpy()
     shape = shape_from_image(image, "disc", label="round")
     queries = points(dimension=2) * 0.95
     expected = (queries - middle).norm(dim=1) - 0.5
     torch.testing.assert_close(shape.sdf(queries), expected, atol=2 / 64, rtol=0)
-    assert (shape.name, shape.label, shape.dimension, shape.centre) == ("disc", "round", 2, (0.0, 0.0))
-    assert torch.equal(shape.sdf(centres(*size)) < 0, torch.from_numpy(image.reshape(-1)))
+    assert (shape.name, shape.label, shape.dimension, shape.center) == ("disc", "round", 2, (0.0, 0.0))
+    assert torch.equal(shape.sdf(centers(*size)) < 0, torch.from_numpy(image.reshape(-1)))
 
 
 def test_the_zero_level_lies_midway_and_the_slope_is_one() -> None:

@@ -40,7 +40,7 @@ def write_measured(folder, ids: Ids) -> None:
     tokenizer.save_pretrained(folder / "balls" / "tiny")
     found = {"train": torch.cat([ids.train, ids.validation]).int(), "held": ids.held.int()}
     write_tensors(folder / "balls" / "tiny" / "ids.safetensors", found)
-    row = {"corpus": "balls", "tokenizer": "tiny", "fingerprint": tokenizer.quantiser.fingerprint, "iou_ratio": 0.75}
+    row = {"corpus": "balls", "tokenizer": "tiny", "fingerprint": tokenizer.quantizer.fingerprint, "iou_ratio": 0.75}
     write_json(folder / "tokenizers.json", {"command": "measure", "rows": [row, {**row, "fingerprint": "another"}]})
 
 
@@ -49,7 +49,7 @@ def write_run(folder, counts: tuple[int, int, int]) -> None:
     tokenizer, count = tiny_tokenizer(), sum(counts)
     codes = torch.arange(count)[:, None, None].expand(count, 3, 2) % 8
     splits = [name for name, number in zip(SPLITS, counts, strict=True) for _ in range(number)]
-    weights, names, nothing = tokenizer.quantiser.decode(codes).flat, [str(i) for i in range(count)], [None] * count
+    weights, names, nothing = tokenizer.quantizer.decode(codes).flat, [str(i) for i in range(count)], [None] * count
     corpus = build(names, ["chair"] * count, splits, weights, sequences_of(codes), nothing, nothing)
     save(corpus, folder / "corpus")
     tokenizer.save_pretrained(folder / "model")
@@ -84,10 +84,10 @@ def test_operations_and_steps_by_hand():
     ids = random_ids((100, 50, 10))
     three = BitsConfig(preset="nano", compute=3 * 100 * 9 * operations("nano", 9) / 1e12)
     assert pretrain_config(three, ids).epochs == pytest.approx(3)
-    assert pretrain_config(three, ids).evaluations == pytest.approx(6, abs=1)
+    assert pretrain_config(three, ids).num_evaluations == pytest.approx(6, abs=1)
     assert pretrain_config(BitsConfig(preset="nano", passes=2), ids).epochs == 2
     rows = [torch.zeros(64, length) for length in (35, 764, 3044)]
-    assert [pretrain_config(NANO, Ids(row, row, row)).batch for row in rows] == [32, 2, 1]
+    assert [pretrain_config(NANO, Ids(row, row, row)).batch_size for row in rows] == [32, 2, 1]
 
 
 def test_constant_codes_cost_nothing(tmp_path):

@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from studies.digits.images import (
     load_images,
     outlined,
-    pixel_centres,
+    pixel_centers,
     render_images,
     slanted,
     softened,
@@ -24,7 +24,7 @@ from weightgpt.fields.field import FieldConfig, Fields, evaluate
 
 def disc(radius: float = 0.6, size: int = 28) -> torch.Tensor:
     """A disc with an edge two pixels soft."""
-    distance = pixel_centres(size, size).norm(dim=1) - radius
+    distance = pixel_centers(size, size).norm(dim=1) - radius
     return softened(distance, 0.02).reshape(size, size)
 
 
@@ -62,7 +62,7 @@ def test_broken_folders_are_refused(tmp_path, fault):
         load_images(tmp_path)
 
 
-def test_the_outline_of_a_soft_disc_lies_where_its_grey_is_one_half():
+def test_the_outline_of_a_soft_disc_lies_where_its_gray_is_one_half():
     shape = outlined(disc(0.6), "disc", "round")
     angles = torch.linspace(0, 6.28, 100)
     circle = torch.stack([angles.cos(), angles.sin()], 1)
@@ -95,9 +95,9 @@ def test_copies_are_slanted_about_the_middle_and_never_mirrored():
     assert inside[1] > 0.3
     assert inside[2] == 0
     assert len({float(copy.sdf(corners[2:])) for copy in copies}) == 21
-    centre = torch.zeros(1, 2)
+    center = torch.zeros(1, 2)
     for copy in copies[1:]:
-        assert copy.sdf(centre) == pytest.approx(float(shape.sdf(centre)), rel=0.3)
+        assert copy.sdf(center) == pytest.approx(float(shape.sdf(center)), rel=0.3)
     assert slanted([shape], 20, 0)[7].sdf(corners).tolist() == copies[7].sdf(corners).tolist()
 
 
@@ -111,16 +111,16 @@ def test_a_slanted_disc_is_an_ellipse_of_the_same_distances_on_average():
 
 
 def test_rendering_is_the_field_at_the_pixels():
-    config = FieldConfig(in_features=2, hidden=(5,), octaves=1)
+    config = FieldConfig(in_features=2, hidden=(5,), num_frequencies=1)
     flat = torch.randn(3, config.parameters, generator=generator(1))
     images = render_images(Fields(config, flat), 6, 4, 0.1, batch=2)
-    one = torch.tensor([[-0.75, 1 - 1 / 6]])  # the centre of the first pixel of 6 rows and 4 columns
+    one = torch.tensor([[-0.75, 1 - 1 / 6]])  # the center of the first pixel of 6 rows and 4 columns
     assert images.shape == (3, 6, 4)
     assert torch.allclose(images[:, 0, 0], torch.sigmoid(-evaluate(config, flat, one)[:, 0, 0] / 0.1), atol=1e-6)
 
 
 def test_the_softness_of_an_image_is_found_again():
-    distances = (pixel_centres(28, 28).norm(dim=1) - 0.5).reshape(1, 28, 28)
+    distances = (pixel_centers(28, 28).norm(dim=1) - 0.5).reshape(1, 28, 28)
     assert softness(distances, softened(distances, 0.037)) == pytest.approx(0.037, rel=0.02)
 
 

@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from studies.digits import __main__ as digits
 from studies.digits import metrics as digits_judge
 from studies.digits.classifier import accuracy, train_classifier
-from studies.digits.images import pixel_centres, softened
+from studies.digits.images import pixel_centers, softened
 from tests.fakes import generator
 from tests.studies.test_digit_images import write_idx
 from weightgpt.errors import InputError
@@ -18,7 +18,7 @@ from weightgpt.errors import InputError
 
 def drawn(count: int, size: int = 28) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (N, size, size) of discs 0, upright bars 1 and rings 2, no two alike, and their classes."""
-    x, y = pixel_centres(size, size).T
+    x, y = pixel_centers(size, size).T
     images, labels = [], torch.arange(count) % 3
     for label, (across, down, wide) in zip(
         labels.tolist(), torch.rand(count, 3, generator=generator(0)).tolist(), strict=True
@@ -53,7 +53,7 @@ def test_the_whole_road_leaves_a_page_and_goes_on_where_it_stopped(tmp_path, mon
     assert f"{rows['ours, as chosen']['accuracy']:.3f}" in page
     assert all((tmp_path / "out" / name).is_file() for name in ("digits.png", "digits-nearest.png"))
 
-    monkeypatch.setattr("training.pipeline.pretrain", None)  # learnt already
+    monkeypatch.setattr("training.pipeline.pretrain", None)  # learned already
     monkeypatch.setattr("training.pipeline.learner", None)
     line = f"digits --images {tmp_path} --output {tmp_path / 'out'} --quick"
     monkeypatch.setattr("sys.argv", f"{line} --levels 2 --latent-width 8 --steps 3000 --epochs 20".split())
@@ -73,14 +73,14 @@ def test_outlines_keep_the_number_of_their_image(tmp_path):
     images, labels = drawn(30)
     images[4] = 0
     config = digits.settings(True, 0, tmp_path, digits.Variant())
-    split, refusals = digits.gather(config, digits_judge.Pictures(images, labels))
+    split, refusals = digits.load_split(config, digits_judge.Pictures(images, labels))
     assert [refusal.path.name for refusal in refusals] == ["4"]
     assert len(split.train) == 2 * (29 - len(split.validation) - len(split.test))
     for shape in split.all:
         number = int(shape.name.split("~")[0])
         assert shape.label == str(int(labels[number]))
         if "~" not in shape.name:
-            there = shape.sdf(pixel_centres(28, 28)) < 0
+            there = shape.sdf(pixel_centers(28, 28)) < 0
             assert (there == (images[number].flatten() > 0.5)).float().mean() > 0.96
 
 
@@ -100,7 +100,7 @@ def test_set_figures_are_those_of_their_definitions():
     def apart(a: torch.Tensor, b: torch.Tensor) -> float:
         return 1 - structural_similarity(a.numpy(), b.numpy(), data_range=1.0)
 
-    found = digits_judge.set_figures(made, true)
+    found = digits_judge.image_set_metrics(made, true)
     assert found["mmd"] == pytest.approx(sum(min(apart(g, r) for g in made) for r in true) / 6, abs=1e-5)
     assert found["cov"] == len({min(range(6), key=lambda i: apart(g, true[i])) for g in made}) / 6
     everyone = [*made, *true]
@@ -111,10 +111,10 @@ def test_set_figures_are_those_of_their_definitions():
 
 def test_independent_codes_are_those_of_the_class_at_their_place():
     ids = torch.tensor([[1, 5, 10, 20], [1, 5, 11, 21], [1, 6, 30, 40], [1, 6, 31, 41]])
-    bench = SimpleNamespace(
+    benchmark = SimpleNamespace(
         train_ids=ids, train=digits_judge.Pictures(torch.zeros(4, 1, 1), torch.tensor([0, 0, 1, 1]))
     )
-    found = digits_judge.independent(bench, torch.tensor([0, 1] * 50), seed=0)
+    found = digits_judge.independent(benchmark, torch.tensor([0, 1] * 50), seed=0)
     assert {tuple(row) for row in found[0::2].tolist()} == {(1, 5, a, b) for a in (10, 11) for b in (20, 21)}
     assert {tuple(row) for row in found[1::2].tolist()} == {(1, 6, a, b) for a in (30, 31) for b in (40, 41)}
 

@@ -12,7 +12,7 @@ from studies.sequences import Ids
 from tests.fakes import generator, tiny_tokenizer
 from weightgpt.errors import InputError
 from weightgpt.io import read_json
-from weightgpt.metrics.evaluator import Judge, mesh_all
+from weightgpt.metrics.evaluator import SetEvaluator, mesh_all
 
 
 def test_one_thing_is_changed_at_a_time():
@@ -29,13 +29,15 @@ def test_one_thing_is_changed_at_a_time():
 def test_fewer_tokens_are_the_first_levels(tmp_path):
     tokenizer = tiny_tokenizer()
     vocabulary = tokenizer.vocabulary
-    shape = (5, vocabulary.chunks, vocabulary.levels)
-    codes = torch.randint(vocabulary.codes, shape, generator=generator(0))
+    shape = (5, vocabulary.num_chunks, vocabulary.num_quantizers)
+    codes = torch.randint(vocabulary.codebook_size, shape, generator=generator(0))
     ids = vocabulary.ids(codes, ["chair"] * 5)
-    lab = experiments.Lab(tokenizer, Ids(ids, ids[:2], ids[:1]), Judge(mesh_all([], seed=0), None, []), 0, tmp_path)
+    lab = experiments.Lab(
+        tokenizer, Ids(ids, ids[:2], ids[:1]), SetEvaluator(mesh_all([], seed=0), None, []), 0, tmp_path
+    )
     short, cut = lab.shortened(1)
     assert torch.equal(short.vocabulary.parse(cut.train)[0], codes[..., :1])
-    assert torch.equal(short.decode(cut.train).flat, tokenizer.decode(ids, levels=1).flat)
+    assert torch.equal(short.decode(cut.train).flat, tokenizer.decode(ids, num_quantizers=1).flat)
     assert lab.shortened(None)[0] is tokenizer
 
 

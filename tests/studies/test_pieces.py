@@ -1,4 +1,4 @@
-"""Pieces are counted, and codebooks of every kind are learnt and judged once."""
+"""Pieces are counted, and codebooks of every kind are learned and judged once."""
 
 import sys
 from pathlib import Path
@@ -30,6 +30,6 @@ def test_the_program_learns_codebooks_of_every_kind_and_keeps_them(tmp_path: Pat
     ]
     assert len({tuple(row[3:]) for row in rows}) > 1
     assert all(0 <= float(cell) <= 1 for row in rows for cell in row[3:])
-    monkeypatch.setattr(pieces, "measured", None)  # would fail if one were learnt again
+    monkeypatch.setattr(pieces, "measured", None)  # would fail if one were learned again
     assert pieces.main() == 0
     assert (tmp_path / "pieces.md").read_text() == text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from studies.presentation import __main__ as program
+from studies.presentation import __main__ as cli_main
 from studies.presentation import memory, page, permutation, regression, tokens
 from studies.presentation.memory import Sweep
 from studies.presentation.subjects import CONDITIONS, Subjects, explained, spread
@@ -79,7 +79,7 @@ def test_findings_follow_the_figures():
 
 def test_both_conditions_share_the_first_field_and_nothing_else():
     subjects = Subjects.draw(3, 0, 256)
-    fits = subjects.fits(tiny_config(), FitConfig(steps=3, points=64))
+    fits = subjects.fits(tiny_config(), FitConfig(steps=3, points_per_step=64))
     apart, joined = (fits[name].flat for name in CONDITIONS)
     assert torch.equal(apart[0], joined[0])
     assert (joined[1:] - joined[0]).norm(dim=1).max() < 0.5 * (apart[1:] - apart[0]).norm(dim=1).min()
@@ -97,8 +97,8 @@ def test_a_permuted_field_is_the_same_function_and_a_changed_one_is_not():
 
 def test_free_and_taught_codes_are_those_of_a_plain_loop():
     words = tiny_tokenizer()
-    shape = (3, words.quantiser.chunks, words.quantiser.levels)
-    codes = torch.randint(words.quantiser.size, shape, generator=generator(2))
+    shape = (3, words.quantizer.num_chunks, words.quantizer.num_quantizers)
+    codes = torch.randint(words.quantizer.codebook_size, shape, generator=generator(2))
     ids = words.vocabulary.ids(codes, [NONE] * 3)
     model = tokens.new_model(words, Sweep.of(True), 0).eval()
     grown = ids[:, : tokens.HEAD]
@@ -131,8 +131,8 @@ def test_parts_that_were_made_at_different_times_come_together(tmp_path: Path):
 
 
 def test_an_unknown_part_is_refused():
-    with pytest.raises(InputError, match="'colours' is no part of the study; choose among conditioning"):
-        program.parse(["--output", "x", "--parts", "conditioning,colours"])
+    with pytest.raises(InputError, match="'colors' is no part of the study; choose among conditioning"):
+        cli_main.parse(["--output", "x", "--parts", "conditioning,colors"])
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_a_quick_study_leaves_a_whole_page(tmp_path: Path, monkeypatch: pytest.M
     tiny_tokenizer().save_pretrained(tmp_path / "tokenizer")
     arguments = ["--output", str(tmp_path / "out"), "--docs", str(tmp_path / "docs"), "--quick"]
     monkeypatch.setattr("sys.argv", ["study", *arguments, "--tokenizer", str(tmp_path / "tokenizer")])
-    assert program.main() == 0
+    assert cli_main.main() == 0
     text = (tmp_path / "docs" / page.PAGE).read_text()
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert len(pictures) == 9

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from studies import sweep as program
+from studies import sweep as cli_main
 from studies.sweep import PAGE, ROWS, Point, SweepConfig, bench_config, digest, hidden, plan
 from tokenization.measure.__main__ import asked
 from weightgpt.fields.field import FieldConfig
@@ -27,8 +27,10 @@ def test_every_axis_holds_the_default_and_all_else_differs():
 def test_the_axis_of_tokens_tells_tokens():
     for point in plan():
         loop = asked(bench_config(TINY, point.changes))[0]
-        tokens = ChunkLayout(FieldConfig(hidden=hidden(point)), loop.neurons).chunks * loop.levels
-        assert tokens == (point.value if point.axis == "tokens" else 4 * loop.levels)
+        tokens = (
+            ChunkLayout(FieldConfig(hidden=hidden(point)), loop.neurons_per_chunk).num_chunks * loop.trained_quantizers
+        )
+        assert tokens == (point.value if point.axis == "tokens" else 4 * loop.trained_quantizers)
 
 
 def test_a_row_is_named_by_all_that_decides_it():
@@ -40,25 +42,25 @@ def test_a_row_is_named_by_all_that_decides_it():
 
 
 def test_an_interrupted_sweep_goes_on_with_the_next_row(tmp_path, monkeypatch, capsys):
-    few = {"latent_width": 2, "coefficients": 2, "levels": 2, "mixer_width": 4, "encoder_width": 4, "codes": 8}
+    few = {"latent_width": 2, "coefficients": 2, "levels": 2, "latent_decoder_width": 4, "encoder_width": 4, "codes": 8}
     points = [Point(axis="shapes", value=n, shapes=n, changes=few) for n in (66, 70)]
     points.append(Point(axis="width", value=8, width=8, changes={**few, "neurons": 8}))
-    monkeypatch.setattr(program, "plan", lambda: iter(points))
-    true, learnt = program.measured, []
+    monkeypatch.setattr(cli_main, "plan", lambda: iter(points))
+    true, learned = cli_main.measured, []
 
     def stop_after_two(ground, config, point):
-        if len(learnt) == 2:
+        if len(learned) == 2:
             raise KeyboardInterrupt
-        learnt.append(point)
+        learned.append(point)
         return true(ground, config, point)
 
-    monkeypatch.setattr(program, "measured", stop_after_two)
+    monkeypatch.setattr(cli_main, "measured", stop_after_two)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in vars(TINY).items()]
     monkeypatch.setattr("sys.argv", ["sweep", f"--output={tmp_path}", f"--pages={tmp_path / 'docs'}", *options])
-    assert program.main() == 130
-    learnt.pop()
-    assert program.main() == 0
-    assert learnt == [points[0], points[2]]
+    assert cli_main.main() == 130
+    learned.pop()
+    assert cli_main.main() == 0
+    assert learned == [points[0], points[2]]
     rows = json.loads((tmp_path / "docs" / ROWS).read_text())["rows"]
     assert [(row["axis"], row["value"], row["tokens"], row["bits"]) for row in rows] == [
         ("shapes", 66, 8, 24.0),
@@ -86,10 +88,10 @@ def test_the_default_that_stands_on_several_axes_counts_once():
         {"axis": "b", "value": 2, **row},
         {"axis": "b", "value": 3, **row} | {"iou": 0.4},
     ]
-    assert ": 40 in all" in program.page(TINY, "command", rows)
+    assert ": 40 in all" in cli_main.page(TINY, "command", rows)
 
 
 def test_a_mistake_is_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["sweep", "--corpus", str(tmp_path / "none"), "--output", str(tmp_path)])
-    assert program.main() == 2
+    assert cli_main.main() == 2
     assert "is not a folder" in capsys.readouterr().err

@@ -16,12 +16,12 @@ from weightgpt.shapes.sampling import Samples, uniform_points
 
 def test_a_shuffled_table_loses_the_shape_and_alignment_brings_it_back():
     """The fields are ones that the tables write without error, so aligned ones decode to themselves exactly."""
-    quantiser = tiny_tables()
-    codes = torch.randint(8, (6, quantiser.chunks, 2), generator=torch.Generator().manual_seed(0))
-    fields = quantiser.decode(codes)
+    quantizer = tiny_tables()
+    codes = torch.randint(8, (6, quantizer.num_chunks, 2), generator=torch.Generator().manual_seed(0))
+    fields = quantizer.decode(codes)
     points = uniform_points(2048, 3, 0)
     judged = Samples(points, fields(points)[..., 0])
-    rows = symmetry.round_trips("tables", quantiser, {"own": fields, "strangers": fields}, judged)
+    rows = symmetry.round_trips("tables", quantizer, {"own": fields, "strangers": fields}, judged)
     found = {row["source"]: row for row in rows}
     assert {row["iou_of_the_fit"] for row in rows} == {1.0}
     assert found["as fitted"]["iou_without"] > 0.9
@@ -32,7 +32,7 @@ def test_a_shuffled_table_loses_the_shape_and_alignment_brings_it_back():
 
 def test_exact_recovery_is_counted_and_distances_are_means():
     corpus = tiny_corpus()
-    found = symmetry.permuted(corpus.fits, corpus.initial)
+    found = symmetry.permuted(corpus.fits, corpus.shared_init)
     assert (found["fields"], found["exact"]) == (24, 24)
     assert found["distance_from_fit_aligned"] == 0 < found["distance_from_fit_shuffled"]
     assert found["distance_aligned"] == found["distance_as_fitted"] < found["distance_shuffled"]
@@ -49,13 +49,13 @@ def test_a_field_that_comes_back_with_one_other_weight_is_not_exact(monkeypatch)
         return wrong, []
 
     monkeypatch.setattr(symmetry, "align", nearly)
-    assert symmetry.permuted(corpus.fits, corpus.initial)["exact"] == 23
+    assert symmetry.permuted(corpus.fits, corpus.shared_init)["exact"] == 23
 
 
 def test_strangers_come_nearer_and_their_function_stays():
     corpus = tiny_corpus()
     flat = permute(tiny_config(), corpus.fits.flat, random_permutations(tiny_config(), 24, 5))
-    found = symmetry.distances(Fields(tiny_config(), flat), corpus.initial)
+    found = symmetry.distances(Fields(tiny_config(), flat), corpus.shared_init)
     assert found["ratio"] == found["distance_aligned"] / found["distance_before"] < 0.5
     difference = symmetry.function(corpus.fits, uniform_points(256, 3, 0))
     assert 0 <= difference["double"] < 1e-13

@@ -21,29 +21,31 @@ from tests.fakes import (
 )
 from tokenization import registry
 from tokenization.measure import __main__ as measure
-from tokenization.measure import bench, page
+from tokenization.measure import benchmark, page
 from tokenization.measure import figures as judge
-from tokenization.measure.bench import Bench, BenchConfig
+from tokenization.measure.benchmark import Benchmark, BenchmarkConfig
 from weightgpt.errors import InputError
 from weightgpt.fields import fitting
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.io import read_tensors
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.graph import START, GraphQuantiser
+from weightgpt.quantizers.graph import START, GraphQuantizer
 from weightgpt.shapes.sampling import sample, uniform_points
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
-SMALL = BenchConfig(corpus="chairs", train=6, held=4, judged=512, points=512, resolution=24)
+SMALL = BenchmarkConfig(
+    corpus="chairs", num_train=6, num_held_out=4, num_eval_points=512, num_points=512, resolution=24
+)
 
 
 @pytest.fixture(scope="module")
-def tiny_bench() -> Bench:
+def tiny_bench() -> Benchmark:
     """Four held-out balls and boxes, whose plain fits are all the same rough sphere."""
     held = [sphere_shape(0.6, label="ball"), sphere_shape(0.5, label="ball"), box_shape(label="box"), box_shape()]
     corpus, points = tiny_corpus(), uniform_points(512, 3, 5)
     plain = Fields(tiny_config(), (fitted_sphere() + 0.01).expand(4, -1))
-    return Bench(SMALL, [], held, corpus, sample(held, corpus.samples.points), sample(held, points), plain, 0.001)
+    return Benchmark(SMALL, [], held, corpus, sample(held, corpus.samples.points), sample(held, points), plain, 0.001)
 
 
 def test_the_plain_fit_is_its_own_equal(tiny_bench):
@@ -79,12 +81,12 @@ def test_weight_error_by_hand(tiny_bench):
 
 
 def test_rate_and_levels(tiny_bench):
-    quantiser = tiny_tables()
-    codes = torch.zeros(4, quantiser.chunks, quantiser.levels, dtype=torch.long)
-    found = judge.rate(quantiser, codes)
+    quantizer = tiny_tables()
+    codes = torch.zeros(4, quantizer.num_chunks, quantizer.num_quantizers, dtype=torch.long)
+    found = judge.rate(quantizer, codes)
     assert (found["tokens_per_field"], found["bits_per_field"]) == (56, 56 * 3)
     assert found["usage"] == {"used": [1, 1], "dead": [7, 7], "perplexity": [1.0, 1.0]}
-    rows = judge.by_levels(tiny_bench, quantiser, codes)
+    rows = judge.by_levels(tiny_bench, quantizer, codes)
     assert [(row["levels"], row["tokens"], row["bits"]) for row in rows] == [(1, 28, 84), (2, 56, 168)]
 
 
@@ -113,7 +115,9 @@ def test_rows_of_earlier_versions_can_still_be_read():
     assert len({page.identity(row) for row in rows}) == len(rows)
     assert page.table(rows).count("\n") == len(rows) + 1
     drawn = next(row for row in rows if row["corpus"] == "six-families" and row["tokenizer"] == "bins")
-    config = BenchConfig(corpus="six-families", train=drawn["train_shapes"], held=drawn["held_out_shapes"])
+    config = BenchmarkConfig(
+        corpus="six-families", num_train=drawn["train_shapes"], num_held_out=drawn["held_out_shapes"]
+    )
     assert page.identity({**drawn, "settings": measure.told(config, "bins")}) == page.identity(drawn)
 
 
@@ -133,8 +137,8 @@ def test_the_command_line_reaches_every_setting():
     arguments += ["--loop-own-latents", "--loop-points", "99", "--loop-learning-rate", "0.1", "--held", "7"]
     config, names, _ = measure.parse(arguments)
     assert (config.classes, config.hidden, config.held, names) == (("chair", "mug"), (8, 16), 7, ["loop", "graph"])
-    asked = {"codes": 64, "mixer_width": 32, "own_latents": True, "points": 99, "learning_rate": 0.1}
-    assert config.changes == {"steps": bench.STEPS, **asked}
+    asked = {"codes": 64, "latent_decoder_width": 32, "own_latents": True, "points": 99, "learning_rate": 0.1}
+    assert config.changes == {"steps": benchmark.STEPS, **asked}
     loop, encode = measure.asked(config)
     assert {name: getattr(loop, name) for name in asked} == asked
     assert encode.steps > 0  # latents of their own are searched
@@ -159,13 +163,13 @@ def test_six_shapes_of_the_classes_in_turn():
 
 
 def test_drawn_shapes_are_split_without_overlap_and_files_are_augmented(tmp_path):
-    train, held = bench.gather(replace(SMALL, corpus="six-families", train=18, held=12))
+    train, held = benchmark.load_shapes(replace(SMALL, corpus="six-families", train=18, held=12))
     assert (len(train), len(held)) == (18, 12)
     assert not {shape.name for shape in train} & {shape.name for shape in held}
     (tmp_path / "brick").mkdir()
     for i in range(6):
         trimesh.creation.box().apply_scale([1, 1 + 0.1 * i, 1]).export(tmp_path / "brick" / f"{i}.ply")
-    train, held = bench.gather(replace(SMALL, corpus=str(tmp_path), train=10, held=2))
+    train, held = benchmark.load_shapes(replace(SMALL, corpus=str(tmp_path), train=10, held=2))
     assert (len(train), len(held)) == (10, 2)
     assert not {shape.name.split("~")[0] for shape in train} & {shape.name for shape in held}
     assert replace(SMALL, corpus=str(tmp_path)).name == tmp_path.name
@@ -178,13 +182,15 @@ def test_some_classes_of_a_folder_are_the_same_shapes_as_in_the_whole_and_each_i
             make = trimesh.creation.box if label == "brick" else partial(trimesh.creation.icosphere, subdivisions=1)
             make().apply_scale([1, 1 + 0.1 * i, 1]).export(tmp_path / label / ("deep" if i % 2 else "") / f"{i}.ply")
     config = replace(SMALL, corpus=str(tmp_path), classes=("ball", "brick"), title="both", train=8, held=4)
-    train, held = bench.gather(config)
+    train, held = benchmark.load_shapes(config)
     assert sorted(shape.label for shape in held) == ["ball", "ball", "brick", "brick"]
-    whole = {(shape.name, shape.label) for shape in bench.read_shapes(tmp_path, ())}
-    assert {(shape.name, shape.label) for shape in [*train, *held]} == {pair for pair in whole if pair[1] != "other"}
+    atomic_write = {(shape.name, shape.label) for shape in benchmark.read_shapes(tmp_path, ())}
+    assert {(shape.name, shape.label) for shape in [*train, *held]} == {
+        pair for pair in atomic_write if pair[1] != "other"
+    }
     assert config.name == "both"
     with pytest.raises(InputError, match="not a folder"):
-        bench.gather(replace(config, classes=("ball", "cube")))
+        benchmark.load_shapes(replace(config, classes=("ball", "cube")))
     with pytest.raises(InputError, match="is drawn, leave them out"):
         replace(SMALL, classes=("chair",))
     with pytest.raises(InputError, match="without slashes"):
@@ -195,35 +201,35 @@ def test_other_settings_of_the_loop_fit_nothing_again_and_other_fields_do(tmp_pa
     config, fitted = replace(SMALL, fit_steps=2, most_steps=2), []
     true = fitting._fit_group
     monkeypatch.setattr(fitting, "_fit_group", lambda config, *rest: fitted.append(config) or true(config, *rest))
-    first = bench.prepare(config, tmp_path)
+    first = benchmark.prepare(config, tmp_path)
     assert fitted == [FieldConfig()] * 3  # the initial field, the held-out shapes, the training shapes
-    again = bench.prepare(replace(config, changes={"levels": 2, "steps": 7}), tmp_path)
+    again = benchmark.prepare(replace(config, changes={"levels": 2, "steps": 7}), tmp_path)
     assert len(fitted) == 3
     assert torch.equal(again.plain.flat, first.plain.flat)
-    wide = bench.prepare(replace(config, hidden=(8,)), tmp_path)
+    wide = benchmark.prepare(replace(config, hidden=(8,)), tmp_path)
     assert fitted[3:] == [FieldConfig(hidden=(8,))] * 3
     assert wide.plain.config == FieldConfig(hidden=(8,))
     assert torch.equal(wide.samples.sdf, first.samples.sdf)
 
 
 def test_the_graph_encodes_fields_of_random_starts_and_not_the_plain_fits():
-    quantiser, corpus = tiny_graph(tiny_codebook()), tiny_corpus(24)
+    quantizer, corpus = tiny_graph(tiny_codebook()), tiny_corpus(24)
     samples = corpus.samples.select(slice(0, 3))
-    codes = quantiser.encode_samples(samples, EncodeConfig(), fits=corpus.fits.select(slice(0, 3)))
-    alone = fit(quantiser.config, samples, FitConfig(seed=START))  # no initial field
-    assert torch.equal(codes, quantiser.encode(alone.fields))
-    starts = fitting.random_start(quantiser.config, 3, START)
+    codes = quantizer.encode_samples(samples, EncodeConfig(), fits=corpus.fits.select(slice(0, 3)))
+    alone = fit(quantizer.field_config, samples, FitConfig(seed=START))  # no initial field
+    assert torch.equal(codes, quantizer.encode(alone.fields))
+    starts = fitting.random_initializations(quantizer.field_config, 3, START)
     assert not any(torch.equal(starts[0], starts[i]) for i in (1, 2))
 
 
 def test_longer_fits_are_made_while_they_still_gain(tmp_path, monkeypatch):
     gains = iter([0.02, 0.006, 0.004])
-    monkeypatch.setattr(bench, "_gain", lambda *_: next(gains))
-    made = bench.prepare(replace(SMALL, fit_steps=2, most_steps=100), tmp_path)
+    monkeypatch.setattr(benchmark, "_gain", lambda *_: next(gains))
+    made = benchmark.prepare(replace(SMALL, fit_steps=2, most_steps=100), tmp_path)
     assert (made.corpus.fit.steps, made.gain) == (8, 0.004)
     assert sorted(path.name for path in tmp_path.glob("*/*-steps")) == ["2-steps", "4-steps", "8-steps"]
-    monkeypatch.setattr(bench, "_gain", lambda *_: 1.0)
-    assert bench.prepare(replace(SMALL, fit_steps=2, most_steps=5), tmp_path).corpus.fit.steps == 4
+    monkeypatch.setattr(benchmark, "_gain", lambda *_: 1.0)
+    assert benchmark.prepare(replace(SMALL, fit_steps=2, most_steps=5), tmp_path).corpus.fit.steps == 4
 
 
 def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys):
@@ -247,21 +253,21 @@ def test_settings_that_measure_nothing_are_refused():
 def test_the_graph_is_measured_like_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "GraphConfig", partial(registry.GraphConfig, steps=2))
     seen = []
-    true = GraphQuantiser.encode
+    true = GraphQuantizer.encode
 
     def encode(self, fields, options):
         seen.append(fields)
         return true(self, fields, options)
 
-    monkeypatch.setattr(GraphQuantiser, "encode", encode)
+    monkeypatch.setattr(GraphQuantizer, "encode", encode)
     small = {"levels": 2, "codes": 8, "latent_width": 4, "coefficients": 4, "steps": 4}
     config = replace(SMALL, fitted=2, held=2, fit_steps=4, most_steps=4, resolution=16, changes=small)
     plain, graph = measure.measure(config, ["graph"], tmp_path, "command")
     assert (graph["tokens_per_field"], graph["bits_per_field"]) == (8, 24)
-    bench_ = bench.prepare(config, tmp_path / "chairs" / "shared")
+    bench_ = benchmark.prepare(config, tmp_path / "chairs" / "shared")
     for fields, conditioned in zip(seen, (bench_.corpus.fits, bench_.plain), strict=True):
         moved = (fields.flat - conditioned.flat).square().sum(1)
-        assert (moved > 4 * (conditioned.flat - bench_.corpus.initial).square().sum(1)).all()  # not from that start
+        assert (moved > 4 * (conditioned.flat - bench_.corpus.shared_init).square().sum(1)).all()  # not from that start
     assert "each shape was fitted from a random start of its own" in (tmp_path / "tokenizers.md").read_text()
     assert plain["folder"] != graph["folder"]
 
@@ -292,11 +298,11 @@ def test_a_quick_measurement_leaves_all_that_it_promises(tmp_path, monkeypatch, 
     kept = tmp_path / "six-families" / rows[3]["folder"]
     tokenizer, ids = WeightTokenizer.from_pretrained(kept), read_tensors(kept / "ids.safetensors")
     named = json.loads((kept / "settings.json").read_text())["shapes"]
-    assert tokenizer.quantiser.fingerprint == rows[3]["fingerprint"]
+    assert tokenizer.quantizer.fingerprint == rows[3]["fingerprint"]
     for part in ("train", "held"):
         assert tokenizer.labels(ids[part].long()) == [shape["label"] for shape in named[part]]
     config, _, output = measure.parse(arguments)
     folder = output / "six-families"
-    monkeypatch.setattr(measure, "save", None)  # what was learnt is only read
-    again = measure.made(bench.prepare(config, folder / "shared"), "fsq", folder / measure.place(config, "fsq"))
-    assert torch.equal(again.tokenizer.quantiser.tables.vectors, tokenizer.quantiser.tables.vectors)
+    monkeypatch.setattr(measure, "save", None)  # what was learned is only read
+    again = measure.made(benchmark.prepare(config, folder / "shared"), "fsq", folder / measure.place(config, "fsq"))
+    assert torch.equal(again.tokenizer.quantizer.tables.code_vectors, tokenizer.quantizer.tables.code_vectors)

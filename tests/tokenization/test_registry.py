@@ -1,4 +1,4 @@
-"""Every name of the registry goes the whole way: learnt, encoded, modelled, sampled, decoded, saved and loaded."""
+"""Every name of the registry goes the whole way: learned, encoded, modeled, sampled, decoded, saved and loaded."""
 
 import math
 
@@ -12,51 +12,51 @@ from training.pretrain import PretrainConfig, new_model
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.model import FILES, Bundle, load_bundle
-from weightgpt.quantizers.auto import KINDS, load_quantiser
-from weightgpt.quantizers.base import EncodeConfig, Quantiser
+from weightgpt.quantizers.auto import QUANTIZERS, load_quantizer
+from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 TINY = CodebookConfig(
-    neurons=6,
+    neurons_per_chunk=6,
     latent_width=3,
     coefficients=3,
-    mixer_width=8,
-    levels=2,
-    codes=16,
-    probes=64,
+    latent_decoder_width=8,
+    trained_quantizers=2,
+    codebook_size=16,
+    num_probes=64,
     encoder_width=8,
     steps=12,
-    shapes=8,
-    points=64,
+    batch_size=8,
+    points_per_step=64,
 )
 SHAPES = 352
-QUICK = EncodeConfig(steps=2, points=64, schedule=256)
+QUICK = EncodeConfig(steps=2, points_per_step=64, num_points=256)
 
 
 @pytest.fixture(scope="module")
-def learnt() -> dict[str, Quantiser]:
+def learned() -> dict[str, Quantizer]:
     """Every tokenizer, from so many shapes that the largest group of tables has more vectors than codes."""
     corpus = tiny_corpus(SHAPES)
-    return {name: learner(name, TINY)(corpus, False).quantiser for name in NAMES}
+    return {name: learner(name, TINY)(corpus, False).quantizer for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_tokenizer_goes_through_gpt_and_bundle(learnt, name, tmp_path):
-    quantiser, corpus = learnt[name], tiny_corpus(SHAPES)
-    tokenizer = WeightTokenizer.create(quantiser, ["ball", "box"])
-    codes = quantiser.encode_samples(corpus.samples.select(slice(0, 4)), QUICK)
-    assert codes.shape == (4, quantiser.chunks, quantiser.levels)
-    assert quantiser.tokens_per_field == quantiser.chunks * quantiser.levels
+def test_any_tokenizer_goes_through_gpt_and_bundle(learned, name, tmp_path):
+    quantizer, corpus = learned[name], tiny_corpus(SHAPES)
+    tokenizer = WeightTokenizer.create(quantizer, ["ball", "box"])
+    codes = quantizer.encode_samples(corpus.samples.select(slice(0, 4)), QUICK)
+    assert codes.shape == (4, quantizer.num_chunks, quantizer.num_quantizers)
+    assert quantizer.tokens_per_field == quantizer.num_chunks * quantizer.num_quantizers
     ids = tokenizer.batch(codes, ["ball", "box", "ball", "none"])["input_ids"]
-    assert torch.equal(tokenizer.decode(ids).flat, quantiser.decode(codes).flat)
-    bundle = Bundle(new_model(tokenizer, PretrainConfig(preset="nano")).eval(), tokenizer)
+    assert torch.equal(tokenizer.decode(ids).flat, quantizer.decode(codes).flat)
+    bundle = Bundle(new_model(tokenizer, PretrainConfig(model_size="nano")).eval(), tokenizer)
     made = bundle.sample(2, seed=1)
     assert torch.isfinite(made.fields.flat).all()
     bundle.save_pretrained(tmp_path)
     assert all((tmp_path / file).is_file() for file in FILES)
     again = load_bundle(tmp_path)
-    assert type(again.tokenizer.quantiser) is type(quantiser)
-    assert again.tokenizer.quantiser.fingerprint == quantiser.fingerprint
+    assert type(again.tokenizer.quantizer) is type(quantizer)
+    assert again.tokenizer.quantizer.fingerprint == quantizer.fingerprint
     assert torch.equal(again.sample(2, seed=1).ids, made.ids)
     shapes = [sphere_shape(0.5, label="ball"), box_shape(label="box")]
     first, second = (one.tokenizer.encode_shapes(shapes, QUICK)["input_ids"] for one in (bundle, again))
@@ -65,43 +65,45 @@ def test_any_tokenizer_goes_through_gpt_and_bundle(learnt, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_quantiser_keeps_the_contract(learnt, name):
-    quantiser = learnt[name]
-    assert KINDS[quantiser.FORMAT] is type(quantiser)
-    assert quantiser.config == tiny_config()
-    assert quantiser.initial.shape == (tiny_config().parameters,)
-    draw = torch.randint(quantiser.size, (3, quantiser.chunks, quantiser.levels), generator=generator(0))
-    fields = quantiser.decode(draw)
+def test_every_quantizer_keeps_the_contract(learned, name):
+    quantizer = learned[name]
+    assert QUANTIZERS[quantizer.FORMAT] is type(quantizer)
+    assert quantizer.field_config == tiny_config()
+    assert quantizer.shared_init.shape == (tiny_config().parameters,)
+    draw = torch.randint(
+        quantizer.codebook_size, (3, quantizer.num_chunks, quantizer.num_quantizers), generator=generator(0)
+    )
+    fields = quantizer.decode(draw)
     assert torch.isfinite(fields.flat).all()
-    for levels in range(1, quantiser.levels + 1):
-        assert torch.isfinite(quantiser.decode(draw, levels).flat).all()
-    codes = quantiser.encode(fields, QUICK)
+    for levels in range(1, quantizer.num_quantizers + 1):
+        assert torch.isfinite(quantizer.decode(draw, levels).flat).all()
+    codes = quantizer.encode(fields, QUICK)
     assert codes.shape == draw.shape
-    assert 0 <= int(codes.min()) <= int(codes.max()) < quantiser.size
-    with pytest.raises(InputError, match="learnt for this architecture"):
-        config = type(tiny_config())(hidden=(7,), octaves=1)
-        quantiser.encode(Fields(config, torch.zeros(1, config.parameters)), QUICK)
+    assert 0 <= int(codes.min()) <= int(codes.max()) < quantizer.codebook_size
+    with pytest.raises(InputError, match="learned for this architecture"):
+        config = type(tiny_config())(hidden=(7,), num_frequencies=1)
+        quantizer.encode(Fields(config, torch.zeros(1, config.parameters)), QUICK)
     with pytest.raises(InputError, match="use codes that it wrote"):
-        quantiser.decode(draw + quantiser.size)
+        quantizer.decode(draw + quantizer.codebook_size)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_quantiser_of_another_format_is_not_loaded_by_mistake(learnt, name, tmp_path):
-    learnt[name].save_pretrained(tmp_path)
-    assert type(load_quantiser(tmp_path)) is type(learnt[name])
-    for kind in set(KINDS.values()) - {type(learnt[name])}:
+def test_a_quantizer_of_another_format_is_not_loaded_by_mistake(learned, name, tmp_path):
+    learned[name].save_pretrained(tmp_path)
+    assert type(load_quantizer(tmp_path)) is type(learned[name])
+    for kind in set(QUANTIZERS.values()) - {type(learned[name])}:
         with pytest.raises(InputError, match=r"is not (a codebook|of tables) of version"):
             kind.from_pretrained(tmp_path)
 
 
-def test_scalars_and_residuals_are_the_nearer_the_more_bits_they_have(learnt):
+def test_scalars_and_residuals_are_the_nearer_the_more_bits_they_have(learned):
     fits = tiny_corpus(SHAPES).fits
     error = {
-        name: float((quantiser.decode(quantiser.encode(fits, QUICK)).flat - fits.flat).square().mean())
-        for name, quantiser in learnt.items()
+        name: float((quantizer.decode(quantizer.encode(fits, QUICK)).flat - fits.flat).square().mean())
+        for name, quantizer in learned.items()
         if name not in (DEFAULT, "graph")  # these choose weights of their own
     }
-    bits = {name: learnt[name].tokens_per_field * math.log2(learnt[name].size) for name in error}
+    bits = {name: learned[name].tokens_per_field * math.log2(learned[name].codebook_size) for name in error}
     assert error["lloyd-max"] < error["bins"]
     assert error["residual-vq"] < error["chunk-vq"]
     assert bits["chunk-vq"] < bits["residual-vq"] < bits["lloyd-max"]
@@ -116,4 +118,4 @@ def test_an_unknown_name_is_refused():
 
 def test_files_have_other_best_settings_than_drawn_shapes():
     assert settings(drawn=True)[0] == CodebookConfig()
-    assert settings(drawn=False)[0].neurons < CodebookConfig.neurons
+    assert settings(drawn=False)[0].neurons_per_chunk < CodebookConfig.neurons_per_chunk

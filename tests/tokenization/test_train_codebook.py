@@ -1,12 +1,12 @@
-"""Learning a codebook: the loop lowers the loss, and what is frozen is what the library learnt."""
+"""Learning a codebook: the loop lowers the loss, and what is frozen is what the library learned."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from tests.fakes import sphere_shape, tiny_config, tiny_mixer
-from tokenization.train_codebook import CodebookConfig, Residual, learn, start
+from tests.fakes import sphere_shape, tiny_config, tiny_latent_decoder
+from tokenization.train_codebook import CodebookConfig, TrainableRVQ, learn, start
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
@@ -16,17 +16,17 @@ from weightgpt.quantizers.codebook import Codebook
 from weightgpt.shapes.sampling import Samples, sample, uniform_points
 
 SMALL = CodebookConfig(
-    neurons=6,
+    neurons_per_chunk=6,
     latent_width=4,
     coefficients=4,
-    mixer_width=16,
-    levels=3,
-    codes=8,
-    probes=64,
+    latent_decoder_width=16,
+    trained_quantizers=3,
+    codebook_size=8,
+    num_probes=64,
     encoder_width=16,
     steps=120,
-    shapes=8,
-    points=128,
+    batch_size=8,
+    points_per_step=128,
 )
 
 
@@ -37,22 +37,22 @@ def spheres() -> Samples:
 
 @pytest.fixture(scope="module")
 def fits(spheres):
-    return fit(tiny_config(), spheres, FitConfig(steps=60, points=256)).fields
+    return fit(tiny_config(), spheres, FitConfig(steps=60, points_per_step=256)).fields
 
 
 def test_learning_lowers_the_loss_and_decodes_to_finite_fields(spheres, fits):
     layout = ChunkLayout(tiny_config(), 6)
-    learnt = learn(layout, fits, spheres, SMALL)
-    assert learnt.history[-1][1] < 0.7 * learnt.history[0][1]
-    codes = learnt.quantiser.codebook.quantise(learnt.quantiser.encoder(spheres.sdf[:, :64]))
-    assert torch.isfinite(learnt.quantiser.decode(codes).flat).all()
+    learned = learn(layout, fits, spheres, SMALL)
+    assert learned.history[-1][1] < 0.7 * learned.history[0][1]
+    codes = learned.quantizer.codebook.quantize(learned.quantizer.encoder(spheres.sdf[:, :64]))
+    assert torch.isfinite(learned.quantizer.decode(codes).flat).all()
 
 
 def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits):
     """The loss falls, and refining starts nearer to each shape from the encoder's guess than from nothing."""
-    learnt = learn(ChunkLayout(tiny_config(), 6), fits, spheres, replace(SMALL, own_latents=True))
-    assert learnt.history[-1][1] < 0.7 * learnt.history[0][1]
-    codebook, encoder = learnt.quantiser.codebook, learnt.quantiser.encoder
+    learned = learn(ChunkLayout(tiny_config(), 6), fits, spheres, replace(SMALL, auto_decoding=True))
+    assert learned.history[-1][1] < 0.7 * learned.history[0][1]
+    codebook, encoder = learned.quantizer.codebook, learned.quantizer.encoder
 
     def loss(latents):
         values = Fields(tiny_config(), codebook.join(latents))(spheres.points)[..., 0]
@@ -64,45 +64,45 @@ def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits):
 
 def test_equal_seeds_learn_equal_codebooks(spheres, fits):
     layout = ChunkLayout(tiny_config(), 6)
-    first, second = (learn(layout, fits, spheres, SMALL).quantiser for _ in range(2))
+    first, second = (learn(layout, fits, spheres, SMALL).quantizer for _ in range(2))
     assert first.fingerprint == second.fingerprint
 
 
 def test_points_from_inside_and_squared_errors_change_what_is_learnt(spheres, fits):
-    layout, kinds = ChunkLayout(tiny_config(), 6), ({}, {"balanced": True}, {"squared": 4.0})
-    found = {learn(layout, fits, spheres, replace(SMALL, **kind)).quantiser.fingerprint for kind in kinds}
+    layout, kinds = ChunkLayout(tiny_config(), 6), ({}, {"balance_sides": True}, {"squared_weight": 4.0})
+    found = {learn(layout, fits, spheres, replace(SMALL, **kind)).quantizer.fingerprint for kind in kinds}
     assert len(found) == len(kinds)
 
 
 def test_the_first_levels_are_those_of_a_codebook_that_learnt_more(spheres, fits):
     layout = ChunkLayout(tiny_config(), 6)
-    whole, first = (learn(layout, fits, spheres, replace(SMALL, kept=kept)).quantiser for kept in (None, 2))
-    codes = whole.codebook.quantise(whole.encoder(spheres.sdf[:, :64]))
-    assert (whole.levels, first.levels) == (3, 2)
-    assert torch.equal(first.decode(codes[..., :2]).flat, whole.decode(codes, levels=2).flat)
-    with pytest.raises(InputError, match="of 3 that are learnt keep 1 or more"):
-        replace(SMALL, kept=4)
+    every, first = (learn(layout, fits, spheres, replace(SMALL, num_quantizers=kept)).quantizer for kept in (None, 2))
+    codes = every.codebook.quantize(every.encoder(spheres.sdf[:, :64]))
+    assert (every.num_quantizers, first.num_quantizers) == (3, 2)
+    assert torch.equal(first.decode(codes[..., :2]).flat, every.decode(codes, num_quantizers=2).flat)
+    with pytest.raises(InputError, match="of 3 that are learned keep 1 or more"):
+        replace(SMALL, num_quantizers=4)
 
 
 def test_squared_errors_cannot_weigh_less_than_nothing():
     with pytest.raises(InputError, match=r"weight of -1\.0; give 0 for plain ones alone"):
-        replace(SMALL, squared=-1.0)
+        replace(SMALL, squared_weight=-1.0)
 
 
-def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantiser(fits):
-    quantiser, latents = Residual(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
+def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantizer(fits):
+    quantizer, latents = TrainableRVQ(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)
     for _ in range(5):
-        quantiser.learn(latents)
+        quantizer.learn(latents)
     layout = ChunkLayout(tiny_config(), 6)
     base, basis = start(layout, fits, 4, seed=0)
-    codebook = Codebook(layout, base, basis, tiny_mixer(layout.chunks, 4), quantiser.tables)
-    rows = latents.flatten(0, 1)[: 60 * layout.chunks // layout.chunks * layout.chunks]
-    rows = rows[: len(rows) // layout.chunks * layout.chunks].unflatten(0, (-1, layout.chunks))
-    quantiser.vq.eval()
-    values, codes, _ = quantiser.vq(rows.flatten(0, 1)[None])
-    assert torch.equal(codebook.quantise(rows).flatten(0, 1), codes[0])
-    assert torch.equal(codebook.latents(codebook.quantise(rows)).flatten(0, 1), values[0])
+    codebook = Codebook(layout, base, basis, tiny_latent_decoder(layout.num_chunks, 4), quantizer.tables)
+    rows = latents.flatten(0, 1)[: 60 * layout.num_chunks // layout.num_chunks * layout.num_chunks]
+    rows = rows[: len(rows) // layout.num_chunks * layout.num_chunks].unflatten(0, (-1, layout.num_chunks))
+    quantizer.vq.eval()
+    values, codes, _ = quantizer.vq(rows.flatten(0, 1)[None])
+    assert torch.equal(codebook.quantize(rows).flatten(0, 1), codes[0])
+    assert torch.equal(codebook.latents(codebook.quantize(rows)).flatten(0, 1), values[0])
 
 
 def test_base_and_bases_start_from_the_mean_and_the_principal_directions(fits):
@@ -110,10 +110,10 @@ def test_base_and_bases_start_from_the_mean_and_the_principal_directions(fits):
     base, basis = start(layout, fits, 15, seed=0)
     chunks = layout.split(fits.flat)
     assert torch.allclose(base, chunks.mean(0))
-    centred = chunks - base
-    for row in range(layout.chunks):
-        latents = torch.linalg.lstsq(basis[row].T.double(), centred[:, row].T.double(), driver="gelsd").solution
-        assert torch.allclose(basis[row].T.double() @ latents, centred[:, row].T.double(), atol=1e-4)
+    centered = chunks - base
+    for row in range(layout.num_chunks):
+        latents = torch.linalg.lstsq(basis[row].T.double(), centered[:, row].T.double(), driver="gelsd").solution
+        assert torch.allclose(basis[row].T.double() @ latents, centered[:, row].T.double(), atol=1e-4)
 
 
 def test_too_few_shapes_for_the_codes_are_refused(spheres, fits):

@@ -21,7 +21,7 @@ CLASSES = list(VOCABULARY.classes)
 def obstinate(bias: torch.Tensor) -> torch.nn.Module:
     """A model that adds `bias` (V,) to its scores at every position."""
     model = tiny_gpt(VOCABULARY)
-    model.lm_head = torch.nn.Linear(16, VOCABULARY.size)
+    model.lm_head = torch.nn.Linear(16, VOCABULARY.vocab_size)
     model.lm_head.bias.data.copy_(bias)
     return model
 
@@ -58,7 +58,7 @@ def test_plain_generate_writes_only_sequences_that_parse(label):
 
 
 def test_plain_generate_keeps_the_grammar_of_a_model_loaded_from_a_folder(tmp_path):
-    model = obstinate(torch.where(torch.arange(VOCABULARY.size) < VOCABULARY.first_code, 50.0, 0.0))
+    model = obstinate(torch.where(torch.arange(VOCABULARY.vocab_size) < VOCABULARY.first_code, 50.0, 0.0))
     model.save_pretrained(tmp_path)
     model.generation_config = GenerationConfig.from_pretrained(tmp_path)
     prompt = torch.tensor([[BOS, VOCABULARY.first_class]] * 16)
@@ -69,7 +69,7 @@ def test_plain_generate_keeps_the_grammar_of_a_model_loaded_from_a_folder(tmp_pa
 def test_the_settings_leave_every_code_reachable():
     settings = generation_config(VOCABULARY)
     codes = {code for legal in VOCABULARY.legal[2:-1] for code in legal}
-    assert len(codes) == VOCABULARY.levels * VOCABULARY.codes
+    assert len(codes) == VOCABULARY.num_quantizers * VOCABULARY.codebook_size
     assert not codes & set(settings.suppress_tokens)
     assert (settings.top_k, settings.top_p, settings.max_length) == (0, 1.0, VOCABULARY.length)
 
@@ -87,7 +87,7 @@ def test_many_samples_of_a_flat_model_use_every_code():
 @pytest.mark.parametrize("value", [1e4, 1e38, math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("where", ["illegal", "one code", "all codes", "everything"])
 def test_extreme_scores_are_overruled(where, value, temperature):
-    token = torch.arange(VOCABULARY.size)
+    token = torch.arange(VOCABULARY.vocab_size)
     first = VOCABULARY.first_code
     chosen = {
         "illegal": token < first,
@@ -101,23 +101,23 @@ def test_extreme_scores_are_overruled(where, value, temperature):
 
 
 def test_a_small_temperature_takes_the_best_legal_code():
-    best = VOCABULARY.first_code + torch.tensor([5, VOCABULARY.codes + 2])  # one of each level
-    bias = torch.zeros(VOCABULARY.size)
+    best = VOCABULARY.first_code + torch.tensor([5, VOCABULARY.codebook_size + 2])  # one of each level
+    bias = torch.zeros(VOCABULARY.vocab_size)
     bias[best], bias[: VOCABULARY.first_code] = 1e3, 1e6
     ids = sample_ids(obstinate(bias), VOCABULARY, ["table"], temperature=1e-3)
-    assert torch.equal(ids[0, 2:-1], best.repeat_interleave(VOCABULARY.chunks))
+    assert torch.equal(ids[0, 2:-1], best.repeat_interleave(VOCABULARY.num_chunks))
 
 
 def test_the_grammar_allows_exactly_what_is_legal_at_each_position():
     grammar = Grammar(VOCABULARY)
     for position, legal in enumerate(VOCABULARY.legal):
-        scores = grammar(torch.zeros(2, position, dtype=torch.long), torch.randn(2, VOCABULARY.size))
+        scores = grammar(torch.zeros(2, position, dtype=torch.long), torch.randn(2, VOCABULARY.vocab_size))
         for row in scores:
             assert torch.isfinite(row).nonzero().flatten().tolist() == list(legal)
 
 
 def test_the_grammar_leaves_the_odds_of_legal_tokens_alone():
-    scores, legal = torch.randn(3, VOCABULARY.size), VOCABULARY.legal[4]
+    scores, legal = torch.randn(3, VOCABULARY.vocab_size), VOCABULARY.legal[4]
     codes = slice(legal.start, legal.stop)
     after = Grammar(VOCABULARY)(torch.zeros(3, 4, dtype=torch.long), scores)
     torch.testing.assert_close(after.softmax(-1)[:, codes], scores[:, codes].softmax(-1))

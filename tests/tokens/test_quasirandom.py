@@ -8,7 +8,7 @@ from torch.quasirandom import SobolEngine
 
 from tests.fakes import tiny_gpt, tiny_tokenizer
 from weightgpt.tokens.generation import class_labels, sample_ids
-from weightgpt.tokens.quasirandom import Drawn, even_labels, even_numbers, random_numbers
+from weightgpt.tokens.quasirandom import InverseCDFSampler, random_uniforms, sobol_uniforms, stratified_labels
 
 VOCABULARY = tiny_tokenizer().vocabulary
 NOTHING = -math.inf
@@ -16,7 +16,7 @@ NOTHING = -math.inf
 
 def test_of_64_numbers_of_a_class_one_lies_in_each_64th_at_every_place():
     labels = ["chair", "table"] * 64
-    numbers = even_numbers(labels, 7, seed=3)
+    numbers = sobol_uniforms(labels, 7, seed=3)
     for first in (0, 1):
         rows = (numbers[first::2] * 64).long().sort(0).values
         assert torch.equal(rows, torch.arange(64)[:, None].expand(64, 7))
@@ -24,22 +24,22 @@ def test_of_64_numbers_of_a_class_one_lies_in_each_64th_at_every_place():
 
 
 def test_numbers_follow_from_the_seed_and_the_place_in_the_class():
-    some = even_numbers(["chair", "table", "chair"], 4, seed=5)
-    more = even_numbers(["chair", "chair", "chair", "table"], 4, seed=5)
+    some = sobol_uniforms(["chair", "table", "chair"], 4, seed=5)
+    more = sobol_uniforms(["chair", "chair", "chair", "table"], 4, seed=5)
     assert torch.equal(some[[0, 2, 1]], more[[0, 1, 3]])
-    assert not torch.equal(even_numbers(["chair"], 4, seed=6), some[:1])
-    assert even_numbers([], 4, seed=0).shape == (0, 4)
+    assert not torch.equal(sobol_uniforms(["chair"], 4, seed=6), some[:1])
+    assert sobol_uniforms([], 4, seed=0).shape == (0, 4)
 
 
 @pytest.mark.parametrize(("seed", "same"), [(-1, 2**16 - 1), (2**62 + 5, 5)])
 def test_of_any_seed_the_lowest_bits_count(seed, same):
     labels = ["chair", "table"]
-    assert torch.equal(even_numbers(labels, 4, seed), even_numbers(labels, 4, same))
-    assert not torch.equal(even_numbers(labels, 4, seed), even_numbers(labels, 4, 0))
+    assert torch.equal(sobol_uniforms(labels, 4, seed), sobol_uniforms(labels, 4, same))
+    assert not torch.equal(sobol_uniforms(labels, 4, seed), sobol_uniforms(labels, 4, 0))
 
 
 def test_sequences_longer_than_a_sobol_sequence_is_wide_end_in_independent_numbers():
-    numbers = even_numbers(["chair"] * 8, SobolEngine.MAXDIM + 100, seed=1)
+    numbers = sobol_uniforms(["chair"] * 8, SobolEngine.MAXDIM + 100, seed=1)
     each = torch.stack([(row * 8).long().bincount(minlength=8) for row in numbers.T])
     assert (each[: SobolEngine.MAXDIM] == 1).all()
     assert (each[SobolEngine.MAXDIM :] != 1).any(1).sum() > 90
@@ -47,24 +47,24 @@ def test_sequences_longer_than_a_sobol_sequence_is_wide_end_in_independent_numbe
 
 
 def test_classes_come_as_often_as_they_occur_in_every_part_of_the_list():
-    found = even_labels(["b", "a", "a", "c", "a"] * 7, 4000, seed=4)
+    found = stratified_labels(["b", "a", "a", "c", "a"] * 7, 4000, seed=4)
     for part in (found, found[:100], found[1900:2000]):
         assert [part.count(kind) / len(part) for kind in "abc"] == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
-    assert found[:9] != even_labels(["b", "a", "a", "c", "a"] * 7, 9, seed=5)
-    assert even_labels(["a"], 2, seed=0) == ["a", "a"]
+    assert found[:9] != stratified_labels(["b", "a", "a", "c", "a"] * 7, 9, seed=5)
+    assert stratified_labels(["a"], 2, seed=0) == ["a", "a"]
 
 
 @pytest.mark.parametrize(("number", "token"), [(0.0, 1), (0.19, 1), (0.21, 2), (0.69, 2), (0.71, 4), (1 - 1e-7, 4)])
 def test_a_number_draws_the_token_up_to_which_probabilities_exceed_it(number, token):
     """Tokens 1, 2 and 4 have probabilities 0.2, 0.5 and 0.3; 0, 3 and 5 none."""
     scores = torch.tensor([[0.0, 0.2, 0.5, 0.0, 0.3, 0.0]]).log()
-    drawn = Drawn(torch.tensor([[number]]), start=2)(torch.zeros(1, 2, dtype=torch.long), scores)
+    drawn = InverseCDFSampler(torch.tensor([[number]]), start=2)(torch.zeros(1, 2, dtype=torch.long), scores)
     assert drawn.tolist() == [[0.0 if i == token else NOTHING for i in range(6)]]
 
 
 def test_after_the_last_number_the_likeliest_token_is_taken():
     scores = torch.tensor([[0.0, 3.0, 1.0]])
-    drawn = Drawn(torch.full((1, 1), 0.01), start=2)(torch.zeros(1, 3, dtype=torch.long), scores)
+    drawn = InverseCDFSampler(torch.full((1, 1), 0.01), start=2)(torch.zeros(1, 3, dtype=torch.long), scores)
     assert drawn.tolist() == [[NOTHING, 0.0, NOTHING]]
 
 
@@ -73,7 +73,7 @@ def test_no_token_without_probability_is_ever_drawn():
     scores = torch.randn(500, 2000, generator=torch.Generator().manual_seed(0)) * 4
     scores[:, 1500:] = NOTHING
     number = torch.full((500, 1), 1 - torch.finfo(torch.float32).eps)
-    drawn = Drawn(number, start=1)(torch.zeros(500, 1, dtype=torch.long), scores)
+    drawn = InverseCDFSampler(number, start=1)(torch.zeros(500, 1, dtype=torch.long), scores)
     assert (drawn.argmax(1) < 1500).all()
     assert (drawn == 0).sum(1).eq(1).all()
 
@@ -95,7 +95,7 @@ def test_one_sample_has_the_models_own_distribution():
         prompt = torch.tensor([[1, VOCABULARY.class_id("chair")]])
         legal = VOCABULARY.legal[2]
         wanted = model(prompt).logits[0, -1, legal.start : legal.stop].softmax(-1)
-    number = torch.cat([even_numbers(["chair"], 6, seed) for seed in range(2000)])[:, 0]
+    number = torch.cat([sobol_uniforms(["chair"], 6, seed) for seed in range(2000)])[:, 0]
     found = torch.searchsorted(wanted.cumsum(0), number.contiguous()).bincount(minlength=8) / 2000
     first = torch.cat([sample_ids(model, VOCABULARY, ["chair"], seed=seed)[:, 2] for seed in range(40)]) - legal.start
     assert torch.equal(first, torch.searchsorted(wanted.cumsum(0), number[:40].contiguous()))
@@ -106,17 +106,19 @@ def test_samples_drawn_each_for_itself_miss_codes_that_a_flat_model_has():
     model = tiny_gpt(VOCABULARY)
     with torch.no_grad():
         model.transformer.wte.weight.zero_()
-    ids = sample_ids(model, VOCABULARY, ["chair"] * 64, even=False)
+    ids = sample_ids(model, VOCABULARY, ["chair"] * 64, quasi_random=False)
     counts = torch.stack([column.bincount(minlength=8) for column in VOCABULARY.parse(ids)[0].flatten(1).T])
     assert (counts.sum(1) == 64).all()
     assert counts.float().var(1).mean() > 2  # 8 is what chance gives; drawn evenly they have 0
-    assert not torch.equal(random_numbers(["chair"] * 2, 6, seed=0), random_numbers(["chair"] * 2, 6, seed=1))
+    assert not torch.equal(random_uniforms(["chair"] * 2, 6, seed=0), random_uniforms(["chair"] * 2, 6, seed=1))
 
 
-@pytest.mark.parametrize("even", [True, False])
+@pytest.mark.parametrize("quasi_random", [True, False])
 @pytest.mark.parametrize("batch", [1, 3, 64])
-def test_a_sample_does_not_depend_on_the_batch_nor_on_how_many_follow(batch, even):
+def test_a_sample_does_not_depend_on_the_batch_nor_on_how_many_follow(batch, quasi_random):
     model, labels = tiny_gpt(VOCABULARY), class_labels(VOCABULARY, 10)
-    alone = sample_ids(model, VOCABULARY, labels, seed=2, even=even)
-    assert torch.equal(sample_ids(model, VOCABULARY, labels, seed=2, even=even, batch=batch), alone)
-    assert torch.equal(sample_ids(model, VOCABULARY, labels[:4], seed=2, even=even, batch=batch), alone[:4])
+    alone = sample_ids(model, VOCABULARY, labels, seed=2, quasi_random=quasi_random)
+    assert torch.equal(sample_ids(model, VOCABULARY, labels, seed=2, quasi_random=quasi_random, batch=batch), alone)
+    assert torch.equal(
+        sample_ids(model, VOCABULARY, labels[:4], seed=2, quasi_random=quasi_random, batch=batch), alone[:4]
+    )

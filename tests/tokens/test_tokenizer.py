@@ -10,26 +10,26 @@ from tests.fakes import box_shape, generator, sphere_shape, tiny_codebook, tiny_
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Field, Fields
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import Vocabulary
 
 TOKENIZER = tiny_tokenizer(("arm chair", "table"))
-QUICK = EncodeConfig(steps=0, schedule=1024)
+QUICK = EncodeConfig(steps=0, num_points=1024)
 
 
 def random_ids(count: int, seed: int = 0) -> torch.Tensor:
-    quantiser, classes = TOKENIZER.quantiser, TOKENIZER.vocabulary.classes
-    codes = torch.randint(8, (count, quantiser.chunks, quantiser.levels), generator=generator(seed))
+    quantizer, classes = TOKENIZER.quantizer, TOKENIZER.vocabulary.classes
+    codes = torch.randint(8, (count, quantizer.num_chunks, quantizer.num_quantizers), generator=generator(seed))
     return TOKENIZER.batch(codes, [classes[i % len(classes)] for i in range(count)])["input_ids"]
 
 
 def test_ids_decode_to_the_fields_of_the_codebook_and_keep_their_labels():
     ids = random_ids(4)
     codes, labels = TOKENIZER.vocabulary.parse(ids)
-    assert torch.equal(TOKENIZER.decode(ids).flat, TOKENIZER.quantiser.decode(codes).flat)
-    assert torch.equal(TOKENIZER.decode(ids, levels=1).flat, TOKENIZER.quantiser.decode(codes, 1).flat)
+    assert torch.equal(TOKENIZER.decode(ids).flat, TOKENIZER.quantizer.decode(codes).flat)
+    assert torch.equal(TOKENIZER.decode(ids, num_quantizers=1).flat, TOKENIZER.quantizer.decode(codes, 1).flat)
     assert TOKENIZER.labels(ids) == labels == ["none", "arm_chair", "table", "none"]
 
 
@@ -54,7 +54,7 @@ def test_shapes_keep_their_known_labels_however_they_are_written():
 
 def test_encoding_twice_gives_the_same_ids():
     shapes = [sphere_shape(0.5), box_shape()]
-    options = EncodeConfig(steps=5, schedule=1024)
+    options = EncodeConfig(steps=5, num_points=1024)
     first, second = (TOKENIZER.encode_shapes(shapes, options)["input_ids"] for _ in range(2))
     assert torch.equal(first, second)
 
@@ -63,7 +63,7 @@ def test_a_saved_tokenizer_comes_back_the_same(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     again = WeightTokenizer.from_pretrained(tmp_path)
     assert again.vocabulary == TOKENIZER.vocabulary
-    assert again.quantiser.fingerprint == TOKENIZER.quantiser.fingerprint
+    assert again.quantizer.fingerprint == TOKENIZER.quantizer.fingerprint
     assert again.backend.get_vocab() == TOKENIZER.backend.get_vocab()
     ids, shapes = random_ids(6), [sphere_shape(0.5), box_shape()]
     assert torch.equal(again.decode(ids).flat, TOKENIZER.decode(ids).flat)
@@ -89,19 +89,19 @@ def test_saving_again_writes_the_same_files(tmp_path):
 @pytest.mark.parametrize("sizes", [(4, 2, 8), (3, 1, 8), (3, 2, 7)])
 def test_a_vocabulary_of_another_codebook_is_refused(sizes):
     with pytest.raises(InputError, match="take both from one bundle"):
-        WeightTokenizer(TOKENIZER.quantiser, Vocabulary.create(*sizes, []))
+        WeightTokenizer(TOKENIZER.quantizer, Vocabulary.create(*sizes, []))
 
 
 @pytest.mark.parametrize(("dimension", "chunks", "width"), [(2, 3, 3), (3, 4, 3), (3, 3, 4)])
 def test_an_encoder_of_another_codebook_is_refused(dimension, chunks, width):
     encoder = ShapeEncoder(torch.zeros(8, dimension), 4, chunks, width)
     with pytest.raises(InputError, match="encoder is for"):
-        LoopQuantiser(TOKENIZER.quantiser.codebook, encoder)
+        RVQAutoencoder(TOKENIZER.quantizer.codebook, encoder)
 
 
 def test_a_folder_with_parts_of_two_tokenizers_is_refused(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
-    codebook = replace(TOKENIZER.quantiser.codebook, codes=TOKENIZER.quantiser.codebook.codes[:, :7])
+    codebook = replace(TOKENIZER.quantizer.codebook, code_vectors=TOKENIZER.quantizer.codebook.code_vectors[:, :7])
     codebook.save_pretrained(tmp_path / "codebook")
     with pytest.raises(InputError, match="take both from one bundle"):
         WeightTokenizer.from_pretrained(tmp_path)
@@ -151,13 +151,13 @@ def test_ids_that_break_the_grammar_are_refused():
 
 
 def test_fields_of_another_architecture_are_refused():
-    config = replace(TOKENIZER.quantiser.config, octaves=0)
-    with pytest.raises(InputError, match="learnt for this architecture"):
+    config = replace(TOKENIZER.quantizer.field_config, num_frequencies=0)
+    with pytest.raises(InputError, match="learned for this architecture"):
         TOKENIZER.encode(Fields.stack([Field(config)]), options=QUICK)
 
 
 def test_fields_with_nan_never_get_as_far_as_the_tokenizer():
-    config = TOKENIZER.quantiser.config
+    config = TOKENIZER.quantizer.field_config
     field = Field(config).load_flat(torch.full((config.parameters,), float("nan")))
     with pytest.raises(InputError, match="NaN or infinite"):
         TOKENIZER.encode(Fields.stack([field]), options=QUICK)

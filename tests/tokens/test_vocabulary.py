@@ -73,7 +73,7 @@ def test_a_sequence_in_words():
 
 def test_the_tokenizer_has_exactly_the_vocabulary():
     tokenizer = VOCABULARY.tokenizer()
-    assert len(tokenizer) == VOCABULARY.size == max(tokenizer.get_vocab().values()) + 1
+    assert len(tokenizer) == VOCABULARY.vocab_size == max(tokenizer.get_vocab().values()) + 1
     assert tokenizer.convert_tokens_to_ids(["<pad>", "<bos>", "<eos>", "<unk>"]) == [PAD, BOS, EOS, UNK]
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id) == (PAD, BOS)
     assert (tokenizer.eos_token_id, tokenizer.unk_token_id) == (EOS, UNK)
@@ -103,7 +103,9 @@ def test_auto_tokenizer_gives_the_same_ids_beside_a_gpt2(tmp_path):
 @settings(deadline=None, max_examples=20)
 def test_the_vocabulary_comes_back_from_its_tokenizer(given_codes):
     vocabulary, _, _ = given_codes
-    assert Vocabulary.of_tokenizer(vocabulary.tokenizer(), vocabulary.chunks, vocabulary.levels) == vocabulary
+    assert (
+        Vocabulary.of_tokenizer(vocabulary.tokenizer(), vocabulary.num_chunks, vocabulary.num_quantizers) == vocabulary
+    )
 
 
 def test_a_tokenizer_with_words_in_another_order_is_refused():
@@ -142,10 +144,10 @@ def test_an_unknown_class_is_refused():
 
 def test_an_illegal_id_is_named_by_row_position_and_id():
     ids = VOCABULARY.ids(torch.zeros(3, 3, 2, dtype=torch.long), ["none"] * 3)
-    codes = range(VOCABULARY.first_code, VOCABULARY.size)
+    codes = range(VOCABULARY.first_code, VOCABULARY.vocab_size)
     for position, legal in enumerate(VOCABULARY.legal):
         readable = codes if legal.start in codes else legal
-        for token in (-1, readable.start - 1, readable.stop, VOCABULARY.size):
+        for token in (-1, readable.start - 1, readable.stop, VOCABULARY.vocab_size):
             broken = ids.clone()
             broken[2, position] = token
             with pytest.raises(InputError, match=f"sequence 2 has id {token} at position {position},"):

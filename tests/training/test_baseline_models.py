@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from tests.fakes import generator, tiny_config, tiny_tokenizer
-from training.baselines import __main__ as program
+from training.baselines import __main__ as cli_main
 from training.baselines import denoiser, nef_gpt, regression
-from training.baselines.common import Descent, FieldSets, count_flops, descend
+from training.baselines.common import FieldSets, OptimizerConfig, count_flops, train_to_budget
 from training.baselines.registry import RIVALS, rival
 from training.data.corpus import build, save
 from weightgpt.errors import InputError
@@ -19,20 +19,20 @@ from weightgpt.fields.fitting import FitConfig
 from weightgpt.fields.storage import load_fields
 from weightgpt.io import write_json, write_tensors
 
-CONFIG = FieldConfig(in_features=2, hidden=(4,), octaves=0)
+CONFIG = FieldConfig(in_features=2, hidden=(4,), num_frequencies=0)
 P = CONFIG.parameters
 
 
 def clusters(seed: int = 0) -> tuple[FieldSets, torch.Tensor]:
-    """64 fields close to either of two centres (2, P), each centre a class of its own."""
-    initial, centres = torch.randn(P, generator=generator(1)), torch.randn(2, P, generator=generator(2))
+    """64 fields close to either of two centers (2, P), each center a class of its own."""
+    shared_init, centers = torch.randn(P, generator=generator(1)), torch.randn(2, P, generator=generator(2))
     which = torch.arange(64) % 2
-    train = initial + centres[which] + 0.02 * torch.randn(64, P, generator=generator(seed))
-    return FieldSets(CONFIG, train, train[:8], tuple("ab"[i] for i in which), initial), initial + centres
+    train = shared_init + centers[which] + 0.02 * torch.randn(64, P, generator=generator(seed))
+    return FieldSets(CONFIG, train, train[:8], tuple("ab"[i] for i in which), shared_init), shared_init + centers
 
 
-SETS, CENTRES = clusters()
-FAST = Descent(batch=16, learning_rate=3e-3)
+SETS, CENTERS = clusters()
+FAST = OptimizerConfig(batch=16, learning_rate=3e-3)
 SMALL = {"layers": 2, "heads": 2, "width": 32}
 SMOOTH = replace(FAST, average=0.02)
 TRAIN = {
@@ -57,8 +57,8 @@ def test_the_registry_knows_every_rival():
 def test_samples_land_near_one_of_two_clusters_and_both_are_found(name):
     found = trained(name)
     fields = found.sample(24, seed=3)
-    distance = (fields.flat[:, None] - CENTRES).square().mean(-1).sqrt()
-    apart = (CENTRES[0] - CENTRES[1]).square().mean().sqrt()
+    distance = (fields.flat[:, None] - CENTERS).square().mean(-1).sqrt()
+    apart = (CENTERS[0] - CENTERS[1]).square().mean().sqrt()
     assert distance.amin(1).median() < 0.15 * apart
     assert set(distance.argmin(1).tolist()) == {0, 1}
     labels = found.label(24, 3)
@@ -98,7 +98,7 @@ def test_the_loop_descends_in_shuffled_passes():
         seen.append(rows)
         return model(rows[:, None].float()).square().mean()
 
-    cost = descend(model, loss, 8, Descent(batch=4), 1200, 0, False)
+    cost = train_to_budget(model, loss, 8, OptimizerConfig(batch=4), 1200, 0, False)
     step = 2 * 4 + 2 * 4  # forward, and the gradient of the weight
     assert (cost.steps, cost.flops) == (1200 // step, 1200 // step * step)
     assert sorted(torch.cat(seen[1:3]).tolist()) == list(range(8))
@@ -117,18 +117,18 @@ def test_free_running_is_teacher_forcing_on_its_own_words():
 
 def test_scalars_are_means_of_what_is_nearest_to_them():
     values = torch.randn(5000, generator=generator(0))
-    centres = nef_gpt.scalars(values, 8, 0)
-    codes = nef_gpt.quantise(values, centres)
-    assert torch.equal(codes, (values[:, None] - centres).abs().argmin(1))
+    centers = nef_gpt.scalars(values, 8, 0)
+    codes = nef_gpt.quantize(values, centers)
+    assert torch.equal(codes, (values[:, None] - centers).abs().argmin(1))
     means = torch.stack([values[codes == i].mean() for i in range(8)])
-    torch.testing.assert_close(means, centres, atol=0.05, rtol=0)
+    torch.testing.assert_close(means, centers, atol=0.05, rtol=0)
 
 
-def test_standardised_weights_come_back_and_constant_ones_stay():
+def test_standardized_weights_come_back_and_constant_ones_stay():
     train = SETS.train.clone()
     train[:, 5] = 0.25  # such as the weights of a dead neuron
     model = denoiser.Denoiser(replace(SETS, train=train), denoiser.DenoiserConfig(**SMALL))
-    standard = model.standardise(train)
+    standard = model.standardize(train)
     torch.testing.assert_close(model.restore(standard), train)
     assert torch.equal(standard[:, 5], torch.zeros(64))
     torch.testing.assert_close(standard.std(0, unbiased=False)[6:], torch.ones(P - 6))
@@ -165,39 +165,39 @@ def test_bad_input_is_told_in_one_sentence():
 def test_the_program_trains_once_and_refuses_other_settings(tmp_path, monkeypatch):
     run, output = tmp_path / "run", tmp_path / "flow"
     with pytest.raises(InputError, match="no corpus"):
-        program.field_sets(run, 0)
+        cli_main.field_sets(run, 0)
     splits, ids, none = ["train"] * 60 + ["validation"] * 4, torch.zeros(64, 5), [None] * 64
     save(build([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none), run / "corpus")
     write_json(run / "config.json", {"field": CONFIG.to_dict()})
-    write_tensors(run / "fits" / "initial.safetensors", {"flat": SETS.initial})
-    sets = program.field_sets(run, 0)
+    write_tensors(run / "fits" / "shared_init.safetensors", {"flat": SETS.shared_init})
+    sets = cli_main.field_sets(run, 0)
     assert torch.equal(sets.train, SETS.train[:60])
     assert len(sets.validation) == 4
-    program.compare(run, "flow-matching", 0, 2e11, 6, 0, output, False)
-    fields, catalogue = load_fields(output / "fields.safetensors")
+    cli_main.compare(run, "flow-matching", 0, 2e11, 6, 0, output, False)
+    fields, metadata = load_fields(output / "fields.safetensors")
     assert len(fields) == 6
-    assert set(catalogue.labels) <= {"a", "b"}
+    assert set(metadata.labels) <= {"a", "b"}
     cost = json.loads((output / "cost.json").read_text())
     assert cost["train_flops"] <= 2e11
     monkeypatch.setitem(RIVALS, "flow-matching", None)  # would fail if it were trained again
-    program.compare(run, "flow-matching", 0, 2e11, 6, 0, output, False)
+    cli_main.compare(run, "flow-matching", 0, 2e11, 6, 0, output, False)
     with pytest.raises(InputError, match="seed differ"):
-        program.compare(run, "flow-matching", 0, 2e11, 6, 1, output, False)
+        cli_main.compare(run, "flow-matching", 0, 2e11, 6, 1, output, False)
 
 
 def test_further_shapes_are_learnt_from_too_as_their_tokens_decode(tmp_path):
     tokenizer, labels = tiny_tokenizer(), ["chair", "table", "chair"]
     run, none = tmp_path / "run", [None] * 3
     codes = torch.randint(8, (3, 3, 2), generator=generator(0))
-    ids, fields = tokenizer.vocabulary.ids(codes, labels), tokenizer.quantiser.decode(codes).flat
-    tokenizer.quantiser.save_pretrained(run / "codebook")
+    ids, fields = tokenizer.vocabulary.ids(codes, labels), tokenizer.quantizer.decode(codes).flat
+    tokenizer.quantizer.save_pretrained(run / "codebook")
     names, splits = ["a", "b", "c"], ["train", "train", "validation"]
     save(build(names, labels, splits, fields, ids, none, none), run / "corpus")
     write_json(run / "config.json", {"field": tiny_config().to_dict()})
-    write_tensors(run / "fits" / "initial.safetensors", {"flat": fields[0]})
-    assert torch.equal(program.field_sets(run, 0).train, fields[:2])
+    write_tensors(run / "fits" / "shared_init.safetensors", {"flat": fields[0]})
+    assert torch.equal(cli_main.field_sets(run, 0).train, fields[:2])
     write_tensors(run / "more.safetensors", {"ids": ids.flip(0).int(), "probed": torch.zeros(3, 8)})
-    sets = program.field_sets(run, 0)
+    sets = cli_main.field_sets(run, 0)
     torch.testing.assert_close(sets.train, torch.cat([fields[:2], fields.flip(0)]))
     assert sets.labels == ("chair", "table", "chair", "table", "chair")
 
@@ -207,13 +207,15 @@ def test_plain_fits_are_made_of_the_first_training_shapes(tmp_path):
     save(
         build([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none), tmp_path / "corpus"
     )
-    write_json(tmp_path / "config.json", {"field": CONFIG.to_dict(), "fit": asdict(FitConfig(steps=20, points=16))})
-    write_tensors(tmp_path / "fits" / "initial.safetensors", {"flat": SETS.initial})
+    write_json(
+        tmp_path / "config.json", {"field": CONFIG.to_dict(), "fit": asdict(FitConfig(steps=20, points_per_step=16))}
+    )
+    write_tensors(tmp_path / "fits" / "shared_init.safetensors", {"flat": SETS.shared_init})
     points = torch.rand(64, CONFIG.in_features) * 2 - 1
     found = {"points": points, "train": points.norm(dim=1).expand(60, 64).half() - 0.5}
     write_tensors(tmp_path / "samples.safetensors", found | {"validation": found["train"][:4].float()})
-    sets = program.field_sets(tmp_path, 8)
+    sets = cli_main.field_sets(tmp_path, 8)
     assert (len(sets.train), len(sets.validation)) == (8, 4)
     assert sets.labels == SETS.labels[:8]
     assert not torch.equal(sets.train, SETS.train[:8])
-    assert torch.equal(program.field_sets(tmp_path, 8).train, sets.train)
+    assert torch.equal(cli_main.field_sets(tmp_path, 8).train, sets.train)

@@ -12,11 +12,11 @@ from training.baselines import __main__ as baselines
 from training.compare import __main__ as compare
 from training.compare import flops as costs
 from training.compare import page as compare_page
-from training.compare import reference_sets as ground
+from training.compare import reference_sets as load_reference_sets
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
-from weightgpt.metrics.evaluator import UNKNOWN, mesh_all
-from weightgpt.metrics.set_metrics import LOSS
+from weightgpt.metrics.evaluator import EMPTY_METRICS, mesh_all
+from weightgpt.metrics.set_metrics import LOWER_IS_BETTER
 
 
 def test_independent_codes_keep_the_class_and_the_place():
@@ -41,26 +41,26 @@ def test_noise_is_in_standard_deviations_of_each_number():
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="finished run"):
-        ground.ground(tmp_path, 4)
+        load_reference_sets.load_reference_sets(tmp_path, 4)
     (tmp_path / "model").mkdir()
     for count, sets in ((1, 1), (4, 0)):
         with pytest.raises(InputError, match=f"{sets} sets of {count} shapes"):
-            ground.ground(tmp_path, count, sets)
+            load_reference_sets.load_reference_sets(tmp_path, count, sets)
 
 
 def test_rows_of_training_shapes_have_no_more_sets_than_there_are_shapes():
-    nothing = dict.fromkeys(field.name for field in fields(ground.Ground))
-    drawn, files = {"shapes": None, "copies": 1}, {"shapes": "meshes", "copies": 1}
+    nothing = dict.fromkeys(field.name for field in fields(load_reference_sets.ReferenceSets))
+    drawn, files = {"shapes": None, "augmentations": 1}, {"shapes": "meshes", "augmentations": 1}
     for config, sets, known in ((drawn, 1, 3), (drawn, 2, 6), (drawn, 5, 6), (files, 2, 3), (files, 5, 3)):
         given = {"config": config, "train": [sphere_shape(0.5)] * 8, "count": 3, "sets": sets}
-        here = ground.Ground(**{**nothing, **given})
+        here = load_reference_sets.ReferenceSets(**{**nothing, **given})
         assert (here.known, here.total) == (known, 3 * sets)
 
 
 def test_costs_by_hand():
     book = tiny_codebook()
-    mixer = book.mixer.inner.weight.numel() + book.mixer.outer.weight.numel()
-    assert costs.decode_flops(book) == 2 * (mixer + book.basis.numel())
+    latent_decoder = book.latent_decoder.inner.weight.numel() + book.latent_decoder.outer.weight.numel()
+    assert costs.decode_flops(book) == 2 * (latent_decoder + book.basis.numel())
     model = tiny_gpt(tiny_tokenizer().vocabulary)
     small, large = (costs.step_flops(model, batch, model.config.n_positions) for batch in (1, 4))
     assert large == 4 * small  # matrix products of a transformer grow with the batch
@@ -70,7 +70,7 @@ def test_costs_by_hand():
 
 
 def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
-    whole = {
+    atomic_write = {
         "corpus": "balls",
         "held_out": 8,
         "size": 4,
@@ -79,17 +79,17 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
         "count": 4,
         "empty": 0.0,
     }
-    whole |= {"points": 2048, "emd": 3}
+    atomic_write |= {"points": 2048, "emd": 3}
     mine = {"mmd": 0.05, "mmd_interval": [0.04, 0.06], "one_nna": 0.5, "one_nna_interval": [0.25, 0.75]}
     mine |= {"emd_compared": 3, "mmd_emd": 0.125, "cov_emd": 1.0, "one_nna_emd": 0.625}
     write_json(
         tmp_path / "balls" / "ours.json",
-        {**whole, **mine, "row": "ours", "temperature": 1.15, "train_flops": 2e12, "parameters": 12345},
+        {**atomic_write, **mine, "row": "ours", "temperature": 1.15, "train_flops": 2e12, "parameters": 12345},
     )
     sweep = [
-        {"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorised_share": 0.0, "nearest_train_ratio": 1.25}
+        {"amount": 0.1, "mmd": 0.1, "cov": 0.5, "one_nna": 0.6, "memorized_share": 0.0, "nearest_train_ratio": 1.25}
     ]
-    write_json(tmp_path / "balls" / "limit.json", {**whole, "row": "limit", "noise": 0.1, "noise_sweep": sweep})
+    write_json(tmp_path / "balls" / "limit.json", {**atomic_write, "row": "limit", "noise": 0.1, "noise_sweep": sweep})
     compare_page.write(tmp_path)
     found = read_json(tmp_path / compare_page.ROWS)
     assert [row["row"] for row in found["rows"]] == ["limit", "ours"]
@@ -106,7 +106,7 @@ def test_the_page_shows_the_rows_in_order_with_their_intervals(tmp_path: Path):
 
 @pytest.mark.parametrize(("share", "ratio", "new"), [(0.05, 1.0, True), (0.06, 1.2, False), (0.0, 0.99, False)])
 def test_noise_is_new_if_both_figures_of_the_guard_say_so(share: float, ratio: float, new: bool):
-    assert compare.is_new({"memorised_share": share, "nearest_train_ratio": ratio}) is new
+    assert compare.is_new({"memorized_share": share, "nearest_train_ratio": ratio}) is new
 
 
 def test_rows_may_differ_in_the_number_of_their_sets():
@@ -124,7 +124,7 @@ def test_rows_of_another_run_are_named():
 def test_ours_is_told_beside_the_other_rows():
     def row(name: str, mmd: float, cov: float, one_nna: float, count: int = 4) -> dict:
         found = {"row": name, "mmd": mmd, "cov": cov, "one_nna": one_nna, "count": count, "size": 4}
-        return found | {f"{key}_interval": [found[key] - 0.1, found[key] + 0.1] for key in LOSS}
+        return found | {f"{key}_interval": [found[key] - 0.1, found[key] + 0.1] for key in LOWER_IS_BETTER}
 
     rows = [row("limit", 0.5, 0.6, 0.4), row("far", 0.9, 0.5, 0.9), row("few", 1.0, 0.1, 1.0, count=3)]
     assert compare_page.beside(rows) == []
@@ -137,8 +137,8 @@ def test_ours_is_told_beside_the_other_rows():
 
 def test_the_limit_is_told_beside_the_strongest_rivals():
     def row(name: str, middle: float) -> dict:
-        found = {"row": name, "lead": {"mmd": (0.01, 0.02)}, **dict.fromkeys(LOSS, middle)}
-        return found | {f"{key}_interval": [middle - 0.1, middle + 0.1] for key in LOSS}
+        found = {"row": name, "lead": {"mmd": (0.01, 0.02)}, **dict.fromkeys(LOWER_IS_BETTER, middle)}
+        return found | {f"{key}_interval": [middle - 0.1, middle + 0.1] for key in LOWER_IS_BETTER}
 
     rivals = [row("weight-diffusion", 0.55), row("flow-matching", 0.8), row("ours", 0.6)]
     assert compare_page.hoped(rivals) == []
@@ -152,16 +152,16 @@ def test_the_limit_is_told_beside_the_strongest_rivals():
 def test_rows_that_share_their_held_out_shapes_are_compared_shape_by_shape():
     def row(name: str, mmd: list[float], one_nna: list[float]) -> dict:
         figures = {"mmd": sum(mmd) / len(mmd), "cov": 0.5, "one_nna": sum(one_nna) / len(one_nna)}
-        places = {"mmd": mmd, "cov": [0.5] * len(mmd), "one_nna": one_nna}
-        found = {"corpus": "balls", "row": name, "count": 8, "size": 4, "places": places, **figures}
-        return found | {f"{key}_interval": [figures[key] - 0.5, figures[key] + 0.5] for key in LOSS}
+        per_shape_values = {"mmd": mmd, "cov": [0.5] * len(mmd), "one_nna": one_nna}
+        found = {"corpus": "balls", "row": name, "count": 8, "size": 4, "per_shape_values": per_shape_values, **figures}
+        return found | {f"{key}_interval": [figures[key] - 0.5, figures[key] + 0.5] for key in LOWER_IS_BETTER}
 
     hard = [0.1, 0.9, 0.5, 0.3]  # some held-out shapes are hard for all, so that the figures themselves overlap
     nearer, mixed = [x - 0.05 for x in hard], [0.2, 0.8, 0.6, 0.1]
     rows = [row("mixed", mixed, [0.6] * 8), row("far", hard, [0.9] * 8), row("short", hard[:3], [0.1] * 8)]
     told = compare_page.with_leads([*rows, row("ours", nearer, [0.45] * 8)])
     assert told[1]["lead"]["mmd"] == pytest.approx((0.05, 0.05))
-    assert all("places" not in row for row in told)
+    assert all("per_shape_values" not in row for row in told)
     assert "lead" not in told[-1]
     text = "\n".join(compare_page.beside(told))
     assert "slanted" in text
@@ -183,7 +183,7 @@ def test_a_rival_without_fields_has_its_cost_and_its_loss_for_a_picture(tmp_path
     assert (tmp_path / "out" / "balls" / "meshgpt.png").stat().st_size > 1000
     asked = {"corpus": "balls", "row": "meshgpt", "held_out": 4, "points": 512, "emd": 64, "command": "it"}
     asked |= {"size": 4, "sets": 1}
-    write_json(tmp_path / "out" / "balls" / "meshgpt.json", {**asked, **UNKNOWN, **known})
+    write_json(tmp_path / "out" / "balls" / "meshgpt.json", {**asked, **EMPTY_METRICS, **known})
     compare_page.write(tmp_path / "out")
     text = (tmp_path / "out" / compare_page.PAGE).read_text()
     assert "a share of 0.750 of its 8 samples has no closed surface. Its loss:\n\n![meshgpt](balls/meshgpt.png)" in text
@@ -234,10 +234,10 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert [name for name, row in rows.items() if row["thin_recall"] is not None] == list(compare.PAIRED)
     assert [name for name, row in rows.items() if row["mmd"] is None] == ["meshgpt"]
     assert rows["limit"]["emd_compared"] == 3
-    assert rows["limit"]["memorised_share"] == 1  # they are training shapes
+    assert rows["limit"]["memorized_share"] == 1  # they are training shapes
     assert rows["limit"]["nearest_train_ratio"] < 0.1
     assert 0 < rows["round-trip"]["thin_recall"] <= 1
     assert rows["flow-matching"]["count"] == 4
     assert rows["ours"]["train_flops"] > 0
-    monkeypatch.setattr(ground, "mesh_all", None)  # what was measured is only read
+    monkeypatch.setattr(load_reference_sets, "mesh_all", None)  # what was measured is only read
     run_main(monkeypatch, compare.main, f"compare {options}")

@@ -7,9 +7,9 @@ import torch
 from tests.fakes import generator, tiny_tokenizer
 from training.embeddings import code_embeddings
 from training.pretrain import PretrainConfig, new_model
-from weightgpt.quantizers.base import Quantiser
+from weightgpt.quantizers.base import Quantizer
 
-NANO = PretrainConfig(preset="nano")
+NANO = PretrainConfig(model_size="nano")
 
 
 def test_distances_of_code_vectors_are_kept():
@@ -38,7 +38,7 @@ def test_wide_vectors_fit_a_narrow_gpt_and_equal_ones_are_no_error():
 
 def test_a_new_model_begins_with_the_vectors_of_its_codebook():
     tokenizer = tiny_tokenizer()
-    vectors, first = tokenizer.quantiser.vectors, tokenizer.vocabulary.first_code
+    vectors, first = tokenizer.quantizer.code_vectors, tokenizer.vocabulary.first_code
     assert vectors is not None
     model = new_model(tokenizer, NANO)
     start = code_embeddings(vectors, model.config.n_embd, 2 * model.config.initializer_range, NANO.seed)
@@ -48,8 +48,8 @@ def test_a_new_model_begins_with_the_vectors_of_its_codebook():
 
 def test_without_spread_or_shared_vectors_a_model_begins_at_random(monkeypatch):
     tokenizer = tiny_tokenizer()
-    models = [new_model(tokenizer, dataclasses.replace(NANO, spread=0.0))]
-    monkeypatch.setattr(type(tokenizer.quantiser), "vectors", Quantiser.vectors)
+    models = [new_model(tokenizer, dataclasses.replace(NANO, embedding_init_scale=0.0))]
+    monkeypatch.setattr(type(tokenizer.quantizer), "code_vectors", Quantizer.code_vectors)
     models.append(new_model(tokenizer, NANO))
     rows = [model.transformer.wte.weight[tokenizer.vocabulary.first_code :] for model in models]
     assert torch.equal(*rows)

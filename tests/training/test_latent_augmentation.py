@@ -10,14 +10,14 @@ from weightgpt.errors import InputError
 
 def codes_of(book, count: int):
     generator = torch.Generator().manual_seed(3)
-    return torch.randint(book.size, (count, book.layout.chunks, book.levels), generator=generator)
+    return torch.randint(book.codebook_size, (count, book.layout.num_chunks, book.num_quantizers), generator=generator)
 
 
 def test_without_noise_the_codes_are_those_of_the_latents():
     book = tiny_codebook()
     codes = codes_of(book, 64)
     found = redraw(book, codes, torch.Generator().manual_seed(0), 0.0)
-    assert torch.equal(found, book.quantise(book.latents(codes)))
+    assert torch.equal(found, book.quantize(book.latents(codes)))
 
 
 def test_noise_is_in_standard_deviations_of_each_number_over_the_shapes():
@@ -29,9 +29,9 @@ def test_noise_is_in_standard_deviations_of_each_number_over_the_shapes():
     found = redraw(book, codes, torch.Generator().manual_seed(0), 0.7)[1::2]
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(2000, *latents.shape[1:], generator=generator) * latents.std(0)
-    expected = book.quantise(latents[0] + 0.7 * noise)
-    for chunk in range(book.layout.chunks):
-        odds = [part[:, chunk, 0].bincount(minlength=book.size) / 2000 for part in (found, expected)]
+    expected = book.quantize(latents[0] + 0.7 * noise)
+    for chunk in range(book.layout.num_chunks):
+        odds = [part[:, chunk, 0].bincount(minlength=book.codebook_size) / 2000 for part in (found, expected)]
         assert odds[0].tolist() == pytest.approx(odds[1].tolist(), abs=0.05)
 
 
@@ -46,7 +46,7 @@ def test_more_noise_strays_farther():
 
 def test_sequences_keep_their_classes_and_differ():
     tokenizer = tiny_tokenizer()
-    book = tokenizer.quantiser.codebook
+    book = tokenizer.quantizer.codebook
     labels = ["chair", "table"] * 8
     ids = tokenizer.vocabulary.ids(codes_of(book, 16), labels)
     found = redrawn(tokenizer, ids, 3, 0.5, 0)
@@ -60,7 +60,7 @@ def test_a_tokenizer_without_latents_is_refused():
     tokenizer = tiny_tokenizer()
     with pytest.raises(InputError, match="--redrawn 0"):
         redrawn(
-            type("Other", (), {"quantiser": object()})(),
+            type("Other", (), {"quantizer": object()})(),
             tokenizer.vocabulary.ids(codes_of(tiny_codebook(), 1), ["chair"]),
             1,
             0.5,

@@ -15,7 +15,7 @@ from training.data.corpus import column, part
 from training.run import STAGES
 from weightgpt.errors import InputError
 from weightgpt.model import load_bundle
-from weightgpt.quantizers.rvq_autoencoder import LoopQuantiser
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 KEYS = {
     *("tokens_per_field", "fit_iou_heldout", "roundtrip_iou_heldout", "decode_rate", "empty_rate", "gpt_val_loss"),
@@ -23,7 +23,7 @@ KEYS = {
     *("nearest_train_chamfer_ratio", "seconds", "peak_memory_mb"),
 }
 STEPS = {name: (pipeline, name) for name in ("sample_split", "fit", "learner")}
-STEPS |= {"encode_samples": (LoopQuantiser, "encode_samples"), "pretrain": (pipeline, "pretrain")}
+STEPS |= {"encode_samples": (RVQAutoencoder, "encode_samples"), "pretrain": (pipeline, "pretrain")}
 STEPS |= {"show": (pipeline, "show")}
 """Where each stage is done, in order."""
 
@@ -63,7 +63,7 @@ def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch, cap
 
 def test_other_settings_are_refused(finished):
     with pytest.raises(InputError, match=r"begun with other settings \(samples\)"):
-        pipeline.run(replace(TINY, samples=5), finished)
+        pipeline.run(replace(TINY, num_samples=5), finished)
 
 
 @pytest.mark.parametrize("stage", STEPS)
@@ -90,7 +90,9 @@ def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, m
 
 
 def test_another_tokenizer_goes_the_same_way(tmp_path):
-    figures = pipeline.run(replace(TINY, count=32, more=0, tokenizer="delta-lloyd-max"), tmp_path / "run")
+    figures = pipeline.run(
+        replace(TINY, num_shapes=32, num_extra_shapes=0, tokenizer="delta-lloyd-max"), tmp_path / "run"
+    )
     assert figures["tokens_per_field"] == TINY.field.parameters
     assert figures["roundtrip_over_fit"] > 0.95
     assert figures["decode_rate"] == 1.0
@@ -107,10 +109,10 @@ def test_the_gpt_learns_codes_that_were_drawn_anew(finished, tmp_path, monkeypat
     monkeypatch.setattr(pipeline, "pretrain", noted)
     shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("gpt", "model"))
     (tmp_path / "run" / "config.json").unlink()
-    pipeline.run(replace(TINY, redrawn=2), tmp_path / "run")
+    pipeline.run(replace(TINY, latent_augmentations=2), tmp_path / "run")
     own = column(part(load_from_disk(str(finished / "corpus")), "train").select_columns("ids"), "ids")
-    assert seen[0].shape == (2 * (TINY.count + TINY.more), own.shape[1])
-    first, second = seen[0][: len(own)], seen[0][TINY.count + TINY.more :][: len(own)]
+    assert seen[0].shape == (2 * (TINY.num_shapes + TINY.num_extra_shapes), own.shape[1])
+    first, second = seen[0][: len(own)], seen[0][TINY.num_shapes + TINY.num_extra_shapes :][: len(own)]
     assert first[:, :2].equal(own[:, :2])  # BOS and the class
     assert second[:, :2].equal(own[:, :2])
     assert not first.equal(second)
@@ -120,19 +122,25 @@ def test_the_tokenizer_is_one_option(tmp_path):
     default, _ = pipeline.parse(["--output", str(tmp_path)])
     chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
     assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
-    assert replace(chosen, tokenizer="loop", more=default.more, gpt=default.gpt) == default
+    assert replace(chosen, tokenizer="loop", num_extra_shapes=default.num_extra_shapes, gpt=default.gpt) == default
     files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
-    assert (default.encode.steps, files.encode.steps, files.codebook.kept) == (0, 50, 3)
+    assert (default.encode.steps, files.encode.steps, files.codebook.num_quantizers) == (0, 50, 3)
     words = ["--output", str(tmp_path), "--shapes", "meshes"]
     as_they_are, _ = pipeline.parse([*words, "--redrawn", "0"])
     others, _ = pipeline.parse([*words, "--tokenizer", "fsq"])
-    assert default.redrawn == others.redrawn == as_they_are.redrawn == 0 < files.redrawn
-    passes = {found.gpt.epochs * max(found.redrawn, 1) for found in (as_they_are, others)}
-    assert files.gpt.epochs * files.redrawn > passes.pop()
+    assert (
+        default.latent_augmentations
+        == others.latent_augmentations
+        == as_they_are.latent_augmentations
+        == 0
+        < files.latent_augmentations
+    )
+    passes = {found.gpt.epochs * max(found.latent_augmentations, 1) for found in (as_they_are, others)}
+    assert files.gpt.epochs * files.latent_augmentations > passes.pop()
     assert not passes
     noisier, _ = pipeline.parse([*words, "--noise", "1.0"])
-    assert replace(noisier, noise=files.noise) == pipeline.parse(words)[0]
-    assert noisier.noise > files.noise
+    assert replace(noisier, latent_noise=files.latent_noise) == pipeline.parse(words)[0]
+    assert noisier.latent_noise > files.latent_noise
     for wrong in ("-1", "nan"):
         with pytest.raises(InputError, match=f"noise is {wrong}"):
             pipeline.parse([*words, "--noise", wrong])
@@ -146,7 +154,7 @@ def test_the_tokenizer_is_one_option(tmp_path):
     narrow, _ = pipeline.parse([*words, "--top-p", "0.5"])
     assert (files.top_p, narrow.top_p) == (1.0, 0.5)
     assert default.top_p < 1
-    assert all(config.codebook.balanced and config.codebook.squared > 0 for config in (default, files))
+    assert all(config.codebook.balance_sides and config.codebook.squared_weight > 0 for config in (default, files))
 
 
 def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):
@@ -156,13 +164,13 @@ def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):
             mesh = make().apply_scale([1, 1 + 0.1 * i, 1])
             mesh.export(tmp_path / "shapes" / label / f"{i}.ply")
     (tmp_path / "shapes" / "ball" / "broken.ply").write_bytes(b"ply\nformat")
-    split, refusals = pipeline.gather(replace(TINY, shapes=str(tmp_path / "shapes")).to_dict())
+    split, refusals = pipeline.load_split(replace(TINY, shapes=str(tmp_path / "shapes")).to_dict())
     assert [refusal.path.name for refusal in refusals] == ["broken.ply"]
     assert "broken.ply" in capsys.readouterr().err
     assert {shape.label for shape in split.train} == {"ball", "brick"}
     originals = 16 - len(split.validation) - len(split.test)
     assert len(split.train) == 2 * originals
-    assert len(split.more) == TINY.more
+    assert len(split.more) == TINY.num_extra_shapes
     assert not {shape.name for shape in split.more} & {shape.name for shape in split.train}
 
 

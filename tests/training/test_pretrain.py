@@ -18,15 +18,17 @@ from weightgpt.errors import InputError
 from weightgpt.model import load_bundle
 
 ROOT = Path(__file__).parents[2]
-NANO = PretrainConfig(preset="nano", epochs=6, batch=8, evaluations=3, learning_rate=5e-3)
+NANO = PretrainConfig(model_size="nano", epochs=6, batch_size=8, num_evaluations=3, learning_rate=5e-3)
 
 
 def patterned_corpus(shapes: int = 64):
     """A corpus whose codes follow from the class: a GPT can learn it, independent draws cannot."""
     tokenizer = tiny_tokenizer()
-    book = tokenizer.quantiser
+    book = tokenizer.quantizer
     labels = ["chair" if i // 2 % 2 else "table" for i in range(shapes)]
-    codes = torch.stack([torch.full((book.chunks, book.levels), 1 + 2 * (i // 2 % 2)) for i in range(shapes)])
+    codes = torch.stack(
+        [torch.full((book.num_chunks, book.num_quantizers), 1 + 2 * (i // 2 % 2)) for i in range(shapes)]
+    )
     splits = ["train" if i < shapes // 2 else SPLITS[1 + i % 2] for i in range(shapes)]
     nothing: list[float | None] = [None] * shapes
     names = [f"shape-{i}" for i in range(shapes)]
@@ -38,16 +40,16 @@ def test_a_gpt_learns_what_the_class_says(tmp_path):
     tokenizer, corpus = patterned_corpus()
     model = pretrain(part(corpus, "train"), part(corpus, "validation"), tokenizer, tmp_path / "gpt", NANO)
     held_out = column(part(corpus, "test"), "ids").long()
-    assert code_loss(model, held_out) < 0.5 * math.log(tokenizer.quantiser.size)
+    assert code_loss(model, held_out) < 0.5 * math.log(tokenizer.quantizer.codebook_size)
     best = load_bundle(tmp_path / "gpt" / "model")
-    assert best.tokenizer.quantiser.fingerprint == tokenizer.quantiser.fingerprint
+    assert best.tokenizer.quantizer.fingerprint == tokenizer.quantizer.fingerprint
 
 
 def test_the_rate_falls_as_asked(tmp_path):
     tokenizer, corpus = patterned_corpus()
     rates = {}
     for name in ("linear", "cosine"):
-        config = dataclasses.replace(NANO, schedule=name, epochs=16, evaluations=16)
+        config = dataclasses.replace(NANO, lr_scheduler_type=name, epochs=16, num_evaluations=16)
         pretrain(part(corpus, "train"), part(corpus, "validation"), tokenizer, tmp_path / name, config)
         log = json.loads((tmp_path / name / "history.json").read_text())["log"]
         rates[name] = torch.tensor([row["learning_rate"] for row in log if "learning_rate" in row])[4:]
@@ -80,7 +82,7 @@ def test_too_few_sequences_and_an_unknown_preset_are_refused(tmp_path):
     with pytest.raises(InputError, match="cannot train a GPT"):
         pretrain(part(corpus, "train"), part(corpus, "validation"), tokenizer, tmp_path, NANO)
     with pytest.raises(InputError, match="choose one of nano"):
-        PretrainConfig(preset="huge")
+        PretrainConfig(model_size="huge")
 
 
 @pytest.mark.slow
@@ -88,10 +90,10 @@ def test_two_processes_train_one_model(tmp_path):
     tokenizer, corpus = patterned_corpus()
     save(corpus, tmp_path / "corpus")
     tokenizer.save_pretrained(tmp_path / "tokenizer")
-    program = ["-m", "training.pretrain", "--corpus", str(tmp_path / "corpus"), "--output", str(tmp_path / "gpt")]
-    options = ["--tokenizer", str(tmp_path / "tokenizer"), "--preset", "nano", "--epochs", "2", "--batch", "4"]
+    cli_main = ["-m", "training.pretrain", "--corpus", str(tmp_path / "corpus"), "--output", str(tmp_path / "gpt")]
+    options = ["--tokenizer", str(tmp_path / "tokenizer"), "--model-size", "nano", "--epochs", "2", "--batch-size", "4"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program, *options],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *cli_main, *options],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

@@ -65,7 +65,7 @@ def png() -> bytes:
 def full(text: str = "chair") -> Report:
     ball = trimesh.creation.icosphere(subdivisions=3, radius=0.8)
     cube = trimesh.creation.box((1, 1, 1))
-    pair = Pair(sample=ball, neighbour=cube, title=text, subtitle=text, colour=(0.8, 0.5, 0.3), posters=(png(), png()))
+    pair = Pair(sample=ball, neighbor=cube, title=text, subtitle=text, color=(0.8, 0.5, 0.3), posters=(png(), png()))
     curve = Curve(title=text, x_label=text, y_label=text, series={text: [(0, 3.0), (10, 1.0)]}, line=(text, 6.2))
     return Report(
         title=text,

@@ -16,8 +16,8 @@ from weightgpt.visual.meshing import mesh_sdf, save_mesh, sdf_grid
 Sdf = Callable[[Tensor], Tensor]
 
 
-def sphere(radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Sdf:
-    return lambda points: (points - torch.tensor(centre)).norm(dim=-1) - radius
+def sphere(radius: float, center: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Sdf:
+    return lambda points: (points - torch.tensor(center)).norm(dim=-1) - radius
 
 
 def box(x: float, y: float, z: float) -> Sdf:

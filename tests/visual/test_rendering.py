@@ -26,7 +26,7 @@ def empty(points: Tensor) -> Tensor:
 
 
 def painted(picture: np.ndarray) -> np.ndarray:
-    """The pixels with a colour: neither background nor shadow, which are grey."""
+    """The pixels with a color: neither background nor shadow, which are gray."""
     return np.ptp(picture.astype(int), axis=-1) > 12
 
 
@@ -35,8 +35,8 @@ def painted(picture: np.ndarray) -> np.ndarray:
 def test_the_silhouette_of_a_sphere_is_the_analytic_disc(scale: float, azimuth: float, elevation: float):
     picture = render([lambda points: scale * sphere(0.7)(points)], 96, azimuth=azimuth, elevation=elevation)[0]
     radius = 0.7 * DISTANCE / math.sqrt(DISTANCE**2 - 0.7**2) / EXTENT
-    centres = (np.arange(96) + 0.5) / 48 - 1
-    distance = np.hypot(*np.meshgrid(centres, centres))
+    centers = (np.arange(96) + 0.5) / 48 - 1
+    distance = np.hypot(*np.meshgrid(centers, centers))
     seen = painted(picture)
     assert seen[distance < radius - 0.03].all()
     assert not seen[distance > radius + 0.03].any()
@@ -54,20 +54,20 @@ def test_nan_and_full_fields_give_pictures():
 
 def test_a_batch_equals_its_fields_one_by_one():
     radii = torch.tensor([0.4, 0.8, -1.0])
-    colours = [(0.9, 0.3, 0.2), (0.2, 0.5, 0.8), (0.5, 0.5, 0.5)]
+    colors = [(0.9, 0.3, 0.2), (0.2, 0.5, 0.8), (0.5, 0.5, 0.5)]
 
     def batch(points: Tensor) -> Tensor:
         return points.norm(dim=-1).expand(3, -1) - radii[:, None]
 
-    together = render(batch, 48, colours=colours)
-    alone = render([sphere(float(radius)) for radius in radii], 48, colours=colours)
+    together = render(batch, 48, colors=colors)
+    alone = render([sphere(float(radius)) for radius in radii], 48, colors=colors)
     assert together.shape == (3, 48, 48, 3)
     assert together.dtype == np.uint8
     assert np.abs(together.astype(int) - alone.astype(int)).max() <= 1
 
 
-def test_colours_are_the_callers():
-    red, blue = render([sphere(0.7)] * 2, 32, colours=[(0.9, 0.2, 0.2), (0.2, 0.2, 0.9)])[:, 16, 16].astype(int)
+def test_colors_are_the_callers():
+    red, blue = render([sphere(0.7)] * 2, 32, colors=[(0.9, 0.2, 0.2), (0.2, 0.2, 0.9)])[:, 16, 16].astype(int)
     assert red[0] > red[2] + 50
     assert blue[2] > blue[0] + 50
 
@@ -90,11 +90,11 @@ def test_no_fields_and_mistakes():
     with pytest.raises(InputError, match="1 or more"):
         render([empty], 0)
     with pytest.raises(InputError, match="one for each"):
-        render([empty], 8, colours=[])
+        render([empty], 8, colors=[])
 
 
 def test_pictures_of_2d_fields():
-    disc = render_2d(lambda points: points.norm(dim=-1) - 0.5, 64, colour=(1.0, 0.0, 0.0))
+    disc = render_2d(lambda points: points.norm(dim=-1) - 0.5, 64, color=(1.0, 0.0, 0.0))
     assert (disc[..., 1] < GROUND // 2).mean() == pytest.approx(math.pi * 0.25 / 4, abs=0.005)
     upward = render_2d(lambda points: (points[:, 1:] + 1) / 2, 16)
     assert (upward[0] > upward[-1]).all()

@@ -3,8 +3,8 @@
 Decisions:
 - All tokenizers of a corpus see the same training shapes and the same plain fits, and are judged by the same held-out
   shapes. "plain-fit", the fit itself with no tokens, is judged like them.
-- What is learnt lies in a folder `DIR/CORPUS/TOKENIZER-…` for each setting, with the ids of all shapes, for whoever
-  wants to train a GPT on them. Learnt with the same settings before, it is only read, so that an interrupted
+- What is learned lies in a folder `DIR/CORPUS/TOKENIZER-…` for each setting, with the ids of all shapes, for whoever
+  wants to train a GPT on them. Learned with the same settings before, it is only read, so that an interrupted
   measurement goes on.
 - Rows of several corpora, tokenizers and settings come together in one `tokenizers.json`; a row is replaced when the
   same is measured again. Settings of the loop are no settings of a tokenizer that learns without it. Tables, plots and
@@ -24,14 +24,14 @@ import torch
 from torch import Tensor
 
 from tokenization.measure import page
-from tokenization.measure.bench import BUILT_IN, Bench, BenchConfig, changed, prepare
+from tokenization.measure.benchmark import BUILT_IN, Benchmark, BenchmarkConfig, changed, prepare
 from tokenization.measure.figures import Figures, by_class, by_levels, judge, rate, summary, true_clouds, weight_error
 from tokenization.registry import NAMES, learner, settings
 from tokenization.train_codebook import CodebookConfig
-from weightgpt._programs import command, program
+from weightgpt._programs import cli_main, command_line
 from weightgpt.fields.field import Fields
-from weightgpt.io import read_json, read_tensors, whole, write_json, write_tensors
-from weightgpt.quantizers.base import EncodeConfig, Quantiser
+from weightgpt.io import atomic_write, read_json, read_tensors, write_json, write_tensors
+from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 PLAIN = "plain-fit"
@@ -53,7 +53,7 @@ QUICK_STEPS = 200
 
 @dataclass(frozen=True)
 class Measured:
-    """One tokenizer, learnt and applied."""
+    """One tokenizer, learned and applied."""
 
     tokenizer: WeightTokenizer
     train: Tensor
@@ -64,7 +64,7 @@ class Measured:
     """Spent on learning and encoding."""
 
 
-def measure(config: BenchConfig, names: list[str], output: Path, command: str) -> list[dict[str, Any]]:
+def measure(config: BenchmarkConfig, names: list[str], output: Path, command: str) -> list[dict[str, Any]]:
     """Learn and judge tokenizers by name, and write all that the head of this module promises; the new rows.
 
     Raises:
@@ -73,91 +73,98 @@ def measure(config: BenchConfig, names: list[str], output: Path, command: str) -
     for name in names:
         learner(name, asked(config)[0])
     folder = output / config.name
-    bench = prepare(config, folder / "shared")
-    truth = true_clouds(bench)
-    plain = judge(bench, truth, bench.plain, PLAIN)
-    rows = [row(bench, PLAIN, command, of_fits(bench, plain))]
-    sheet = partial(page.write_strip, folder, bench.held)
-    sheet("true shape", "true shape", [shape.sdf for shape in bench.held], [""] * len(bench.held))
-    sheet(rows[0]["folder"], PLAIN, bench.plain.sdfs(), captions("weights", plain))
+    benchmark = prepare(config, folder / "shared")
+    truth = true_clouds(benchmark)
+    plain = judge(benchmark, truth, benchmark.plain, PLAIN)
+    rows = [row(benchmark, PLAIN, command, of_fits(benchmark, plain))]
+    sheet = partial(page.write_strip, folder, benchmark.held)
+    sheet("true shape", "true shape", [shape.sdf for shape in benchmark.held], [""] * len(benchmark.held))
+    sheet(rows[0]["folder"], PLAIN, benchmark.plain.sdfs(), captions("weights", plain))
     page.add_rows(output, command, rows)
     for name in names:
-        found = made(bench, name, folder / place(config, name))
-        decoded = found.tokenizer.quantiser.decode(found.held)
-        figures = judge(bench, truth, decoded, name)
-        tokens = f"{found.tokenizer.quantiser.tokens_per_field} tokens"
+        found = made(benchmark, name, folder / place(config, name))
+        decoded = found.tokenizer.quantizer.decode(found.held)
+        figures = judge(benchmark, truth, decoded, name)
+        tokens = f"{found.tokenizer.quantizer.tokens_per_field} tokens"
         sheet(place(config, name), name, decoded.sdfs(), captions(tokens, figures))
-        rows.append(row(bench, name, command, of_tokens(bench, found, decoded, figures, plain)))
+        rows.append(row(benchmark, name, command, of_tokens(benchmark, found, decoded, figures, plain)))
         page.add_rows(output, command, rows[-1:])
     page.write_page(output)
     return rows
 
 
-def asked(config: BenchConfig) -> tuple[CodebookConfig, EncodeConfig]:
-    """Settings of the loop and of encoding; shapes are refined only where the encoder has not learnt to see them."""
+def asked(config: BenchmarkConfig) -> tuple[CodebookConfig, EncodeConfig]:
+    """Settings of the loop and of encoding; shapes are refined only where the encoder has not learned to see them."""
     loop = replace(settings(config.drawn)[0], **config.changes, seed=config.seed)
-    return loop, settings(drawn=not loop.own_latents)[1]
+    return loop, settings(drawn=not loop.auto_decoding)[1]
 
 
-def told(config: BenchConfig, name: str) -> dict[str, Any]:
+def told(config: BenchmarkConfig, name: str) -> dict[str, Any]:
     """The settings on which a tokenizer, or the plain fits, depend."""
     looped = name != PLAIN and "config" in getattr(learner(name, asked(config)[0]), "keywords", {})
     return {key: value for key, value in config.to_dict().items() if looped or not key.startswith("loop_")}
 
 
-def place(config: BenchConfig, name: str) -> str:
+def place(config: BenchmarkConfig, name: str) -> str:
     """A name for a tokenizer of these settings that no others have."""
     return f"{name}-{hashlib.sha256(repr(sorted(changed(told(config, name)).items())).encode()).hexdigest()[:6]}"
 
 
-def made(bench: Bench, name: str, folder: Path) -> Measured:
-    """The tokenizer of that name, learnt and with the codes of all shapes, or read if that was done before."""
-    kept, of = folder / "settings.json", of_bench(bench, name)
+def made(benchmark: Benchmark, name: str, folder: Path) -> Measured:
+    """The tokenizer of that name, learned and with the codes of all shapes, or read if that was done before."""
+    kept, of = folder / "settings.json", of_bench(benchmark, name)
     if not kept.is_file() or {**read_json(kept), **of} != read_json(kept):
         begun = time.perf_counter()
-        loop, encode = asked(bench.config)
-        quantiser = learner(name, loop)(bench.corpus, True).quantiser
-        fitted = bench.corpus.samples.select(slice(0, len(bench.corpus.fits)))
-        train = quantiser.encode_samples(fitted, encode, fits=bench.corpus.fits, progress=True)
-        held = quantiser.encode_samples(bench.samples, encode, fits=bench.plain, progress=True)
+        loop, encode = asked(benchmark.config)
+        quantizer = learner(name, loop)(benchmark.corpus, True).quantizer
+        fitted = benchmark.corpus.samples.select(slice(0, len(benchmark.corpus.fits)))
+        train = quantizer.encode_samples(fitted, encode, fits=benchmark.corpus.fits, progress=True)
+        held = quantizer.encode_samples(benchmark.samples, encode, fits=benchmark.plain, progress=True)
         seconds = round(time.perf_counter() - begun, 1)
-        save(bench, folder, quantiser, {"train": train, "held": held}, {**of, "seconds": seconds})
+        save(benchmark, folder, quantizer, {"train": train, "held": held}, {**of, "seconds": seconds})
     tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
     codes = {part: tokenizer.vocabulary.parse(ids[part].long())[0] for part in ("train", "held")}
     return Measured(tokenizer, codes["train"], codes["held"], read_json(kept)["seconds"])
 
 
-def save(bench: Bench, folder: Path, quantiser: Quantiser, codes: dict[str, Tensor], kept: dict[str, Any]) -> None:
+def save(
+    benchmark: Benchmark, folder: Path, quantizer: Quantizer, codes: dict[str, Tensor], kept: dict[str, Any]
+) -> None:
     """Write the tokenizer, `ids.safetensors` {train (F, L), held (H, L)} int32, and `kept` as `settings.json`."""
-    shapes = {"train": bench.train[: len(bench.corpus.fits)], "held": bench.held}
-    tokenizer = WeightTokenizer.create(quantiser, [shape.label for part in shapes.values() for shape in part])
-    with whole(folder) as draft:
+    shapes = {"train": benchmark.train[: len(benchmark.corpus.fits)], "held": benchmark.held}
+    tokenizer = WeightTokenizer.create(quantizer, [shape.label for part in shapes.values() for shape in part])
+    with atomic_write(folder) as draft:
         tokenizer.save_pretrained(draft)
         ids = {part: tokenizer.vocabulary.ids(codes[part], [s.label for s in shapes[part]]) for part in shapes}
         write_tensors(draft / "ids.safetensors", {part: found.int() for part, found in ids.items()})
         write_json(draft / "settings.json", kept)
 
 
-def of_bench(bench: Bench, name: str) -> dict[str, Any]:
-    """What a tokenizer was learnt with: all settings, the loop's in full, and the names and classes of the shapes."""
-    parts = {"train": bench.train, "held": bench.held}
+def of_bench(benchmark: Benchmark, name: str) -> dict[str, Any]:
+    """What a tokenizer was learned with: all settings, the loop's in full, and the names and classes of the shapes."""
+    parts = {"train": benchmark.train, "held": benchmark.held}
     named = {part: [{"name": shape.name, "label": shape.label} for shape in shapes] for part, shapes in parts.items()}
-    loop, encode = asked(bench.config)
-    return {"settings": told(bench.config, name), "codebook": asdict(loop), "encode": asdict(encode), "shapes": named}
+    loop, encode = asked(benchmark.config)
+    return {
+        "settings": told(benchmark.config, name),
+        "codebook": asdict(loop),
+        "encode": asdict(encode),
+        "shapes": named,
+    }
 
 
-def row(bench: Bench, name: str, command: str, values: dict[str, Any]) -> dict[str, Any]:
+def row(benchmark: Benchmark, name: str, command: str, values: dict[str, Any]) -> dict[str, Any]:
     """What every row of `tokenizers.json` says, and `values`."""
     return {
-        "corpus": bench.config.name,
+        "corpus": benchmark.config.name,
         "tokenizer": name,
-        "settings": told(bench.config, name),
-        "folder": place(bench.config, name),
+        "settings": told(benchmark.config, name),
+        "folder": place(benchmark.config, name),
         "command": command,
-        "train_shapes": len(bench.train),
-        "held_out_shapes": len(bench.held),
-        "plain_fit_steps": bench.corpus.fit.steps,
-        "plain_fit_gain_last_quarter": bench.gain,
+        "train_shapes": len(benchmark.train),
+        "held_out_shapes": len(benchmark.held),
+        "plain_fit_steps": benchmark.corpus.fit.steps,
+        "plain_fit_gain_last_quarter": benchmark.gain,
         **values,
     }
 
@@ -167,32 +174,34 @@ def captions(cost: str, figures: Figures) -> list[str]:
     return [f"{cost} · IoU {value:.2f}" for value in figures.iou]
 
 
-def of_fits(bench: Bench, plain: Figures) -> dict[str, Any]:
+def of_fits(benchmark: Benchmark, plain: Figures) -> dict[str, Any]:
     """Figures of the plain fits themselves: every weight a 32-bit number, and no tokens."""
     return {
         "tokens_per_field": None,
-        "bits_per_field": 32 * bench.plain.config.parameters,
+        "bits_per_field": 32 * benchmark.plain.config.parameters,
         **summary(plain, plain),
-        "by_class": by_class(bench, plain, plain),
+        "by_class": by_class(benchmark, plain, plain),
     }
 
 
-def of_tokens(bench: Bench, found: Measured, decoded: Fields, figures: Figures, plain: Figures) -> dict[str, Any]:
+def of_tokens(
+    benchmark: Benchmark, found: Measured, decoded: Fields, figures: Figures, plain: Figures
+) -> dict[str, Any]:
     """Figures of a tokenizer."""
-    quantiser = found.tokenizer.quantiser
+    quantizer = found.tokenizer.quantizer
     return {
-        **rate(quantiser, found.train),
+        **rate(quantizer, found.train),
         **summary(figures, plain),
-        **weight_error(bench, decoded),
-        "by_class": by_class(bench, figures, plain),
-        "by_levels": by_levels(bench, quantiser, found.held),
+        **weight_error(benchmark, decoded),
+        "by_class": by_class(benchmark, figures, plain),
+        "by_levels": by_levels(benchmark, quantizer, found.held),
         "gpt_bits_fraction": None,
-        "fingerprint": quantiser.fingerprint,
+        "fingerprint": quantizer.fingerprint,
         "seconds": found.seconds,
     }
 
 
-def parse(arguments: list[str] | None = None) -> tuple[BenchConfig, list[str], Path]:
+def parse(arguments: list[str] | None = None) -> tuple[BenchmarkConfig, list[str], Path]:
     """Settings, names of tokenizers and the output folder that the command line asks for."""
     parser = argparse.ArgumentParser(prog="tokenization.measure", description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", required=True, help=f"{', '.join(BUILT_IN)}, or a folder of meshes")
@@ -202,7 +211,7 @@ def parse(arguments: list[str] | None = None) -> tuple[BenchConfig, list[str], P
     parser.add_argument("--name", default="", help="name of the corpus in tables and folders (default: its own)")
     parser.add_argument("--hidden", type=numbers, help="widths of the hidden layers of a field, as 128,128,128")
     parser.add_argument("--train", type=int, help="shapes to learn from")
-    parser.add_argument("--fitted", type=int, help="training shapes with plain fits, which tables are learnt from")
+    parser.add_argument("--fitted", type=int, help="training shapes with plain fits, which tables are learned from")
     parser.add_argument("--held", type=int, help="shapes to judge by")
     parser.add_argument("--fit-steps", type=int, help="steps of the plain fits, at first")
     for name, kind in LOOP.items():
@@ -219,7 +228,7 @@ def parse(arguments: list[str] | None = None) -> tuple[BenchConfig, list[str], P
     loop = {"steps": QUICK_STEPS} if given["quick"] else {}
     loop |= {name: given[f"loop_{name}"] for name in LOOP if given[f"loop_{name}"] is not None}
     fixed = {"corpus": given["corpus"], "classes": given["classes"], "title": given["name"], "seed": given["seed"]}
-    return BenchConfig(**fixed, **values, changes=loop), list(given["tokenizers"]), given["output"]
+    return BenchmarkConfig(**fixed, **values, changes=loop), list(given["tokenizers"]), given["output"]
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -232,12 +241,12 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(width) for width in text.split(","))
 
 
-@program
+@cli_main
 def main() -> None:
     """Measure."""
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
     config, names, output = parse()
-    rows = measure(config, names, output, command("tokenization.measure"))
+    rows = measure(config, names, output, command_line("tokenization.measure"))
     print(page.table(rows))
     print(f"page: {output / page.PAGE}", file=sys.stderr)
 

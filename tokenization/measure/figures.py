@@ -6,7 +6,7 @@ Decisions:
 - Surfaces are compared as points on meshes of one resolution, the true shape's too. A field without a surface has no
   distance; such fields are counted, and left out of both means of a ratio.
 - The error of weights is the distance from the plain fit, as a share of the fit's own distance from the shared initial
-  field: 1 is as far as knowing nothing of the shape. Of a quantiser that chooses weights of its own it says only how
+  field: 1 is as far as knowing nothing of the shape. Of a quantizer that chooses weights of its own it says only how
   far those lie from the fit's; many weights have one function.
 
 Dimensions: H shapes, P parameters, C chunks, Q levels.
@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from tokenization.measure.bench import Bench
+from tokenization.measure.benchmark import Benchmark
 from weightgpt.fields.field import Fields, layer_matrices
 from weightgpt.metrics.pairwise import chamfer, field_iou, normal_consistency, oriented_points
-from weightgpt.quantizers.base import Quantiser
+from weightgpt.quantizers.base import Quantizer
 from weightgpt.quantizers.codes import usage
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.meshing import mesh_sdf
@@ -60,25 +60,25 @@ def cloud(sdf: Sdf, resolution: int) -> Cloud | None:
     return None if mesh is None else oriented_points(mesh, CLOUD, seed=0)
 
 
-def true_clouds(bench: Bench) -> list[Cloud | None]:
+def true_clouds(benchmark: Benchmark) -> list[Cloud | None]:
     """The surfaces of the held-out shapes."""
-    return [cloud(shape.sdf, bench.config.resolution) for shape in bench.held]
+    return [cloud(shape.sdf, benchmark.config.resolution) for shape in benchmark.held]
 
 
 @torch.no_grad()
-def judge(bench: Bench, truth: Sequence[Cloud | None], fields: Fields, title: str) -> Figures:
+def judge(benchmark: Benchmark, truth: Sequence[Cloud | None], fields: Fields, title: str) -> Figures:
     """Compare fields, one for each held-out shape in order, with the shapes."""
-    points, near = bench.samples.points, bench.samples.sdf.abs() < NEAR
+    points, near = benchmark.samples.points, benchmark.samples.sdf.abs() < NEAR
     surface = np.full((len(fields), 2), np.nan)
     error = torch.zeros(len(fields))
     for i in tqdm(range(len(fields)), f"judging {title}", unit="shape"):
         sdf = fields.sdf(i)
-        difference = (sdf(points) - bench.samples.sdf[i]).abs()
+        difference = (sdf(points) - benchmark.samples.sdf[i]).abs()
         error[i] = (difference * near[i]).sum() / near[i].sum().clamp(min=1)
-        made, true = cloud(sdf, bench.config.resolution), truth[i]
+        made, true = cloud(sdf, benchmark.config.resolution), truth[i]
         if made is not None and true is not None:
             surface[i] = chamfer(made[0], true[0]), normal_consistency(made, true)
-    iou = field_iou(fields, bench.judged)
+    iou = field_iou(fields, benchmark.judged)
     return Figures(_array(iou), _array(error), surface[:, 0], surface[:, 1])
 
 
@@ -100,11 +100,11 @@ def summary(figures: Figures, plain: Figures) -> dict[str, Any]:
     }
 
 
-def by_class(bench: Bench, figures: Figures, plain: Figures) -> dict[str, dict[str, Any]]:
+def by_class(benchmark: Benchmark, figures: Figures, plain: Figures) -> dict[str, dict[str, Any]]:
     """The summary of each class."""
-    labels = np.array(bench.labels)
+    labels = np.array(benchmark.labels)
     found = {}
-    for label in sorted(set(bench.labels)):
+    for label in sorted(set(benchmark.labels)):
         chosen = labels == label
         parts = (
             Figures(part.iou[chosen], part.sdf_error[chosen], part.chamfer[chosen], part.normals[chosen])
@@ -114,35 +114,39 @@ def by_class(bench: Bench, figures: Figures, plain: Figures) -> dict[str, dict[s
     return found
 
 
-def weight_error(bench: Bench, fields: Fields) -> dict[str, Any]:
+def weight_error(benchmark: Benchmark, fields: Fields) -> dict[str, Any]:
     """Relative error of all weights, and of those of each layer."""
-    config, start = bench.plain.config, bench.corpus.initial
-    wrong = layer_matrices(config, fields.flat - bench.plain.flat)
-    own = layer_matrices(config, bench.plain.flat - start)
+    config, start = benchmark.plain.config, benchmark.corpus.shared_init
+    wrong = layer_matrices(config, fields.flat - benchmark.plain.flat)
+    own = layer_matrices(config, benchmark.plain.flat - start)
     layers = [
         float((a.square().sum() / b.square().sum().clamp(min=1e-12)).sqrt()) for a, b in zip(wrong, own, strict=True)
     ]
-    total = (fields.flat - bench.plain.flat).square().sum() / (bench.plain.flat - start).square().sum().clamp(min=1e-12)
+    total = (fields.flat - benchmark.plain.flat).square().sum() / (benchmark.plain.flat - start).square().sum().clamp(
+        min=1e-12
+    )
     return {"weight_error": float(total.sqrt()), "weight_error_by_layer": layers}
 
 
-def by_levels(bench: Bench, quantiser: Quantiser, codes: Tensor) -> list[dict[str, Any]]:
+def by_levels(benchmark: Benchmark, quantizer: Quantizer, codes: Tensor) -> list[dict[str, Any]]:
     """IoU of the first levels of codes (H, C, Q) alone, for every number of levels."""
     rows = []
-    for levels in range(1, quantiser.levels + 1):
-        kept = quantiser.chunks * levels
-        found = float(field_iou(quantiser.decode(codes, levels), bench.judged).mean())
-        rows.append({"levels": levels, "tokens": kept, "bits": kept * math.log2(quantiser.size), "iou": found})
+    for levels in range(1, quantizer.num_quantizers + 1):
+        kept = quantizer.num_chunks * levels
+        found = float(field_iou(quantizer.decode(codes, levels), benchmark.judged).mean())
+        rows.append(
+            {"num_quantizers": levels, "tokens": kept, "bits": kept * math.log2(quantizer.codebook_size), "iou": found}
+        )
     return rows
 
 
-def rate(quantiser: Quantiser, codes: Tensor) -> dict[str, Any]:
+def rate(quantizer: Quantizer, codes: Tensor) -> dict[str, Any]:
     """Tokens and bits of a field, and how the codes (N, C, Q) of the training shapes use the alphabet."""
-    found = usage(codes, quantiser.size)
+    found = usage(codes, quantizer.codebook_size)
     return {
-        "tokens_per_field": quantiser.tokens_per_field,
-        "codes": quantiser.size,
-        "bits_per_field": quantiser.tokens_per_field * math.log2(quantiser.size),
+        "tokens_per_field": quantizer.tokens_per_field,
+        "codes": quantizer.codebook_size,
+        "bits_per_field": quantizer.tokens_per_field * math.log2(quantizer.codebook_size),
         "usage": {"used": list(found.used), "dead": list(found.dead), "perplexity": list(found.perplexity)},
     }
 

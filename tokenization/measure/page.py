@@ -20,10 +20,10 @@ import torch
 from matplotlib import pyplot
 from PIL import Image
 
-from tokenization.measure.bench import changed
+from tokenization.measure.benchmark import changed
 from weightgpt import formatting as markdown
-from weightgpt._programs import program
-from weightgpt.io import read_json, whole, write_json, write_text
+from weightgpt._programs import cli_main
+from weightgpt.io import atomic_write, read_json, write_json, write_text
 from weightgpt.shapes.shape import Sdf, Shape
 from weightgpt.visual.rendering import contact_sheet, render, save_png
 
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 COLUMNS = {
     "corpus": "corpus",
     "tokenizer": "tokenizer",
-    "train_shapes": "learnt from",
+    "train_shapes": "learned from",
     "held_out_shapes": "held out",
     "tokens_per_field": "tokens",
     "bits_per_field": "bits",
@@ -50,7 +50,7 @@ COLUMNS = {
     "seconds": "seconds",
     "gpt_bits_per_field": "GPT bits",
     "gpt_bits_fraction": "GPT bits / bits",
-    "gpt_train_shapes": "GPT learnt from",
+    "gpt_train_shapes": "GPT learned from",
 }
 """Keys of a row and the heads of their columns."""
 
@@ -131,7 +131,7 @@ def titles(rows: list[Row]) -> list[str]:
 
 
 DEFINITIONS = """All figures are of held-out shapes, against the true shape. *Plain fit* is the field fitted to the
-shape from the shared initial field, before any quantisation. Bits are tokens times the binary logarithm of the number
+shape from the shared initial field, before any quantization. Bits are tokens times the binary logarithm of the number
 of codes. Chamfer is the Chamfer-L1 distance of points on the surfaces in half-sides of the box; normals is the
 normal consistency. SDF error is the mean error of the distance where the true one is below 0.1. Weight error is the
 distance from the plain fit, as a share of the fit's distance from the initial field; the codebook in the loop chooses
@@ -207,17 +207,17 @@ def _plot(rows: list[Row], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
     named = list(zip(titles(rows), rows, strict=True))
     for index, (title, row) in enumerate((title, row) for title, row in named if row.get("by_levels")):
-        colour = f"C{index % 10}"
+        color = f"C{index % 10}"
         bits, kept = ([level[key] for level in row["by_levels"]] for key in ("bits", "iou"))
-        axes.plot(bits, kept, "-", color=colour, linewidth=1, alpha=0.5)
-        axes.plot(bits[-1], kept[-1], "o" if index < 10 else "s", color=colour, label=title)
+        axes.plot(bits, kept, "-", color=color, linewidth=1, alpha=0.5)
+        axes.plot(bits[-1], kept[-1], "o" if index < 10 else "s", color=color, label=title)
     for row in rows:
         if row["tokens_per_field"] is None:
             axes.axhline(row["iou"], color="0.4", linestyle="--", linewidth=1, label=row["tokenizer"])
     axes.set(xscale="log", xlabel="bits of a field", ylabel="IoU with held-out shapes", title=rows[0]["corpus"])
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=150, format="png")
     pyplot.close(figure)
 
@@ -230,7 +230,7 @@ def _sheet(rows: list[Row], folder: Path, path: Path) -> None:
         save_png(Image.fromarray(np.concatenate(strips)), path)
 
 
-@program
+@cli_main
 def main() -> None:
     """Write the page again."""
     parser = argparse.ArgumentParser(

@@ -4,7 +4,7 @@ Leaves `fields.safetensors`, its samples, and `cost.json`, what they cost. A riv
 and the same folder refuses other settings.
 
 Decisions: a rival learns the fields that the run's tokens decode to, the very fields that the GPT writes, those of the
-further shapes that the GPT alone learnt from among them. They lie on the few directions of our decoder, so they are far
+further shapes that the GPT alone learned from among them. They lie on the few directions of our decoder, so they are far
 easier to learn than plain fits, and making them is our work. With
 `--plain N` a rival learns the plain conditioned fits of the run's first N training shapes instead, as published
 recipes do; fitting those is not counted in its budget.
@@ -23,13 +23,13 @@ from torch import Tensor
 from training.baselines.common import FieldSets, Trained
 from training.baselines.registry import RIVALS, rival
 from training.data.corpus import column, part
-from weightgpt._programs import program
+from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig, fit
-from weightgpt.fields.storage import Catalogue, save_fields
+from weightgpt.fields.storage import ShapeMetadata, save_fields
 from weightgpt.io import read_json, read_tensors, write_json
-from weightgpt.quantizers.auto import load_quantiser
+from weightgpt.quantizers.auto import load_quantizer
 from weightgpt.shapes.sampling import Samples
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -45,10 +45,10 @@ def field_sets(run: Path, plain: int) -> FieldSets:
     corpus, config = load_from_disk(str(run / "corpus")), read_json(run / "config.json")
     field = FieldConfig.from_dict(config["field"])
     parts = {name: part(corpus, name) for name in ("train", "validation")}
-    initial = read_tensors(run / "fits" / "initial.safetensors")["flat"]
+    shared_init = read_tensors(run / "fits" / "shared_init.safetensors")["flat"]
     labels = list(parts["train"]["label"])
     if plain:
-        weights = plain_fits(run, config, initial, plain)
+        weights = plain_fits(run, config, shared_init, plain)
     else:
         weights = {name: column(rows, "weights") for name, rows in parts.items()}
         further, kinds = more_fields(run, field, labels)
@@ -57,7 +57,7 @@ def field_sets(run: Path, plain: int) -> FieldSets:
         config=field,
         **weights,
         labels=tuple(labels[: len(weights["train"])]),
-        initial=initial,
+        shared_init=shared_init,
     )
 
 
@@ -66,19 +66,19 @@ def more_fields(run: Path, field: FieldConfig, labels: list[str]) -> tuple[Tenso
     path = run / "more.safetensors"
     if not path.is_file() or not len(ids := read_tensors(path)["ids"].long()):
         return torch.zeros(0, field.parameters), []
-    tokenizer = WeightTokenizer.create(load_quantiser(run / "codebook"), labels)
+    tokenizer = WeightTokenizer.create(load_quantizer(run / "codebook"), labels)
     codes, kinds = tokenizer.vocabulary.parse(ids)
-    return torch.cat([tokenizer.quantiser.decode(some).flat for some in codes.split(1024)]), kinds
+    return torch.cat([tokenizer.quantizer.decode(some).flat for some in codes.split(1024)]), kinds
 
 
-def plain_fits(run: Path, config: dict[str, Any], initial: Tensor, count: int) -> dict[str, Tensor]:
+def plain_fits(run: Path, config: dict[str, Any], shared_init: Tensor, count: int) -> dict[str, Tensor]:
     """Plain fits of the first `count` training shapes and of the validation shapes; kept in the run's folder."""
     found, options = read_tensors(run / "samples.safetensors"), FitConfig(**config["fit"])
     field, fits = FieldConfig.from_dict(config["field"]), {}
     for name in ("train", "validation"):
         samples = Samples(found["points"], found[name]).select(slice(0, count))
         folder = run / "fits" / f"plain-{name}-{len(samples.sdf)}"
-        made = fit(field, samples, options, initial=initial, folder=folder, progress=f"plain fits, {name}")
+        made = fit(field, samples, options, shared_init=shared_init, folder=folder, progress=f"plain fits, {name}")
         fits[name] = made.fields.flat
     return fits
 
@@ -108,7 +108,7 @@ def compare(
     spent = time.perf_counter() - begun
     labels = trained.label(samples, seed)
     names = [f"{name}-{i + 1:03d}" for i in range(samples)]
-    save_fields(output / "fields.safetensors", fields, Catalogue.plain(names, labels, fields.config.in_features))
+    save_fields(output / "fields.safetensors", fields, ShapeMetadata.plain(names, labels, fields.config.in_features))
     write_json(output / "cost.json", asked | cost(trained, spent))
 
 
@@ -118,7 +118,7 @@ def cost(trained: Trained, sample_seconds: float) -> dict[str, Any]:
     return {name: getattr(trained, name) for name in (*names, "history")} | {"sample_seconds": sample_seconds}
 
 
-@program
+@cli_main
 def main() -> None:
     """Parse arguments and train one rival."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -5,7 +5,7 @@ Decisions:
   to, so that all learn the very same fields.
 - The budget is in floating-point operations of training (forward and backward), as torch's `FlopCounterMode` counts
   them: matrix products and attention, a multiplication and an addition as two, causal attention as the full square.
-  One step is measured, and the number of steps follows; elementwise work and the optimiser's are not counted for any.
+  One step is measured, and the number of steps follows; elementwise work and the optimizer's are not counted for any.
 - One loop for all: AdamW, 3 % warm-up, a cosine to zero over exactly those steps, gradients clipped to norm 1, and,
   where a rival asks for it, an exponential average of the weights in place of the last ones.
 
@@ -30,7 +30,7 @@ from transformers import PreTrainedModel
 from training.pretrain import has_bf16
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.tokens.quasirandom import even_labels
+from weightgpt.tokens.quasirandom import stratified_labels
 
 WARM_UP, POINTS = 0.03, 100
 
@@ -46,12 +46,16 @@ class FieldSets:
     """(V, P) weights of held-out shapes, for the loss that is reported; nothing is chosen by it."""
     labels: tuple[str, ...]
     """N class names of the training fields."""
-    initial: Tensor
+    shared_init: Tensor
     """(P,) the field that all fits started from."""
 
     def __post_init__(self) -> None:
         parameters = self.config.parameters
-        for name, weights in (("training", self.train), ("held-out", self.validation), ("initial", self.initial[None])):
+        for name, weights in (
+            ("training", self.train),
+            ("held-out", self.validation),
+            ("shared_init", self.shared_init[None]),
+        ):
             if weights.ndim != 2 or weights.shape[1] != parameters or not len(weights):
                 raise InputError(
                     f"the {name} fields have shape {tuple(weights.shape)}; give rows of {parameters} weights."
@@ -75,7 +79,7 @@ class FieldSets:
     def draw_classes(self, n: int, seed: int) -> Tensor:
         """(n,) classes, as often as they occur in training (see `drawing.even_labels`)."""
         place = {name: i for i, name in enumerate(self.classes)}
-        return torch.tensor([place[label] for label in even_labels(self.labels, n, seed)])
+        return torch.tensor([place[label] for label in stratified_labels(self.labels, n, seed)])
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Trained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descent:
+class OptimizerConfig:
     """How a model is trained."""
 
     batch: int = 32
@@ -130,7 +134,7 @@ class Descent:
 
 
 @dataclass(frozen=True)
-class Descended:
+class BudgetedRun:
     """What a training cost."""
 
     steps: int
@@ -168,15 +172,15 @@ def size_of(*modules: nn.Module) -> tuple[int, int]:
     return sum(p.numel() for m in modules for p in m.parameters()), sum(t.numel() * t.element_size() for t in parts)
 
 
-def descend(
+def train_to_budget(
     model: nn.Module,
     loss: Callable[[Tensor, torch.Generator], Tensor],
     count: int,
-    options: Descent,
+    options: OptimizerConfig,
     budget_flops: float,
     seed: int,
     progress: bool,
-) -> Descended:
+) -> BudgetedRun:
     """Train `model` in place until the budget is spent.
 
     Args:
@@ -197,8 +201,8 @@ def descend(
         decay = math.exp(-1 / max(options.average * steps, 1))
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
     rates = (options.learning_rate, options.weight_decay)
-    optimiser = torch.optim.AdamW(model.parameters(), rates[0], (0.9, 0.95), weight_decay=rates[1])
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+    optimizer = torch.optim.AdamW(model.parameters(), rates[0], (0.9, 0.95), weight_decay=rates[1])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     begun, history, total, since = time.perf_counter(), [], 0.0, 0
     model.train()
     order = torch.empty(0, dtype=torch.long)
@@ -206,11 +210,11 @@ def descend(
         while len(order) < batch:
             order = torch.cat([order, torch.randperm(count, generator=noise)])
         rows, order = order[:batch], order[batch:]
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         value = loss(rows, noise)
         value.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if average is not None:
             average.update_parameters(model)
@@ -221,7 +225,7 @@ def descend(
     if average is not None:
         model.load_state_dict(average.module.state_dict())
     model.eval()
-    return Descended(steps, steps * spent, time.perf_counter() - begun, history)
+    return BudgetedRun(steps, steps * spent, time.perf_counter() - begun, history)
 
 
 def _rate(step: int, steps: int) -> float:

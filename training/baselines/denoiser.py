@@ -4,10 +4,10 @@ Decisions:
 - The network is that of HyperDiffusion (Erkoç et al., ICCV 2023, after G.pt, Peebles et al. 2022) at our size: one
   token for each layer of the field, its matrix and biases through a linear map of its own, one token for the noise
   level, full attention, and the prediction is the clean field itself. One more token holds the class.
-- Weights are standardised, each on its own; the network sees its noisy input at deviation 1.
+- Weights are standardized, each on its own; the network sees its noisy input at deviation 1.
 - `weight-diffusion`: HyperDiffusion's schedule, 500 steps with linear betas (`DDPMScheduler`), all of them run when
   sampling, and its loss, the squared error of the clean field, but weighted by the ratio of signal to noise, 5 at most
-  (Hang et al. 2023, "Min-SNR"). Unweighted, as in HyperDiffusion, the steps with little noise were hardly learnt at
+  (Hang et al. 2023, "Min-SNR"). Unweighted, as in HyperDiffusion, the steps with little noise were hardly learned at
   budgets like ours, and the samples were far worse.
 - `flow-matching`: x_t = (1 - t) x + t noise with t from a logistic normal (Esser et al. 2024), the squared error of
   the velocity that the predicted clean field implies (Lipman et al. 2023), 50 Euler steps
@@ -25,7 +25,7 @@ from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
 from torch import Tensor, nn
 
-from training.baselines.common import Descent, FieldSets, Trained, count_flops, descend, half, size_of
+from training.baselines.common import FieldSets, OptimizerConfig, Trained, count_flops, half, size_of, train_to_budget
 
 LEVELS, RATIO = 1000, 5.0
 """Noise levels as the network sees them, from 0 to 1000, all noise; the largest weight of a noise level's loss."""
@@ -41,13 +41,15 @@ class DenoiserConfig:
     """Of the blocks."""
     steps: int = 500
     """Of sampling."""
-    descent: Descent = default(default_factory=lambda: Descent(batch=32, learning_rate=1e-3, average=0.02))
+    descent: OptimizerConfig = default(
+        default_factory=lambda: OptimizerConfig(batch=32, learning_rate=1e-3, average=0.02)
+    )
     samples: int = 256
     """Fields that are drawn side by side."""
 
 
 class Denoiser(nn.Module):
-    """(B, P) noisy fields, (B,) noise levels, (B,) classes -> (B, P) clean fields, all standardised."""
+    """(B, P) noisy fields, (B,) noise levels, (B,) classes -> (B, P) clean fields, all standardized."""
 
     def __init__(self, sets: FieldSets, config: DenoiserConfig) -> None:
         super().__init__()
@@ -77,19 +79,19 @@ class Denoiser(nn.Module):
             clean = [write(found[:, i]) for i, write in enumerate(self.write)]
         return torch.cat(clean, 1).float()
 
-    def standardise(self, weights: Tensor) -> Tensor:
+    def standardize(self, weights: Tensor) -> Tensor:
         """(B, P) weights with mean 0 and deviation 1; those that never change become 0. Inverse of `restore`."""
         return (weights - self.mean) / self.spread.clamp(min=1e-6) * (self.spread > 0)
 
     def restore(self, standard: Tensor) -> Tensor:
-        """The weights again. Inverse of `standardise`."""
+        """The weights again. Inverse of `standardize`."""
         return self.mean + self.spread * standard
 
 
 Loss = Callable[[Denoiser, Tensor, Tensor, torch.Generator], Tensor]
-"""(denoiser, standardised fields (B, P), classes (B,), source of noise) -> mean loss."""
+"""(denoiser, standardized fields (B, P), classes (B,), source of noise) -> mean loss."""
 Sampler = Callable[[Denoiser, Tensor, torch.Generator], Tensor]
-"""(denoiser, classes (B,), source of noise) -> standardised fields (B, P)."""
+"""(denoiser, classes (B,), source of noise) -> standardized fields (B, P)."""
 
 
 def train_diffusion(
@@ -159,8 +161,8 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Denoiser(sets, config)
-    standard, classes = model.standardise(sets.train), sets.class_index
-    cost = descend(
+    standard, classes = model.standardize(sets.train), sets.class_index
+    cost = train_to_budget(
         model,
         lambda rows, noise: loss(model, standard[rows], classes[rows], noise),
         len(standard),

@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from weightgpt._programs import program
+from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
-from weightgpt.io import read_json, whole, write_json
+from weightgpt.io import atomic_write, read_json, write_json
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.splits import split_shapes
 from weightgpt.visual.meshing import mesh_sdf
@@ -65,14 +65,16 @@ def draw_meshes(run: Path, count: int, folder: Path) -> None:
     """Write the first `count` training shapes of a run as low-polygon meshes.
 
     Raises:
-        InputError: the run learnt from files, not from the built-in families.
+        InputError: the run learned from files, not from the built-in families.
     """
     config = read_json(run / "config.json")
     if config["shapes"] is not None:
-        raise InputError(f"{run} learnt from {config['shapes']}; give a run over the built-in families.")
-    total = config["count"] + config["held"]
-    shapes = split_shapes(draw_shapes(total, config["seed"]), config["held"] / total, config["seed"]).train[:count]
-    with whole(folder) as draft:
+        raise InputError(f"{run} learned from {config['shapes']}; give a run over the built-in families.")
+    total = config["num_shapes"] + config["num_held_out"]
+    shapes = split_shapes(draw_shapes(total, config["seed"]), config["num_held_out"] / total, config["seed"]).train[
+        :count
+    ]
+    with atomic_write(folder) as draft:
         draft.mkdir()
         for i, shape in enumerate(tqdm(shapes, "meshes", unit="shape", mininterval=5)):
             fine = mesh_sdf(shape.sdf, GRID).mesh
@@ -114,7 +116,7 @@ def batches(meshes: list[Mesh], size: int, seed: int) -> Iterator[tuple[Tensor, 
             yield parts[0].float(), parts[1].long()
 
 
-def descend(model: nn.Module, loss: Callable[[], Tensor], budget: float, title: str) -> dict[str, Any]:
+def train_to_budget(model: nn.Module, loss: Callable[[], Tensor], budget: float, title: str) -> dict[str, Any]:
     """Train for as many steps as the budget pays; returns what that cost, and the curve.
 
     Raises:
@@ -126,21 +128,21 @@ def descend(model: nn.Module, loss: Callable[[], Tensor], budget: float, title: 
     steps = int(budget // spent)
     if steps < 1:
         raise InputError(f"one step of the {title} costs {spent:.3g} operations of {budget:.3g}; give more.")
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(learnt, 1e-3, (0.9, 0.95), weight_decay=0.01)
+    learned = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learned, 1e-3, (0.9, 0.95), weight_decay=0.01)
     warm = max(1, round(0.03 * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: (s + 1) / warm if s < warm else 0.5 * (1 + math.cos(math.pi * (s - warm) / (steps - warm)))
+        optimizer, lambda s: (s + 1) / warm if s < warm else 0.5 * (1 + math.cos(math.pi * (s - warm) / (steps - warm)))
     )
     begun, history, values = time.perf_counter(), [], []
     for step in tqdm(range(1, steps + 1), title, unit="step", mininterval=5):
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         value = loss()
         if not value.isfinite():
             break
         value.backward()
-        nn.utils.clip_grad_norm_(learnt, 1.0)
-        optimiser.step()
+        nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
         schedule.step()
         values.append(float(value.detach()))
         if step * POINTS // steps > (step - 1) * POINTS // steps:
@@ -148,7 +150,7 @@ def descend(model: nn.Module, loss: Callable[[], Tensor], budget: float, title: 
             values = []
     done = step if value.isfinite() else step - 1
     cost = {"steps": done, "planned": steps, "train_flops": done * spent, "seconds": time.perf_counter() - begun}
-    return cost | {"parameters": sum(p.numel() for p in learnt), "history": history}
+    return cost | {"parameters": sum(p.numel() for p in learned), "history": history}
 
 
 def new_autoencoder() -> MeshAutoencoder:
@@ -204,7 +206,7 @@ def write_samples(transformer: MeshTransformer, count: int, folder: Path) -> dic
         triangles, mask = transformer.generate(batch_size=min(SIDE, count - start), temperature=1.0)
         meshes += [part[kept].numpy() for part, kept in zip(triangles, mask, strict=True)]
     closed = 0
-    with whole(folder) as draft:
+    with atomic_write(folder) as draft:
         draft.mkdir()
         for i, part in enumerate(meshes):
             vertices, faces = on_lattice(part.reshape(-1, 3), np.arange(3 * len(part)).reshape(-1, 3))
@@ -231,7 +233,7 @@ def compare(folder: Path, budget: float, samples: int, seed: int, output: Path) 
         vertices, faces = next(stream)
         return autoencoder(vertices=vertices, faces=faces)
 
-    first = descend(autoencoder, reconstruct, SHARE * budget, "autoencoder")
+    first = train_to_budget(autoencoder, reconstruct, SHARE * budget, "autoencoder")
     autoencoder.eval()
     right = triangles_right(autoencoder, next(stream))
     transformer, fewer = new_transformer(autoencoder), batches(meshes, 2, seed)
@@ -243,7 +245,7 @@ def compare(folder: Path, budget: float, samples: int, seed: int, output: Path) 
         with half:
             return transformer.forward_on_codes(codes)
 
-    second = descend(transformer, predict, budget - first["train_flops"], "transformer")
+    second = train_to_budget(transformer, predict, budget - first["train_flops"], "transformer")
     transformer.eval()
     codes = torch.randint(autoencoder.codebook_size, (1, FACES * 3, 2))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -255,7 +257,7 @@ def compare(folder: Path, budget: float, samples: int, seed: int, output: Path) 
     write_json(output / "cost.json", cost | {"stages": {"autoencoder": first, "transformer": second}})
 
 
-@program
+@cli_main
 def main() -> None:
     """Parse arguments; draw the meshes where there are none, then train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

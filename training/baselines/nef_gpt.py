@@ -1,12 +1,12 @@
 """NeF-GPT's recipe: every weight of a field is a token of its own.
 
 After the report that followed the presentation (Fanselau and Muschal, "NeF-GPT", 2024): the difference of each weight
-to the field that all fits started from is quantised to one of 127 scalars, a GPT learns the sequences, and one special
+to the field that all fits started from is quantized to one of 127 scalars, a GPT learns the sequences, and one special
 token stands before each. The blocks are those of an ordinary `GPT2LMHeadModel`, of the size of ours, with the
 LayerNorm that the original left out; and it is sampled with a cache, which the original had not.
 
 A field is a sequence of P tokens, so attention alone costs P² and a budget buys few sequences: that is what this
-recipe costs, and it is not softened here. The scalars are k-means centres of a part of the weights; finding them costs
+recipe costs, and it is not softened here. The scalars are k-means centers of a part of the weights; finding them costs
 next to nothing and is not counted.
 
 Dimensions: B fields, P parameters of a field and tokens of a sequence, K scalars.
@@ -21,7 +21,16 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
-from training.baselines.common import Descent, FieldSets, Trained, count_flops, descend, half, one_at_a_time, size_of
+from training.baselines.common import (
+    FieldSets,
+    OptimizerConfig,
+    Trained,
+    count_flops,
+    half,
+    one_at_a_time,
+    size_of,
+    train_to_budget,
+)
 
 SEEN, ROUNDS = 100_000, 30
 
@@ -36,7 +45,7 @@ class NefGptConfig:
     heads: int = 6
     width: int = 192
     """Of the blocks; the same three as our GPT's."""
-    descent: Descent = default(default_factory=lambda: Descent(batch=1, learning_rate=1e-3))
+    descent: OptimizerConfig = default(default_factory=lambda: OptimizerConfig(batch=1, learning_rate=1e-3))
     """A sequence has thousands of tokens, so a step needs one field."""
     temperature: float = 1.0
     top_k: int = 0
@@ -46,19 +55,19 @@ class NefGptConfig:
 
 
 def scalars(values: Tensor, count: int, seed: int) -> Tensor:
-    """At most `count` k-means centres, ascending, of some of the values (any shape)."""
+    """At most `count` k-means centers, ascending, of some of the values (any shape)."""
     flat = values.flatten()
     rows = torch.randint(len(flat), (SEEN,), generator=torch.Generator().manual_seed(seed))
     seen = flat[rows].double().numpy()
     # Quantiles are ordered and never empty as a start; in one dimension nothing better is needed.
     start = np.unique(np.quantile(seen, (np.arange(count) + 0.5) / count))
-    centres, _ = kmeans2(seen[:, None], start[:, None], ROUNDS, minit="matrix", missing="raise")
-    return torch.from_numpy(np.sort(centres[:, 0])).float()
+    centers, _ = kmeans2(seen[:, None], start[:, None], ROUNDS, minit="matrix", missing="raise")
+    return torch.from_numpy(np.sort(centers[:, 0])).float()
 
 
-def quantise(values: Tensor, centres: Tensor) -> Tensor:
-    """The nearest of the ascending centres (K,) of each value, as its place."""
-    return torch.bucketize(values.contiguous(), (centres[1:] + centres[:-1]) / 2)
+def quantize(values: Tensor, centers: Tensor) -> Tensor:
+    """The nearest of the ascending centers (K,) of each value, as its place."""
+    return torch.bucketize(values.contiguous(), (centers[1:] + centers[:-1]) / 2)
 
 
 def train(
@@ -67,18 +76,18 @@ def train(
     """Train a GPT on scalar tokens and make a generator of it."""
     config = config or NefGptConfig()
     length = sets.config.parameters
-    centres = scalars(sets.train[:1024] - sets.initial, config.codes, seed)
-    model = _new_model(length, len(centres), config, seed)
-    start = len(centres)
+    centers = scalars(sets.train[:1024] - sets.shared_init, config.codes, seed)
+    model = _new_model(length, len(centers), config, seed)
+    start = len(centers)
 
     def loss(weights: Tensor) -> Tensor:
-        codes = quantise(weights - sets.initial, centres)
+        codes = quantize(weights - sets.shared_init, centers)
         before = torch.cat([torch.full_like(codes[:, :1], start), codes[:, :-1]], 1)
         with half():
             logits = model(before).logits
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), codes.flatten())
 
-    cost = descend(
+    cost = train_to_budget(
         model,
         lambda rows, noise: loss(sets.train[rows]),
         len(sets.train),
@@ -93,10 +102,10 @@ def train(
             torch.manual_seed(seed)  # generate() takes its noise from the global source
             parts = torch.full((n, 1), start).split(config.samples)
             codes = torch.cat([_generate(model, part) for part in parts])
-        return sets.initial + centres[codes]
+        return sets.shared_init + centers[codes]
 
     parameters, size = size_of(model)
-    extra = centres.numel() + sets.initial.numel()
+    extra = centers.numel() + sets.shared_init.numel()
     with torch.no_grad():
         # With a cache every token is computed once, so that drawing costs one forward pass.
         flops = count_flops(lambda: loss(sets.train[:1]))

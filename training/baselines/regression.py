@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GPT2Config, GPT2Model
 
 from training.baselines.common import (
-    Descended,
-    Descent,
+    BudgetedRun,
     FieldSets,
+    OptimizerConfig,
     Trained,
     count_flops,
-    descend,
     half,
     one_at_a_time,
     size_of,
+    train_to_budget,
 )
 from weightgpt.errors import InputError
 
@@ -40,7 +40,7 @@ class RegressionConfig:
     heads: int = 6
     width: int = 192
     """Of the blocks; the same three as our GPT's."""
-    descent: Descent = default(default_factory=lambda: Descent(batch=1, learning_rate=1e-3))
+    descent: OptimizerConfig = default(default_factory=lambda: OptimizerConfig(batch=1, learning_rate=1e-3))
     """A sequence has thousands of weights, so a step needs one field."""
     samples: int = 16
     """Fields that are drawn side by side."""
@@ -96,7 +96,7 @@ def free_running(model: RegressionTransformer, start: Tensor, length: int) -> Te
 
 def fit_regression(
     sets: FieldSets, budget_flops: float, seed: int, progress: bool, config: RegressionConfig
-) -> tuple[RegressionTransformer, Descended]:
+) -> tuple[RegressionTransformer, BudgetedRun]:
     """Train on whole fields; returns the model and what that cost."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -105,7 +105,7 @@ def fit_regression(
     def loss(rows: Tensor, noise: torch.Generator) -> Tensor:
         return _loss(model, sets.train[rows])
 
-    return model, descend(model, loss, len(sets.train), config.descent, budget_flops, seed, progress)
+    return model, train_to_budget(model, loss, len(sets.train), config.descent, budget_flops, seed, progress)
 
 
 def train(

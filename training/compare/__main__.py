@@ -9,7 +9,7 @@ Decisions:
 - A class is sampled as often as it occurs among training shapes, and evenly over the sets, by ours, by rivals and by
   independent codes alike: sets whose classes are mixed by chance would look worse than they are.
 - Noise is swept on some shapes. Kept is the amount of the lowest 1-NNA among those that pass the guard as samples of
-  ours must: no larger share is memorised, and half are as far from training as new shapes are. Without noise, a
+  ours must: no larger share is memorized, and half are as far from training as new shapes are. Without noise, a
   training shape would be the best sample of all.
 - One set of samples against one of held-out shapes says little of two models that are nearly equal. With `--sets`
   several sets are drawn from each row, and held-out shapes of built-in families as often; files are what they are, so
@@ -18,7 +18,7 @@ Decisions:
   for all sets asked for.
 - Plain fits and the round trip are copies of known shapes; only they can tell how much of the thin parts is kept. They
   and the limit are training shapes, so that what the guard says of them shows what it would say of copies.
-- A rival of the fields that our tokens decode to needs our quantiser as much as our GPT does, so what learning it cost
+- A rival of the fields that our tokens decode to needs our quantizer as much as our GPT does, so what learning it cost
   is counted for both. Plain fits are counted for none.
 - A rival that left no fields, as MeshGPT does, has a row of its cost alone, and the curve of its loss for a picture.
 - A row is kept as soon as it is measured, so that the same command goes on where it stopped. It names the codebook of
@@ -39,17 +39,17 @@ from torch import Tensor
 
 from training.compare import page as compare_page
 from training.compare.flops import fields_flops, of_run
-from training.compare.reference_sets import Ground, ground
-from weightgpt._programs import command, program
+from training.compare.reference_sets import ReferenceSets, load_reference_sets
+from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import load_fields
 from weightgpt.io import read_json, write_json
-from weightgpt.metrics.evaluator import POINTS, SET_FIGURES, UNKNOWN, ShapeSet
+from weightgpt.metrics.evaluator import EMPTY_METRICS, POINTS, SET_METRICS, ShapeSet
 from weightgpt.metrics.memorization import SHARE
 from weightgpt.quantizers.codes import fingerprint
 from weightgpt.shapes.shape import Sdf
-from weightgpt.tokens.quasirandom import even_labels
+from weightgpt.tokens.quasirandom import stratified_labels
 
 PAIRED = ("training-fields", "round-trip")
 """Rows whose i-th shape should be the i-th training shape."""
@@ -67,7 +67,7 @@ def independent(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor
     """(count, L) sequences: a class as often as it occurs, then each code as often as it occurs there in the class."""
     generator = torch.Generator().manual_seed(seed)
     rows = []
-    for kind in even_labels(labels, count, seed):
+    for kind in stratified_labels(labels, count, seed):
         known = ids[torch.tensor([label == kind for label in labels])]
         rows.append(known.gather(0, torch.randint(len(known), (1, ids.shape[1]), generator=generator))[0])
     return torch.stack(rows)
@@ -79,21 +79,23 @@ def noisy(values: Tensor, amount: float, seed: int) -> Tensor:
     return values + amount * values.std(0) * noise
 
 
-def latents(here: Ground) -> tuple[Tensor, Callable[[Tensor], Fields]]:
+def latents(here: ReferenceSets) -> tuple[Tensor, Callable[[Tensor], Fields]]:
     """Latents (n, C, r) of the first training shapes, and how they become fields.
 
     Raises:
-        InputError: the run's quantiser has none.
+        InputError: the run's quantizer has none.
     """
-    quantiser = here.bundle.tokenizer.quantiser
-    book = getattr(quantiser, "codebook", None)
+    quantizer = here.bundle.tokenizer.quantizer
+    book = getattr(quantizer, "codebook", None)
     if book is None:
         raise InputError("the tokenizer of this run has no latents to put noise on; compare a run of the default one.")
     codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.known])
-    return book.latents(codes), lambda z: Fields(quantiser.config, book.join(z))
+    return book.latents(codes), lambda z: Fields(quantizer.field_config, book.join(z))
 
 
-def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields]) -> tuple[list[Sdf], dict[str, Any]]:
+def with_noise(
+    here: ReferenceSets, values: Tensor, decode: Callable[[Tensor], Fields]
+) -> tuple[list[Sdf], dict[str, Any]]:
     """Training fields with the best amount of noise, and the sweep that chose it."""
     some = min(SWEPT, here.count)
     judge, sweep = replace(here.judge.of_first(some), emd=0), []
@@ -101,7 +103,7 @@ def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields])
         fields = decode(noisy(values, amount, here.judge.seed)[:some])
         row = judge.row(here.mesh(fields.sdfs(), f"noise {amount}"))
         sweep.append(
-            {"amount": amount} | {key: row[key] for key in (*SET_FIGURES, *(name for _, name in compare_page.GUARD))}
+            {"amount": amount} | {key: row[key] for key in (*SET_METRICS, *(name for _, name in compare_page.GUARD))}
         )
     new = [row for row in sweep if row["one_nna"] is not None and is_new(row)]
     best = min(new, key=lambda row: row["one_nna"]) if new else sweep[-1]
@@ -111,14 +113,14 @@ def with_noise(here: Ground, values: Tensor, decode: Callable[[Tensor], Fields])
 
 def is_new(row: dict[str, Any]) -> bool:
     """Whether samples of these figures pass the guard."""
-    return row["memorised_share"] <= SHARE and row["nearest_train_ratio"] >= 1
+    return row["memorized_share"] <= SHARE and row["nearest_train_ratio"] >= 1
 
 
 def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] | None, dict[str, Any]]:
     """The first `count` shapes of a rival, None if it left no fields, and what is known of it.
 
     Args:
-        fields: what making the fields that our tokens decode to has cost, for a rival that learnt those.
+        fields: what making the fields that our tokens decode to has cost, for a rival that learned those.
 
     Raises:
         InputError: the rival left no curves of its loss either.
@@ -135,7 +137,7 @@ def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] |
 
 
 def made(
-    here: Ground, name: str, rivals: Path | None, sampling: dict[str, float]
+    here: ReferenceSets, name: str, rivals: Path | None, sampling: dict[str, float]
 ) -> tuple[list[Sdf] | None, dict[str, Any]]:
     """The shapes of a row, None if it has none, and what is known of its cost; ours are drawn as `sampling` says."""
     decode, seed = here.bundle.tokenizer.decode, here.config["seed"]
@@ -152,8 +154,8 @@ def made(
     if name == "training-latents-noise":
         return with_noise(here, *latents(here))
     if name in OWN:
-        kinds = even_labels(here.labels, here.total, seed)
-        sampled = here.bundle.sample(here.total, kinds, seed, even=name == "ours", progress=True, **sampling)
+        kinds = stratified_labels(here.labels, here.total, seed)
+        sampled = here.bundle.sample(here.total, kinds, seed, quasi_random=name == "ours", progress=True, **sampling)
         return sampled.fields.sdfs(), {**sampling, **of_run(here.run, here.bundle)}
     assert rivals is not None
     return of_rival(rivals / name, here.total, fields_flops(here.run, here.bundle))
@@ -166,21 +168,21 @@ def names(rivals: Path | None) -> list[str]:
     return [*own, *NOISY, *found, *OWN]
 
 
-def judged(here: Ground, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str, Any]]:
+def judged(here: ReferenceSets, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, dict[str, Any]]:
     """The shapes of a row, meshed, and their figures."""
     shapes = here.true if name == "limit" else here.mesh(sdfs, f"meshing {name}", dense=name in PAIRED)
     truth = here.true if name in PAIRED else None
-    return shapes, here.judge.row(shapes, truth=truth, places=True)
+    return shapes, here.judge.row(shapes, truth=truth, per_shape_values=True)
 
 
 def compare(given: argparse.Namespace, command: str) -> None:
     """Measure what is missing, and write the page after each row."""
-    here = ground(given.run, given.count, given.sets, given.points, given.emd)
+    here = load_reference_sets(given.run, given.count, given.sets, given.points, given.emd)
     corpus = given.name or (Path(here.config["shapes"]).name if here.config["shapes"] else "six-families")
     sampling = {"temperature": here.config["temperature"], "top_p": here.config.get("top_p", 1.0)}
     sampling |= {} if given.temperature is None else {"temperature": given.temperature}
     settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
-    settings |= {"size": here.count, "codebook": here.bundle.tokenizer.quantiser.fingerprint}
+    settings |= {"size": here.count, "codebook": here.bundle.tokenizer.quantizer.fingerprint}
     own = {**sampling, "gpt": fingerprint({}, here.bundle.model.state_dict())}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
@@ -190,7 +192,7 @@ def compare(given: argparse.Namespace, command: str) -> None:
             continue
         sdfs, known = made(here, name, given.rivals, sampling)
         if sdfs is None:
-            row = UNKNOWN
+            row = EMPTY_METRICS
             compare_page.plot(picture, known["curves"])
         else:
             shapes, row = judged(here, name, sdfs)
@@ -200,7 +202,7 @@ def compare(given: argparse.Namespace, command: str) -> None:
     compare_page.write(given.output)
 
 
-@program
+@cli_main
 def main() -> None:
     """Compare."""
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
@@ -214,7 +216,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=POINTS, help="points on each surface")
     parser.add_argument("--emd", type=int, default=64, help="shapes to compare by earth mover's distance too; 0: none")
     parser.add_argument("--temperature", type=float, help="of sampling from the run's own GPT (default: the run's)")
-    compare(parser.parse_args(), command("training.compare"))
+    compare(parser.parse_args(), command_line("training.compare"))
 
 
 if __name__ == "__main__":

@@ -33,38 +33,41 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
     config, (book, _) = read_json(run / "config.json"), parts(bundle)
     gpt, length = bundle.model, bundle.tokenizer.vocabulary.length
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
-    own = [book.base, book.basis, book.codes, *book.mixer.parameters()]
+    own = [book.base, book.basis, book.code_vectors, *book.latent_decoder.parameters()]
     parameters, size = size_of(gpt)
     seconds = read_json(run / "seconds.json")["seconds"]
     return {
         "parameters": parameters + sum(part.numel() for part in own),
         "bytes": size + sum(part.numel() * part.element_size() for part in own),
         "steps": steps,
-        "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config["gpt"]["batch"], length),
+        "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config["gpt"]["batch_size"], length),
         "sample_flops": count_flops(lambda: bundle.sample(1)) + decode_flops(book),
         "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
     }
 
 
 def fields_flops(run: Path, bundle: Bundle) -> float:
-    """Learning the quantiser of a run and writing the codes that its fields decode from, those of further shapes too.
+    """Learning the quantizer of a run and writing the codes that its fields decode from, those of further shapes too.
 
     Raises:
         InputError: the run's tokenizer is not the default one.
     """
     config, (book, encoder) = read_json(run / "config.json"), parts(bundle)
-    codes, fits, quantiser = config["codebook"], FitConfig(**config["fit"]), bundle.tokenizer.quantiser
-    started = 6.0 * quantiser.config.parameters * fits.points * fits.steps * config["started"]
-    one = 3 * (encoder_flops(encoder) + decode_flops(book)) + 6.0 * quantiser.config.parameters * codes["points"]
-    one += 2.0 * quantiser.tokens_per_field * quantiser.size * book.latent_width
-    written = len(load_from_disk(str(run / "corpus"))) + config["more"]
-    return started + codes["steps"] * codes["shapes"] * one + written * writing_flops(config, bundle)
+    codes, fits, quantizer = config["codebook"], FitConfig(**config["fit"]), bundle.tokenizer.quantizer
+    started = 6.0 * quantizer.field_config.parameters * fits.points_per_step * fits.steps * config["num_init_fits"]
+    one = (
+        3 * (encoder_flops(encoder) + decode_flops(book))
+        + 6.0 * quantizer.field_config.parameters * codes["points_per_step"]
+    )
+    one += 2.0 * quantizer.tokens_per_field * quantizer.codebook_size * book.latent_width
+    written = len(load_from_disk(str(run / "corpus"))) + config["num_extra_shapes"]
+    return started + codes["steps"] * codes["batch_size"] * one + written * writing_flops(config, bundle)
 
 
 def writing_flops(config: dict[str, Any], bundle: Bundle) -> float:
     """The codes of one sampled shape, under the settings of a run: through the encoder, and refined if they ask so."""
     book, encoder = parts(bundle)
-    step = 3 * decode_flops(book) + 6.0 * book.layout.config.parameters * config["encode"]["points"]
+    step = 3 * decode_flops(book) + 6.0 * book.layout.field_config.parameters * config["encode"]["points_per_step"]
     return encoder_flops(encoder) + config["encode"]["steps"] * step
 
 
@@ -74,9 +77,9 @@ def parts(bundle: Bundle) -> tuple[Codebook, ShapeEncoder]:
     Raises:
         InputError: it is another one.
     """
-    quantiser = bundle.tokenizer.quantiser
-    book: Codebook | None = getattr(quantiser, "codebook", None)
-    encoder: ShapeEncoder | None = getattr(quantiser, "encoder", None)
+    quantizer = bundle.tokenizer.quantizer
+    book: Codebook | None = getattr(quantizer, "codebook", None)
+    encoder: ShapeEncoder | None = getattr(quantizer, "encoder", None)
     if book is None or encoder is None:
         raise InputError("the costs of this run's tokenizer are not known; compare a run of the default one.")
     return book, encoder
@@ -97,5 +100,5 @@ def encoder_flops(encoder: ShapeEncoder) -> float:
 
 def decode_flops(book: Codebook) -> float:
     """One field from its latents: mixer and bases."""
-    mixer = sum(part.numel() for part in book.mixer.parameters() if part.ndim == 2)
-    return 2.0 * (mixer + book.basis.numel())
+    latent_decoder = sum(part.numel() for part in book.latent_decoder.parameters() if part.ndim == 2)
+    return 2.0 * (latent_decoder + book.basis.numel())

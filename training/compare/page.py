@@ -11,9 +11,9 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from weightgpt import formatting as markdown
-from weightgpt.io import read_json, whole, write_json, write_text
+from weightgpt.io import atomic_write, read_json, write_json, write_text
 from weightgpt.metrics.evaluator import EMD_POINTS, THIN, ShapeSet
-from weightgpt.metrics.set_metrics import LOSS, leads
+from weightgpt.metrics.set_metrics import LOWER_IS_BETTER, paired_difference_ci
 from weightgpt.metrics.thin_parts import TOLERANCE
 from weightgpt.visual.rendering import contact_sheet, render, save_png
 
@@ -46,13 +46,13 @@ compared for itself, and the figures are means over them.
   tokens decode to; *independent-codes*: every code drawn for itself, by its frequency at its place in the class.
 - *…-noise*: training fields, or their latents, with noise; the amount was swept, and kept is the best that is no copy,
   by both figures of the guard.
-- The rivals learnt the fields that our tokens decode to, all that our GPT learnt from, with our decoder's help, so
-  the cost of our quantiser is in their training too. Those called *-plain* learnt plain fits instead, as they were
-  published; *-longer* had more compute than ours. MeshGPT learnt low-polygon meshes of the true shapes, and writes
+- The rivals learned the fields that our tokens decode to, all that our GPT learned from, with our decoder's help, so
+  the cost of our quantizer is in their training too. Those called *-plain* learned plain fits instead, as they were
+  published; *-longer* had more compute than ours. MeshGPT learned low-polygon meshes of the true shapes, and writes
   triangles. A row that has fewer samples than the others has fewer sets, the first ones; one that has not enough for
   a set has a smaller one, and does not compare.
   The commands: `python -m training.baselines --run RUN --rival NAME --output RIVALS/NAME`, with `--samples` as the
-  tables say and `--budget`, which leaves our quantiser's cost out: 1.66e13 for six-families, 4.2e13 for *-longer* and
+  tables say and `--budget`, which leaves our quantizer's cost out: 1.66e13 for six-families, 4.2e13 for *-longer* and
   for *-plain* (with `--plain 4096`), 4e13 for random_object (1e13 for rivals with 32 samples), 2.4e13 for ldraw;
   `python -m training.baselines.meshgpt --run RUN --meshes MESHES --output RIVALS/meshgpt --count 1024 --budget 3e13
   --samples 32`.
@@ -68,7 +68,7 @@ compared for itself, and the figures are means over them.
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
 - *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.
   *thin kept*: share of that part of a true shape's surface that its copy has too, {TOLERANCE} half-sides away at most.
-- *memorised*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
+- *memorized*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
   *nearest*: median distance to the nearest training shape, over that of held-out shapes. Distances are from surface to
   surface. *limit*, *training-fields* and *round-trip* are training shapes, so theirs are the figures of copies. Where
   some classes are much more alike than others, the share is small even of those, and *nearest* is what tells.
@@ -77,7 +77,7 @@ compared for itself, and the figures are means over them.
 SHOWN = 12
 RIVALS = ("weight-diffusion", "flow-matching")
 """The strongest, beside which the limit is told."""
-GUARD = (("memorised", "memorised_share"), ("nearest", "nearest_train_ratio"))
+GUARD = (("memorized", "memorized_share"), ("nearest", "nearest_train_ratio"))
 
 
 def draw(path: Path, shapes: ShapeSet) -> None:
@@ -93,7 +93,7 @@ def plot(path: Path, curves: dict[str, list[tuple[int, float]]]) -> None:
         axes.plot([step for step, _ in curve], [loss for _, loss in curve])
         axes.set(title=stage, xlabel="steps", ylabel="loss")
         axes.grid(alpha=0.3)
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         figure.savefig(draft, dpi=100, format="png")
     pyplot.close(figure)
 
@@ -112,11 +112,17 @@ def write(output: Path) -> None:
 
 def with_leads(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows that say how far ours of their corpus is ahead, in place of the many values that this is reckoned from."""
-    ours = {row["corpus"]: row.get("places") or {} for row in rows if row["row"] == "ours"}
+    ours = {row["corpus"]: row.get("per_shape_values") or {} for row in rows if row["row"] == "ours"}
     told = []
     for row in rows:
-        lead = leads(ours.get(row["corpus"], {}), row.get("places") or {}) if row["row"] != "ours" else {}
-        told.append({key: value for key, value in row.items() if key != "places"} | ({"lead": lead} if lead else {}))
+        lead = (
+            paired_difference_ci(ours.get(row["corpus"], {}), row.get("per_shape_values") or {})
+            if row["row"] != "ours"
+            else {}
+        )
+        told.append(
+            {key: value for key, value in row.items() if key != "per_shape_values"} | ({"lead": lead} if lead else {})
+        )
     return told
 
 
@@ -167,7 +173,7 @@ def beside(rows: list[dict[str, Any]]) -> list[str]:
     if ours is None:
         return []
     others = [row for row in rows if row is not ours and row.get("cov") is not None and row["count"] >= row["size"]]
-    lines = [[row["row"], *(verdict(ours, row, key) for key in LOSS)] for row in others]
+    lines = [[row["row"], *(verdict(ours, row, key) for key in LOWER_IS_BETTER)] for row in others]
     told = "Ours beside each of them, **bold** where the intervals do not overlap"
     if any(row.get("lead") for row in others):
         told += "; *slanted* where they do, but that of the difference, held-out shape by held-out shape, is clear of 0"
@@ -180,7 +186,7 @@ def hoped(rows: list[dict[str, Any]]) -> list[str]:
     rivals = [row for row in rows if row["row"] in RIVALS and row.get("cov") is not None]
     if true is None or not rivals:
         return []
-    lines = [[row["row"], *(verdict(true, row | {"lead": {}}, key) for key in LOSS)] for row in rivals]
+    lines = [[row["row"], *(verdict(true, row | {"lead": {}}, key) for key in LOWER_IS_BETTER)] for row in rivals]
     told = "The limit beside the strongest rivals, by plain intervals: what a generator of true shapes would reach here"
     return [f"{told}:", "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
 
@@ -190,7 +196,7 @@ def verdict(ours: dict[str, Any], other: dict[str, Any], key: str) -> str:
 
     In bold if their intervals do not overlap; slanted if they do, but that of their difference is clear of zero.
     """
-    mine, its = LOSS[key](ours[key]), LOSS[key](other[key])
+    mine, its = LOWER_IS_BETTER[key](ours[key]), LOWER_IS_BETTER[key](other[key])
     word = "equal" if mine == its else "better" if mine < its else "worse"
     (low, high), (least, most) = ours[f"{key}_interval"], other[f"{key}_interval"]
     if low > most or high < least:

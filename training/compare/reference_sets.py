@@ -17,13 +17,13 @@ from datasets import load_from_disk
 from torch import Tensor
 
 from training.data.corpus import column, part
-from training.data.extra_shapes import More, encode_more
-from training.data.shapes import gather
+from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
+from training.data.shapes import load_split
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.io import read_json, read_tensors
-from weightgpt.metrics.evaluator import POINTS, Judge, ShapeSet, mesh_all
+from weightgpt.metrics.evaluator import POINTS, SetEvaluator, ShapeSet, mesh_all
 from weightgpt.model import Bundle, load_bundle
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.shapes.families import draw_shapes
@@ -35,15 +35,15 @@ FRESH = 1000
 
 
 @dataclass(frozen=True)
-class Ground:
+class ReferenceSets:
     """A run, and the sets that its rows are made of."""
 
     run: Path
     config: dict[str, Any]
     bundle: Bundle
     train: list[Shape]
-    more: More
-    """What the GPT alone learnt from."""
+    more: ExtraShapes
+    """What the GPT alone learned from."""
     held: list[Shape]
     samples: Samples
     """The training shapes at the points of the run."""
@@ -66,7 +66,7 @@ class Ground:
     @property
     def known(self) -> int:
         """Shapes of a row that is made of training shapes: as many whole sets, up to S, as there are but for copies."""
-        own = len(self.train) // (1 + self.config["copies"] if self.config["shapes"] else 1)
+        own = len(self.train) // (1 + self.config["augmentations"] if self.config["shapes"] else 1)
         return min(self.sets, max(1, own // self.count)) * self.count
 
     @property
@@ -78,18 +78,18 @@ class Ground:
     def plain(self) -> Fields:
         """Plain fits of the first training shapes, `known` of them."""
         options = FitConfig(**self.config["fit"])
-        initial = read_tensors(self.run / "fits" / "initial.safetensors")["flat"]
+        shared_init = read_tensors(self.run / "fits" / "shared_init.safetensors")["flat"]
         config = FieldConfig.from_dict(self.config["field"])
         folder = self.run / "fits" / f"compared-{self.known}"
         some = self.samples.select(slice(0, self.known))
-        return fit(config, some, options, initial=initial, folder=folder, progress="plain fits").fields
+        return fit(config, some, options, shared_init=shared_init, folder=folder, progress="plain fits").fields
 
     @cached_property
-    def judge(self) -> Judge:
+    def judge(self) -> SetEvaluator:
         """The held-out shapes and the guard."""
         held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
         guard = self.more.guard(self.train, self.samples)
-        return Judge.of(held, guard, self.config["seed"], self.emd, self.count)
+        return SetEvaluator.of(held, guard, self.config["seed"], self.emd, self.count)
 
     @cached_property
     def true(self) -> ShapeSet:
@@ -101,7 +101,7 @@ class Ground:
         return mesh_all(sdfs, seed=seed, points=self.points, dense=dense, title=title)
 
 
-def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> Ground:
+def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> ReferenceSets:
     """Read a finished run of training.pipeline.
 
     Raises:
@@ -112,7 +112,7 @@ def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int 
     if count < 2 or sets < 1:
         raise InputError(f"{sets} sets of {count} shapes cannot be compared; give 1 set or more of 2 shapes or more.")
     config, seed = read_json(run / "config.json"), read_json(run / "config.json")["seed"]
-    split = gather(config)[0]
+    split = load_split(config)[0]
     held = [*split.validation, *split.test] if config["shapes"] else draw_shapes(sets * count, seed + FRESH)
     count = min(count, len(held), len(split.train))
     held = held[: count if config["shapes"] else sets * count]
@@ -120,7 +120,7 @@ def ground(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int 
     samples = Samples(found["points"], found["train"])
     codes = column(ids.select_columns("ids"), "ids").long()
     bundle = load_bundle(run / "model")
-    more = encode_more(
+    more = encode_extra_shapes(
         split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
     )
-    return Ground(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)
+    return ReferenceSets(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)

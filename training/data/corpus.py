@@ -1,7 +1,7 @@
 """The corpus on disk: a `datasets.Dataset` that can be streamed, filtered and pushed.
 
 Features: `name`; `label` (class name); `split` (train, validation or test; only train was seen by the
-quantiser); `weights` (P float32, the field its tokens decode to, flat as in `weightgpt.fields.field`); `ids` (L tokens);
+quantizer); `weights` (P float32, the field its tokens decode to, flat as in `weightgpt.fields.field`); `ids` (L tokens);
 `fit_iou` (of the plain conditioned fit, null where none was made); `roundtrip_iou` (of the decoded field). Both are
 volume IoU against the true shape at the same uniform points, null where it was not measured.
 """
@@ -13,7 +13,7 @@ import torch
 from datasets import Dataset, Features, List, Value
 from torch import Tensor
 
-from weightgpt.io import whole
+from weightgpt.io import atomic_write
 
 SPLITS = ("train", "validation", "test")
 
@@ -67,7 +67,7 @@ def _fixed(rows: Tensor) -> pa.FixedSizeListArray:
 
 def save(corpus: Dataset, folder: Path) -> None:
     """Write the corpus to `folder`, whole or not at all."""
-    with whole(folder) as draft:
+    with atomic_write(folder) as draft:
         corpus.save_to_disk(str(draft))
 
 

@@ -21,7 +21,7 @@ from training.data.corpus import sequences
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.memorization import TrainingShapes
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.shapes.lazy import Lazy
+from weightgpt.shapes.lazy import LazySequence
 from weightgpt.shapes.sampling import Samples, sample
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
@@ -33,7 +33,7 @@ GROUP = 1024
 
 
 @dataclass(frozen=True)
-class More:
+class ExtraShapes:
     """N further shapes; there may be none."""
 
     shapes: Sequence[Shape]
@@ -51,17 +51,19 @@ class More:
         """T training shapes, sampled at the schedule, and then these: all that the GPT has seen, for the guard."""
         points, rows = samples.points[:PROBES], samples.sdf[:, :PROBES].half()
         shapes = seen(train, self.shapes)
-        return TrainingShapes(Lazy(len(shapes), lambda i: shapes[i].sdf), points, torch.cat([rows, self.probed]))
+        return TrainingShapes(
+            LazySequence(len(shapes), lambda i: shapes[i].sdf), points, torch.cat([rows, self.probed])
+        )
 
 
-def seen(train: Sequence[Shape], more: Sequence[Shape]) -> Lazy[Shape]:
+def seen(train: Sequence[Shape], more: Sequence[Shape]) -> LazySequence[Shape]:
     """T training shapes and then N further ones, in the order in which the guard counts them."""
-    return Lazy(len(train) + len(more), lambda i: train[i] if i < len(train) else more[i - len(train)])
+    return LazySequence(len(train) + len(more), lambda i: train[i] if i < len(train) else more[i - len(train)])
 
 
-def encode_more(
+def encode_extra_shapes(
     shapes: Sequence[Shape], tokenizer: WeightTokenizer, points: Tensor, options: EncodeConfig, path: Path
-) -> More:
+) -> ExtraShapes:
     """Sequences of N shapes, sampled at the schedule `points` (M, D); kept in `path`, and read from there again."""
     if options.steps == 0:
         points = points[:PROBES]
@@ -71,9 +73,9 @@ def encode_more(
         for first in tqdm(range(0, len(shapes), GROUP), "encoding more shapes", unit=f"{GROUP} shapes"):
             some = shapes[first : first + GROUP]
             found = sample(some, points)
-            codes = tokenizer.quantiser.encode_samples(found, options)
+            codes = tokenizer.quantizer.encode_samples(found, options)
             rows = tokenizer.vocabulary.ids(codes, [shape.label for shape in some])
             ids, probed = torch.cat([ids, rows.int()]), torch.cat([probed, found.sdf[:, :PROBES].half()])
         write_tensors(path, {"ids": ids, "probed": probed})
     kept = read_tensors(path)
-    return More(shapes, kept["ids"].long(), kept["probed"])
+    return ExtraShapes(shapes, kept["ids"].long(), kept["probed"])

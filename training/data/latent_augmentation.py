@@ -1,7 +1,7 @@
 """Other codes for the same few shapes, so that a GPT does not learn one spelling of each by heart.
 
 Noise on the latents of a shape, in the measure in which the latents of all shapes vary, gives shapes like it, as in
-vicinal risk minimisation (Chapelle et al. 2000); their codes are what the GPT learns. Decoded as they are, such latents
+vicinal risk minimization (Chapelle et al. 2000); their codes are what the GPT learns. Decoded as they are, such latents
 are the noise row of `training.compare`, which comes near true shapes where these are few.
 
 Dimensions: N shapes, C chunks, Q levels, L tokens of a sequence, r latent width.
@@ -15,7 +15,7 @@ from weightgpt.quantizers.codebook import Codebook
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 GROUP = 1024
-"""Shapes quantised at once."""
+"""Shapes quantized at once."""
 
 
 @torch.no_grad()
@@ -24,7 +24,7 @@ def redraw(book: Codebook, codes: Tensor, generator: torch.Generator, noise: flo
     latents = book.latents(codes)
     spread = noise * latents.std(0, unbiased=False)
     parts = (part + spread * torch.randn(part.shape, generator=generator) for part in latents.split(GROUP))
-    return torch.cat([book.quantise(part) for part in parts])
+    return torch.cat([book.quantize(part) for part in parts])
 
 
 def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, noise: float, seed: int) -> Tensor:
@@ -33,7 +33,7 @@ def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, noise: float, s
     Raises:
         InputError: the tokenizer has no latents to put noise on.
     """
-    book: Codebook | None = getattr(tokenizer.quantiser, "codebook", None)
+    book: Codebook | None = getattr(tokenizer.quantizer, "codebook", None)
     if book is None:
         raise InputError("the codes of this tokenizer cannot be drawn anew; use the default one, or --redrawn 0.")
     generator = torch.Generator().manual_seed(seed)

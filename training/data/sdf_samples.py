@@ -12,7 +12,7 @@ from weightgpt.shapes.splits import Split
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampledSplit:
     """Signed distances of a run: at the shared schedule for learning, at uniform points for judging."""
 
     train: Samples
@@ -24,7 +24,7 @@ class Sampled:
     """The test shapes at the uniform points."""
 
 
-def sample_split(split: Split, schedule: int, judged: int, seed: int, path: Path) -> Sampled:
+def sample_split(split: Split, schedule: int, judged: int, seed: int, path: Path) -> SampledSplit:
     """Sample all shapes, or read what an earlier run sampled, at `schedule` shared and `judged` uniform points."""
     if not path.is_file():
         points = shared_schedule(split.train, schedule, seed)
@@ -43,4 +43,4 @@ def sample_split(split: Split, schedule: int, judged: int, seed: int, path: Path
     names = ("train", "validation", "test")
     learn = [Samples(found["points"], found[name]) for name in names]
     judge = [Samples(found["uniform"], found[name]) for name in ("judged_train", "judged_test")]
-    return Sampled(*learn, *judge)
+    return SampledSplit(*learn, *judge)

@@ -13,7 +13,7 @@ from weightgpt.shapes.meshes import Refusal, load_folder
 from weightgpt.shapes.splits import Split, augment, split_shapes
 
 
-def gather(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
+def load_split(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
     """Draw or load the shapes, say which files were refused, and split.
 
     Args:
@@ -22,16 +22,18 @@ def gather(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
     Raises:
         InputError: the folder cannot be used.
     """
-    held, copies, more, seed = (settings[name] for name in ("held", "copies", "more", "seed"))
+    held, copies, more, seed = (
+        settings[name] for name in ("num_held_out", "augmentations", "num_extra_shapes", "seed")
+    )
     if settings["shapes"] is None:
-        total = settings["count"] + held
+        total = settings["num_shapes"] + held
         split = split_shapes(draw_shapes(total, seed), held / total, seed)
         return replace(split, more=drawing(total, more, seed)), []
     shapes, refusals = load_folder(settings["shapes"])
     for refusal in refusals:
         print(f"refused: {refusal.reason}", file=sys.stderr)
     print(f"{len(shapes)} shapes, {len(refusals)} files refused", file=sys.stderr)
-    split = split_shapes(shapes, settings["held_out"], seed)
+    split = split_shapes(shapes, settings["held_out_fraction"], seed)
     count = (copies + 1) * len(split.train)
-    train = augment(split.train, copies + -(-more // len(split.train)), seed, settings["mirrored"])
+    train = augment(split.train, copies + -(-more // len(split.train)), seed, settings["mirror_all_axes"])
     return Split(train[:count], split.validation, split.test, train[count : count + more]), refusals

@@ -5,7 +5,7 @@ Decisions:
 - The page refers to nothing outside itself, and its content policy forbids it to; all text is escaped.
 - Meshes travel as deflated differences of 16-bit coordinates and of indices; the page computes the normals and turns
   all meshes with one shared WebGL context. Without WebGL the posters stay.
-- Curves are inline SVG drawn here, coloured by the page's style, so that they follow the light or dark theme.
+- Curves are inline SVG drawn here, colored by the page's style, so that they follow the light or dark theme.
 - The look and the viewer live in `report_template.html`; this module fills its `{{places}}` in one pass.
 """
 
@@ -40,17 +40,17 @@ class Pair:
     """A generated shape beside its nearest training shape.
 
     Attributes:
-        sample, neighbour: meshes in unit coordinates, [-1, 1]^3.
+        sample, neighbor: meshes in unit coordinates, [-1, 1]^3.
         title, subtitle: lines below the pair, e.g. the class and the distance.
-        colour: RGB in [0, 1].
+        color: RGB in [0, 1].
         posters: PNG pictures of both, shown where the browser cannot draw meshes.
     """
 
     sample: trimesh.Trimesh
-    neighbour: trimesh.Trimesh
+    neighbor: trimesh.Trimesh
     title: str
     subtitle: str
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     posters: tuple[bytes, bytes]
 
 
@@ -138,8 +138,8 @@ def packed(mesh: trimesh.Trimesh) -> str:
 
 
 def _meshes(pair: Pair) -> dict[str, Any]:
-    colour = [round(float(part), 3) for part in pair.colour]
-    return {"colour": colour, "meshes": [packed(pair.sample), packed(pair.neighbour)]}
+    color = [round(float(part), 3) for part in pair.color]
+    return {"color": color, "meshes": [packed(pair.sample), packed(pair.neighbor)]}
 
 
 def _png(data: bytes) -> str:

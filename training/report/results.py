@@ -19,19 +19,19 @@ from PIL import Image
 from torch import Tensor
 
 from training.data.corpus import column, part
-from training.data.extra_shapes import More, seen
-from training.data.sdf_samples import Sampled
-from training.evaluate import Judged, mesh_fields, set_metrics
+from training.data.extra_shapes import ExtraShapes, seen
+from training.data.sdf_samples import SampledSplit
+from training.evaluate import Judged, demo_set_metrics, mesh_fields
 from training.pretrain import code_loss
 from training.report.html import Curve, Pair, Report, write_report
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
-from weightgpt.fields.storage import Catalogue, save_fields
-from weightgpt.io import read_json, whole, write_json
-from weightgpt.metrics.memorization import Neighbours
+from weightgpt.fields.storage import ShapeMetadata, save_fields
+from weightgpt.io import atomic_write, read_json, write_json
+from weightgpt.metrics.memorization import NearestShapes
 from weightgpt.metrics.pairwise import solid_pieces
-from weightgpt.model import Bundle, Generated
-from weightgpt.quantizers.codes import Usage, usage
+from weightgpt.model import Bundle, GeneratedShapes
+from weightgpt.quantizers.codes import CodebookUsage, usage
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.shape import Sdf
 from weightgpt.shapes.splits import Split
@@ -53,24 +53,24 @@ class Parts:
     config: dict[str, Any]
     split: Split
     refusals: list[Refusal]
-    sampled: Sampled
+    sampled: SampledSplit
     fit_history: Tensor
     """(B, 20) loss of the plain test fits."""
     fit_gain: float
     """IoU that the plain test fits gained in the last quarter of their steps."""
     corpus: Dataset
-    more: More
+    more: ExtraShapes
     bundle: Bundle
 
 
 def show(parts: Parts, stage: Stage) -> dict[str, Any]:
     """Sample, measure and report; returns the figures."""
     with stage("samples"):
-        generated = parts.bundle.sample(parts.config["samples"], seed=parts.config["seed"], progress=True)
+        generated = parts.bundle.sample(parts.config["num_samples"], seed=parts.config["seed"], progress=True)
         judged = mesh_fields(generated.fields, parts.config["resolution"], "meshing samples")
         posters = write_samples(parts, generated, judged)
     with stage("figures"):
-        near = neighbours(parts, generated, judged)
+        near = neighbors(parts, generated, judged)
         figures = measure(parts, generated, judged, *near) | sets(parts, generated, judged)
     with stage("report"):
         write_page(parts, figures, generated, judged, near[0], posters)
@@ -80,44 +80,44 @@ def show(parts: Parts, stage: Stage) -> dict[str, Any]:
     return figures
 
 
-def colour(parts: Parts, label: str) -> tuple[float, float, float]:
-    """The colour of a class."""
+def color(parts: Parts, label: str) -> tuple[float, float, float]:
+    """The color of a class."""
     return PALETTE[parts.bundle.tokenizer.vocabulary.classes.index(label) % len(PALETTE)]
 
 
-def write_samples(parts: Parts, generated: Generated, judged: Judged) -> np.ndarray:
+def write_samples(parts: Parts, generated: GeneratedShapes, judged: Judged) -> np.ndarray:
     """Write `samples/` and `samples.png`, class by class; returns the pictures (N, size, size, 3)."""
-    colours = [colour(parts, label) for label in generated.labels]
-    pictures = render(generated.fields.sdfs(), 112, colours=colours)
+    colors = [color(parts, label) for label in generated.labels]
+    pictures = render(generated.fields.sdfs(), 112, colors=colors)
     seen: dict[str, int] = {}
     names = []
     for label in generated.labels:
         seen[label] = seen.get(label, 0) + 1
         names.append(f"{label}-{seen[label]:03d}")
-    with whole(parts.output / "samples") as draft:
+    with atomic_write(parts.output / "samples") as draft:
         draft.mkdir()
         for name, meshed in zip(names, judged.meshed, strict=True):
             if meshed.mesh is not None:
                 save_mesh(meshed.mesh, draft / f"{name}.glb")
-        save_fields(draft / "fields.safetensors", generated.fields, Catalogue.plain(names, generated.labels))
+        save_fields(draft / "fields.safetensors", generated.fields, ShapeMetadata.plain(names, generated.labels))
         write_json(draft / "ids.json", generated.ids.tolist())
     order = sorted(range(min(SHEET, len(names))), key=lambda i: generated.labels[i])
     save_png(contact_sheet([pictures[i] for i in order], [names[i] for i in order]), parts.output / "samples.png")
     return pictures
 
 
-def neighbours(parts: Parts, generated: Generated, judged: Judged) -> tuple[Neighbours, Neighbours]:
+def neighbors(parts: Parts, generated: GeneratedShapes, judged: Judged) -> tuple[NearestShapes, NearestShapes]:
     """The nearest training shapes of the samples that have a surface, and of the test shapes."""
     training = parts.more.guard(parts.split.train, parts.sampled.train)
     return training.nearest(solids(generated, judged)), training.nearest([shape.sdf for shape in parts.split.test])
 
 
-def solids(generated: Generated, judged: Judged) -> list[Sdf]:
+def solids(generated: GeneratedShapes, judged: Judged) -> list[Sdf]:
     """The samples that have a surface."""
     return [generated.fields.sdf(i) for i, part in enumerate(judged.meshed) if part.mesh is not None]
 
 
-def sets(parts: Parts, generated: Generated, judged: Judged) -> dict[str, Any]:
+def sets(parts: Parts, generated: GeneratedShapes, judged: Judged) -> dict[str, Any]:
     """MMD, COV and 1-NNA against held-out shapes: of the samples, and of training shapes as what can be hoped for.
 
     Empty samples are left out here and counted in `empty_rate`.
@@ -126,13 +126,15 @@ def sets(parts: Parts, generated: Generated, judged: Judged) -> dict[str, Any]:
     held_out = [parts.split.test[i].sdf for i in order]
     dimension = parts.split.test[0].dimension
     return {
-        "set_metrics": set_metrics(solids(generated, judged), held_out, dimension),
-        "set_metrics_of_training_shapes": set_metrics([s.sdf for s in parts.split.train[:64]], held_out, dimension),
+        "set_metrics": demo_set_metrics(solids(generated, judged), held_out, dimension),
+        "set_metrics_of_training_shapes": demo_set_metrics(
+            [s.sdf for s in parts.split.train[:64]], held_out, dimension
+        ),
     }
 
 
 def measure(
-    parts: Parts, generated: Generated, judged: Judged, samples: Neighbours, held_out: Neighbours
+    parts: Parts, generated: GeneratedShapes, judged: Judged, samples: NearestShapes, held_out: NearestShapes
 ) -> dict[str, Any]:
     """All figures of a run but the seconds."""
     tokenizer, test = parts.bundle.tokenizer, part(parts.corpus, "test")
@@ -145,20 +147,22 @@ def measure(
     return {
         "shapes": {"train": len(train), "validation": len(parts.split.validation), "test": len(test)},
         "refused": len(parts.refusals),
-        "tokens_per_field": tokenizer.quantiser.tokens_per_field,
-        "parameters_per_field": tokenizer.quantiser.config.parameters,
+        "tokens_per_field": tokenizer.quantizer.tokens_per_field,
+        "parameters_per_field": tokenizer.quantizer.field_config.parameters,
         "fit_iou_heldout": float(fit.mean()),
         "fit_iou_heldout_gain_last_quarter": parts.fit_gain,
         "roundtrip_iou_heldout": float(trip.mean()),
         "roundtrip_over_fit": float(trip.mean() / max(fit.mean(), 1e-9)),
         "roundtrip_iou_train": float(learned.mean()),
         "by_class": by_class(test),
-        "codebook": used(usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0], tokenizer.quantiser.size)),
+        "codebook": used(
+            usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0], tokenizer.quantizer.codebook_size)
+        ),
         "gpt_parameters": parts.bundle.model.num_parameters(),
         "gpt_val_loss": loss,
         "gpt_val_bits_per_token": loss / math.log(2),
-        "uniform_bits_per_token": math.log2(tokenizer.quantiser.size),
-        "gpt_bits_over_uniform": loss / math.log(tokenizer.quantiser.size),
+        "uniform_bits_per_token": math.log2(tokenizer.quantizer.codebook_size),
+        "gpt_bits_over_uniform": loss / math.log(tokenizer.quantizer.codebook_size),
         "samples": len(generated.labels),
         "temperature": parts.config["temperature"],
         "decode_rate": decode_rate(parts.bundle, generated.ids),
@@ -185,7 +189,7 @@ def by_class(test: Dataset) -> dict[str, dict[str, float]]:
     }
 
 
-def used(found: Usage) -> dict[str, list[float]]:
+def used(found: CodebookUsage) -> dict[str, list[float]]:
     """Usage of the codebook over the training shapes, level by level."""
     return {"dead_codes": list(found.dead), "perplexity": [round(value, 1) for value in found.perplexity]}
 
@@ -204,12 +208,17 @@ def decode_rate(bundle: Bundle, ids: Tensor) -> float:
 
 def one_piece_rate_train(parts: Parts) -> float:
     """Share of the first training shapes, as many as there are samples, whose true solid is in one piece."""
-    shapes = parts.split.train[: parts.config["samples"]]
+    shapes = parts.split.train[: parts.config["num_samples"]]
     return float(np.mean([solid_pieces(sdf_grid(shape.sdf, parts.config["resolution"])) == 1 for shape in shapes]))
 
 
 def write_page(
-    parts: Parts, figures: dict[str, Any], generated: Generated, judged: Judged, near: Neighbours, posters: np.ndarray
+    parts: Parts,
+    figures: dict[str, Any],
+    generated: GeneratedShapes,
+    judged: Judged,
+    near: NearestShapes,
+    posters: np.ndarray,
 ) -> None:
     """Write `report.html`."""
     config = parts.config
@@ -250,7 +259,9 @@ def compared(figures: dict[str, Any]) -> dict[str, str]:
     return {name: f"{ours[name]:.3f} / {limit[name]:.3f}" for name in ours.keys() & limit.keys()}
 
 
-def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, posters: np.ndarray) -> list[Pair]:
+def pairs(
+    parts: Parts, generated: GeneratedShapes, judged: Judged, near: NearestShapes, posters: np.ndarray
+) -> list[Pair]:
     """The first samples with a surface, each beside its nearest training shape."""
     solid = [i for i, meshed in enumerate(judged.meshed) if meshed.mesh is not None]
     made = []
@@ -260,15 +271,15 @@ def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, 
         sample, other = mesh_sdf(generated.fields.sdf(i), 56).mesh, mesh_sdf(shape.sdf, 56).mesh
         if sample is None or other is None:
             continue
-        tint = colour(parts, generated.labels[i])
-        beside = render([shape.sdf], posters.shape[1], colours=[tint])[0]
+        tint = color(parts, generated.labels[i])
+        beside = render([shape.sdf], posters.shape[1], colors=[tint])[0]
         made.append(
             Pair(
                 sample=sample,
-                neighbour=other,
+                neighbor=other,
                 title=generated.labels[i],
                 subtitle=f"nearest: {shape.name}, Chamfer distance {near.distance[place]:.3f}",
-                colour=tint,
+                color=tint,
                 posters=(_png(posters[i]), _png(beside)),
             )
         )
@@ -277,7 +288,7 @@ def pairs(parts: Parts, generated: Generated, judged: Judged, near: Neighbours, 
 
 def curves(parts: Parts) -> list[Curve]:
     """Training curves of the fits, the codebook and the GPT."""
-    steps, size = parts.config["fit"]["steps"], parts.bundle.tokenizer.quantiser.size
+    steps, size = parts.config["fit"]["steps"], parts.bundle.tokenizer.quantizer.codebook_size
     fits = [((i + 1) * steps / 20, value) for i, value in enumerate(parts.fit_history.mean(0).tolist())]
     book = [(step, value) for step, value in read_json(parts.output / "codebook" / "history.json")]
     log = read_json(parts.output / "gpt" / "history.json")["log"]
@@ -287,7 +298,7 @@ def curves(parts: Parts) -> list[Curve]:
     }
     return [
         Curve(title="Plain fits", x_label="step", y_label="loss", series={"held-out shapes": fits}, log=True),
-        Curve(title="Quantiser", x_label="step", y_label="loss", series={"training": book}, log=True),
+        Curve(title="Quantizer", x_label="step", y_label="loss", series={"training": book}, log=True),
         Curve(title="GPT", x_label="step", y_label="nats a token", series=gpt, line=("uniform codes", math.log(size))),
     ]
 

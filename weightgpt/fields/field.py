@@ -36,7 +36,7 @@ class FieldConfig:
     """O, 1 for a signed distance."""
     hidden: tuple[int, ...] = (32, 32, 32)
     """Width of each hidden layer."""
-    octaves: int = 4
+    num_frequencies: int = 4
     """Fourier octaves k = 0 … octaves-1 beside the raw coordinates (NeRF, Mildenhall et al. 2020, eq. 4)."""
     activation: str = "relu"
     """relu, gelu, or sine (SIREN, Sitzmann et al. 2020, its first-layer frequency left to the octaves)."""
@@ -45,12 +45,12 @@ class FieldConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden) if isinstance(self.hidden, list | tuple) else ())
-        numbers = (self.in_features, self.out_features, self.octaves, *self.hidden)
+        numbers = (self.in_features, self.out_features, self.num_frequencies, *self.hidden)
         if not all(type(number) is int for number in numbers):
             raise InputError(f"{self} has a width that is not a whole number; give whole numbers.")
         if self.in_features not in (2, 3):
             raise InputError(f"in_features is {self.in_features}; a field takes 2 or 3 coordinates.")
-        if self.out_features < 1 or not self.hidden or min(self.hidden) < 1 or self.octaves < 0:
+        if self.out_features < 1 or not self.hidden or min(self.hidden) < 1 or self.num_frequencies < 0:
             raise InputError(f"{self} has an empty layer; give positive widths, and octaves of 0 or more.")
         if self.activation not in ACTIVATIONS:
             raise InputError(f"activation is {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
@@ -60,7 +60,7 @@ class FieldConfig:
     @property
     def encoded(self) -> int:
         """Width of the Fourier encoding."""
-        return self.in_features * (1 + 2 * self.octaves)
+        return self.in_features * (1 + 2 * self.num_frequencies)
 
     @property
     def layers(self) -> tuple[tuple[int, int], ...]:
@@ -90,10 +90,10 @@ class FieldConfig:
         return cls(**values)
 
 
-def encode(points: Tensor, octaves: int) -> Tensor:
+def fourier_encoding(points: Tensor, num_frequencies: int) -> Tensor:
     """Fourier encoding: (…, D) in [-1, 1] -> (…, D·(1 + 2·octaves)): x, then sin(2^k π x), cos(2^k π x) for each k."""
     parts = [points]
-    for k in range(octaves):
+    for k in range(num_frequencies):
         angle = points * (math.pi * 2**k)
         parts += [torch.sin(angle), torch.cos(angle)]
     return torch.cat(parts, -1)
@@ -122,7 +122,7 @@ class Field(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Evaluate at `points` (…, D)."""
-        values = encode(points, self.config.octaves)
+        values = fourier_encoding(points, self.config.num_frequencies)
         for layer in self.layers[:-1]:
             values = activate(layer(values), self.config.activation)
         return _squash(self.layers[-1](values), self.config.output)
@@ -180,12 +180,12 @@ def evaluate(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
     Returns:
         (B, n, O).
     """
-    return evaluate_encoded(config, flat, features(points, config.octaves))
+    return evaluate_encoded(config, flat, fourier_features(points, config.num_frequencies))
 
 
-def features(points: Tensor, octaves: int) -> Tensor:
+def fourier_features(points: Tensor, num_frequencies: int) -> Tensor:
     """Encoded points features-first, with a last row of ones for the bias: (…, n, D) -> (…, E + 1, n)."""
-    encoded = encode(points, octaves)
+    encoded = fourier_encoding(points, num_frequencies)
     return torch.cat([encoded, torch.ones_like(encoded[..., :1])], -1).mT.contiguous()
 
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Field, FieldConfig, Fields, evaluate, evaluate_encoded, features
-from weightgpt.fields.optimization import rate, slices, truncated_loss
+from weightgpt.fields.field import Field, FieldConfig, Fields, evaluate, evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import cosine_rate, point_slices, truncated_loss
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.shapes.sampling import Samples
 
@@ -32,7 +32,7 @@ class FitConfig:
 
     steps: int = 600
     """Adam steps for each field."""
-    points: int = 1024
+    points_per_step: int = 1024
     """Points of a step, a contiguous slice of the shared schedule."""
     learning_rate: float = 5e-3
     """Peak rate; cosine to zero after a short warm-up."""
@@ -40,13 +40,17 @@ class FitConfig:
     """t of the loss, in 1/units: distances beyond about 2/t count as far."""
     eikonal: float = 0.0
     """Weight of (|∇f| - 1)² at the step's points (IGR, Gropp et al. 2020); 0 leaves it out."""
-    group: int = 16
+    batch_size: int = 16
     """Fields fitted at once."""
     seed: int = 0
     """Seed of the order of points and of random starts."""
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.points, self.group) < 1 or self.learning_rate <= 0 or self.truncation <= 0:
+        if (
+            min(self.steps, self.points_per_step, self.batch_size) < 1
+            or self.learning_rate <= 0
+            or self.truncation <= 0
+        ):
             raise InputError(f"{self} cannot fit anything; steps, points, group, rate and truncation must be positive.")
 
 
@@ -57,13 +61,13 @@ class Fits:
     fields: Fields
     loss: Tensor
     """(B,) mean truncated loss over the last tenth of the steps."""
-    earlier: Fields
+    at_three_quarters: Fields
     """The fields after three quarters of the steps: what they still gain tells whether the fit was long enough."""
     history: Tensor
     """(B, 20) mean loss in each twentieth of the steps, for a curve."""
 
 
-def random_start(config: FieldConfig, fields: int, seed: int) -> Tensor:
+def random_initializations(config: FieldConfig, fields: int, seed: int) -> Tensor:
     """(B, P) independent random initial weights, PyTorch's default for linear layers; row i follows `seed` + i."""
     rows = []
     with torch.random.fork_rng(devices=[]):
@@ -73,7 +77,7 @@ def random_start(config: FieldConfig, fields: int, seed: int) -> Tensor:
     return torch.stack(rows)
 
 
-def mean_field(config: FieldConfig, samples: Samples, options: FitConfig) -> Tensor:
+def fit_mean_initialization(config: FieldConfig, samples: Samples, options: FitConfig) -> Tensor:
     """(P,) the shared initial field "corpus mean": one field fitted to the mean truncated distance of all shapes."""
     mean = torch.tanh(options.truncation * samples.sdf).mean(0, keepdim=True)
     target = Samples(samples.points, torch.atanh(mean.clamp(-0.999, 0.999)) / options.truncation)
@@ -85,7 +89,7 @@ def fit(
     samples: Samples,
     options: FitConfig,
     *,
-    initial: Tensor | None = None,
+    shared_init: Tensor | None = None,
     folder: Path | None = None,
     progress: str | None = None,
 ) -> Fits:
@@ -100,49 +104,53 @@ def fit(
     Raises:
         InputError: a distance or the initial field is not finite, or `initial` is of another architecture.
     """
-    if not torch.isfinite(samples.sdf).all() or (initial is not None and not torch.isfinite(initial).all()):
+    if not torch.isfinite(samples.sdf).all() or (shared_init is not None and not torch.isfinite(shared_init).all()):
         raise InputError("distances or initial weights hold NaN or infinite values; leave those shapes out.")
-    encoded, total = features(samples.points, config.octaves), len(samples.sdf)
+    encoded, total = fourier_features(samples.points, config.num_frequencies), len(samples.sdf)
     groups: list[dict[str, Tensor]] = []
     with tqdm(total=total, desc=progress, unit="field", disable=progress is None) as bar:
-        for first in range(0, total, options.group):
-            part = samples.select(slice(first, first + options.group))
+        for first in range(0, total, options.batch_size):
+            part = samples.select(slice(first, first + options.batch_size))
             path = folder / f"{first:06d}.safetensors" if folder else None
             if path and path.is_file():
                 groups.append(read_tensors(path))
             else:
-                start = random_start(config, len(part.sdf), options.seed + first) if initial is None else initial
+                start = (
+                    random_initializations(config, len(part.sdf), options.seed + first)
+                    if shared_init is None
+                    else shared_init
+                )
                 groups.append(_fit_group(config, part, encoded, start.expand(len(part.sdf), -1), options))
                 if path:
                     write_tensors(path, groups[-1])
             bar.update(len(part.sdf))
     joined = {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
-    flat, earlier = Fields(config, joined["flat"]), Fields(config, joined["earlier"])
-    return Fits(flat, joined["loss"], earlier, joined["history"])
+    flat, at_three_quarters = Fields(config, joined["flat"]), Fields(config, joined["earlier"])
+    return Fits(flat, joined["loss"], at_three_quarters, joined["history"])
 
 
 def _fit_group(
     config: FieldConfig, samples: Samples, encoded: Tensor, start: Tensor, options: FitConfig
 ) -> dict[str, Tensor]:
     flat = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([flat], lr=options.learning_rate, betas=(0.9, 0.95), fused=True)
+    optimizer = torch.optim.Adam([flat], lr=options.learning_rate, betas=(0.9, 0.95), fused=True)
     losses = torch.zeros(options.steps, len(flat))
-    for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
-        optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
+    for step, part in enumerate(point_slices(encoded.shape[1], options.points_per_step, options.steps, options.seed)):
+        optimizer.param_groups[0]["lr"] = options.learning_rate * cosine_rate(step, options.steps)
         values = evaluate_encoded(config, flat, encoded[:, part])[..., 0]
         loss = truncated_loss(values, samples.sdf[:, part], options.truncation)
         total = loss.sum()
         if options.eikonal:
             total = total + options.eikonal * _eikonal(config, flat, samples.points[part]).sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         losses[step] = loss.detach()
         if step < 0.75 * options.steps:
-            earlier = flat.detach().clone()
+            at_three_quarters = flat.detach().clone()
     history = F.adaptive_avg_pool1d(losses.T, 20)
     loss = losses[-max(1, options.steps // 10) :].mean(0)
-    return {"flat": flat.detach(), "earlier": earlier, "loss": loss, "history": history}
+    return {"flat": flat.detach(), "earlier": at_three_quarters, "loss": loss, "history": history}
 
 
 def _eikonal(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:

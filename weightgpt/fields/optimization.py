@@ -16,7 +16,7 @@ def truncated_loss(values: Tensor, sdf: Tensor, truncation: float, squared: floa
     return (error + squared * error.square() if squared else error).mean(-1)
 
 
-def rate(step: int, steps: int, warm_up: float = 0.05) -> float:
+def cosine_rate(step: int, steps: int, warm_up: float = 0.05) -> float:
     """Share of the peak learning rate at `step`: linear warm-up, then a cosine that ends at zero."""
     done = (step + 0.5) / steps
     if done < warm_up:
@@ -24,7 +24,7 @@ def rate(step: int, steps: int, warm_up: float = 0.05) -> float:
     return float(0.5 * (1 + torch.cos(torch.tensor(torch.pi * (done - warm_up) / (1 - warm_up)))))
 
 
-def slices(total: int, size: int, steps: int, seed: int) -> list[slice]:
+def point_slices(total: int, size: int, steps: int, seed: int) -> list[slice]:
     """`steps` contiguous slices of a shuffled schedule of `total` points, the same for every field."""
     size = min(size, total)
     starts = torch.randint(0, total - size + 1, (steps,), generator=torch.Generator().manual_seed(seed))

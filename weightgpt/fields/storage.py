@@ -1,7 +1,7 @@
 """Files of fields and files of tokens, each with the names of its shapes and the way back to their own units.
 
 Decisions:
-- Fields are one safetensors file: `flat` (B, P) float32, `centre` (B, D) and `scale` (B,) float64; its header,
+- Fields are one safetensors file: `flat` (B, P) float32, `center` (B, D) and `scale` (B,) float64; its header,
   one JSON text, holds the format, its version, the architecture, the names and the labels. The file alone is enough to
   evaluate a field, and equal fields give equal bytes.
 - Tokens are one JSON file, readable by anything, that names the codebook without which the ids mean nothing.
@@ -29,12 +29,12 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """What is known of B shapes beside their geometry: file units = unit coordinates * scale + centre."""
+class ShapeMetadata:
+    """What is known of B shapes beside their geometry: file units = unit coordinates * scale + center."""
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    centre: Tensor
+    center: Tensor
     """(B, D) float64."""
     scale: Tensor
     """(B,) float64."""
@@ -42,45 +42,45 @@ class Catalogue:
     def __post_init__(self) -> None:
         count = len(self.names)
         fits = len(self.labels) == count and self.scale.shape == (count,)
-        if not fits or self.centre.ndim != 2 or len(self.centre) != count:
-            raise InputError(f"{count} names need as many labels, centres and scales; give one of each for a shape.")
-        if not (torch.isfinite(self.centre).all() and torch.isfinite(self.scale).all() and (self.scale > 0).all()):
-            raise InputError("a centre or a scale is not finite, or a scale is not positive; read the shapes again.")
+        if not fits or self.center.ndim != 2 or len(self.center) != count:
+            raise InputError(f"{count} names need as many labels, centers and scales; give one of each for a shape.")
+        if not (torch.isfinite(self.center).all() and torch.isfinite(self.scale).all() and (self.scale > 0).all()):
+            raise InputError("a center or a scale is not finite, or a scale is not positive; read the shapes again.")
 
     @classmethod
-    def of_shapes(cls, shapes: Sequence[Shape]) -> "Catalogue":
+    def of_shapes(cls, shapes: Sequence[Shape]) -> "ShapeMetadata":
         """The entries of shapes."""
-        centre = torch.tensor([shape.centre[: shape.dimension] for shape in shapes], dtype=torch.float64)
+        center = torch.tensor([shape.center[: shape.dimension] for shape in shapes], dtype=torch.float64)
         scale = torch.tensor([shape.scale for shape in shapes], dtype=torch.float64)
-        return cls(tuple(shape.name for shape in shapes), tuple(shape.label for shape in shapes), centre, scale)
+        return cls(tuple(shape.name for shape in shapes), tuple(shape.label for shape in shapes), center, scale)
 
     @classmethod
-    def plain(cls, names: Sequence[str], labels: Sequence[str], dimension: int = 3) -> "Catalogue":
+    def plain(cls, names: Sequence[str], labels: Sequence[str], dimension: int = 3) -> "ShapeMetadata":
         """Entries of shapes that have no units but their own, such as samples."""
         count = len(names)
-        centre, scale = torch.zeros(count, dimension, dtype=torch.float64), torch.ones(count, dtype=torch.float64)
-        return cls(tuple(names), tuple(labels), centre, scale)
+        center, scale = torch.zeros(count, dimension, dtype=torch.float64), torch.ones(count, dtype=torch.float64)
+        return cls(tuple(names), tuple(labels), center, scale)
 
 
-def save_fields(path: Path | str, fields: Fields, catalogue: Catalogue) -> None:
+def save_fields(path: Path | str, fields: Fields, metadata: ShapeMetadata) -> None:
     """Write fields to a .safetensors file.
 
     Raises:
         InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
     """
-    _check_count(len(fields), catalogue)
+    _check_count(len(fields), metadata)
     header = {
         "format": FIELDS,
         "version": VERSION,
         "field": fields.config.to_dict(),
-        "names": catalogue.names,
-        "labels": catalogue.labels,
+        "names": metadata.names,
+        "labels": metadata.labels,
     }
-    tensors = {"flat": fields.flat, "centre": catalogue.centre, "scale": catalogue.scale}
+    tensors = {"flat": fields.flat, "center": metadata.center, "scale": metadata.scale}
     write_tensors(path, tensors, {"weightgpt": json.dumps(header)})
 
 
-def load_fields(path: Path | str) -> tuple[Fields, Catalogue]:
+def load_fields(path: Path | str) -> tuple[Fields, ShapeMetadata]:
     """Read what `save_fields` wrote.
 
     Raises:
@@ -92,22 +92,22 @@ def load_fields(path: Path | str) -> tuple[Fields, Catalogue]:
     _check_format(path, header, FIELDS, "fields")
     try:
         fields = Fields(FieldConfig.from_dict(header["field"]), tensors["flat"].float())
-        catalogue = _catalogue(header["names"], header["labels"], tensors["centre"], tensors["scale"])
-        _check_count(len(fields), catalogue)
-        if len(fields) == 0 or catalogue.centre.shape[1] != fields.config.in_features:
-            raise InputError("there are no fields, or centres of another dimension; make the file again.")
+        metadata = _metadata(header["names"], header["labels"], tensors["center"], tensors["scale"])
+        _check_count(len(fields), metadata)
+        if len(fields) == 0 or metadata.center.shape[1] != fields.config.in_features:
+            raise InputError("there are no fields, or centers of another dimension; make the file again.")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a whole file of fields ({error!r}); make it again.") from error
-    return fields, catalogue
+    return fields, metadata
 
 
-def _catalogue(names: Any, labels: Any, centre: Tensor, scale: Tensor) -> Catalogue:
+def _metadata(names: Any, labels: Any, center: Tensor, scale: Tensor) -> ShapeMetadata:
     """A catalogue of what a file says, which may be anything."""
     if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in (names, labels)):
         raise InputError("names and labels are not lists of text; make the file again.")
-    return Catalogue(tuple(names), tuple(labels), centre.double(), scale.double())
+    return ShapeMetadata(tuple(names), tuple(labels), center.double(), scale.double())
 
 
 def _header(text: str) -> Any:
@@ -127,6 +127,6 @@ def _check_format(path: Path | str, header: Any, expected: str, what: str) -> No
         raise InputError(f"{path} is of version {version}, this library reads version {VERSION}; make the file again.")
 
 
-def _check_count(count: int, catalogue: Catalogue) -> None:
-    if len(catalogue.names) != count:
-        raise InputError(f"{count} shapes have {len(catalogue.names)} names; give one for each.")
+def _check_count(count: int, metadata: ShapeMetadata) -> None:
+    if len(metadata.names) != count:
+        raise InputError(f"{count} shapes have {len(metadata.names)} names; give one for each.")

@@ -33,9 +33,9 @@ from tqdm import tqdm
 from weightgpt.errors import InputError
 from weightgpt.metrics import frechet as features
 from weightgpt.metrics.emd import emd_matrix
-from weightgpt.metrics.memorization import TrainingShapes, verdict
+from weightgpt.metrics.memorization import TrainingShapes, memorization_stats
 from weightgpt.metrics.pairwise import chamfer_matrices, oriented_points, solid_pieces, surface_points
-from weightgpt.metrics.set_metrics import Distances, set_figures
+from weightgpt.metrics.set_metrics import Distances, set_metrics
 from weightgpt.metrics.thin_parts import thin_points, thin_recall
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.meshing import mesh_grid, sdf_grid
@@ -50,15 +50,15 @@ EMD_POINTS = 192
 """Points of each surface under the earth mover's distance."""
 DENSE = 8192
 """Points of each surface among which thin parts of a true shape are looked for."""
-SET_FIGURES = ("mmd", "cov", "one_nna")
-UNKNOWN: dict[str, Any] = dict.fromkeys(
+SET_METRICS = ("mmd", "cov", "one_nna")
+EMPTY_METRICS: dict[str, Any] = dict.fromkeys(
     [
-        *SET_FIGURES,
-        *(f"{name}_interval" for name in SET_FIGURES),
+        *SET_METRICS,
+        *(f"{name}_interval" for name in SET_METRICS),
         "frechet",
-        *(f"{name}_squared" for name in SET_FIGURES),
-        *("emd_compared", *(f"{name}_emd" for name in SET_FIGURES)),
-        *("memorised_share", "nearest_train_ratio", "nearest_train_quantiles", "thin_recall"),
+        *(f"{name}_squared" for name in SET_METRICS),
+        *("emd_compared", *(f"{name}_emd" for name in SET_METRICS)),
+        *("memorized_share", "nearest_train_ratio", "nearest_train_quantiles", "thin_recall"),
     ]
 )
 """The figures of a row before they are measured."""
@@ -183,7 +183,7 @@ def mesh_all(
 
 
 @dataclass(frozen=True)
-class Judge:
+class SetEvaluator:
     """Held-out shapes and training shapes, ready to judge sets of samples by."""
 
     held: ShapeSet
@@ -211,7 +211,7 @@ class Judge:
         near = training.nearest([first.sdfs[i] for i in first.solid])
         return cls(held, training, near.distance, seed, emd, size)
 
-    def of_first(self, count: int) -> "Judge":
+    def of_first(self, count: int) -> "SetEvaluator":
         """A judge by the first `count` held-out shapes, whose guard stays as it is."""
         return replace(self, held=self.held.first(count))
 
@@ -226,7 +226,7 @@ class Judge:
         return emd_matrix(first := _some(self.held, self.emd), first)
 
     def row(
-        self, samples: ShapeSet, *, guard: bool = True, truth: ShapeSet | None = None, places: bool = False
+        self, samples: ShapeSet, *, guard: bool = True, truth: ShapeSet | None = None, per_shape_values: bool = False
     ) -> dict[str, Any]:
         """The figures of samples; those of set metrics are None if a set has fewer than two with a surface.
 
@@ -238,19 +238,19 @@ class Judge:
         pairs = [(part, self.sets[i % len(self.sets)]) for i, part in enumerate(samples.sets(self.size))]
         count = min(min(len(part.solid), len(held.solid)) for part, held in pairs)
         compared = count * len(pairs)
-        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": compared, **samples.rates(), **UNKNOWN}
+        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": compared, **samples.rates(), **EMPTY_METRICS}
         if count >= 2:
             values |= self._compare(pairs, count)
-            if not places:
-                del values["places"]
+            if not per_shape_values:
+                del values["per_shape_values"]
             values |= self._move(samples, min(count, self.emd)) if self.emd else {}
         if truth is not None:
             values["thin_recall"] = samples.thin_recall(truth)
         first = pairs[0][0]
         if guard and self.training is not None and first.solid:
             near = self.training.nearest([first.sdfs[i] for i in first.solid]).distance
-            told = verdict(near, self.familiar)
-            values["memorised_share"] = told.memorised_share
+            told = memorization_stats(near, self.familiar)
+            values["memorized_share"] = told.memorized_share
             values["nearest_train_ratio"] = told.nearest_train_ratio
             values["nearest_train_quantiles"] = told.quantiles
         return values
@@ -272,18 +272,18 @@ class Judge:
                 found.append((within[np.ix_(mine, mine)], across, known[np.ix_(theirs, theirs)]))
             frechet.append(features.frechet_distance(samples.features[mine], held.features[theirs]))
         same = len(self.sets) == 1
-        others = set_figures(*squared, same_held=same, seed=self.seed)
+        others = set_metrics(*squared, same_held=same, seed=self.seed)
         return {
-            **asdict(set_figures(*plain, same_held=same, seed=self.seed)),
-            **{f"{name}_squared": getattr(others, name) for name in SET_FIGURES},
+            **asdict(set_metrics(*plain, same_held=same, seed=self.seed)),
+            **{f"{name}_squared": getattr(others, name) for name in SET_METRICS},
             "frechet": float(np.mean(frechet)),
         }
 
     def _move(self, samples: ShapeSet, count: int) -> dict[str, Any]:
         mine = _some(samples, count)
         cross, held = emd_matrix(mine, _some(self.held, count)), self.moved[:count, :count]
-        figures = set_figures((emd_matrix(mine, mine), cross, held), seed=self.seed)
-        return {"emd_compared": count} | {f"{name}_emd": getattr(figures, name) for name in SET_FIGURES}
+        figures = set_metrics((emd_matrix(mine, mine), cross, held), seed=self.seed)
+        return {"emd_compared": count} | {f"{name}_emd": getattr(figures, name) for name in SET_METRICS}
 
 
 def _some(shapes: ShapeSet, count: int) -> list[Array]:

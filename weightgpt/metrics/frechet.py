@@ -3,11 +3,11 @@
 Decisions:
 
 - The encoder is a small PointNet (Qi et al. 2017): one perceptron for every point, a maximum over the points, one more
-  layer. It is learnt by `training.point_features` to tell the six built-in families apart, and ships with its weights.
+  layer. It is learned by `training.point_features` to tell the six built-in families apart, and ships with its weights.
 - Its features say what tells those families apart, and little else: for other shapes, or to compare with published
   figures, give `frechet_distance` the features of another extractor; it takes any.
-- A maximum grows with the number of points: compare clouds of equal size only. It was learnt on `POINTS` points.
-- The Fréchet distance needs no root of a matrix: with centred rows A, B over √(N - 1), √(M - 1), the trace of
+- A maximum grows with the number of points: compare clouds of equal size only. It was learned on `POINTS` points.
+- The Fréchet distance needs no root of a matrix: with centered rows A, B over √(N - 1), √(M - 1), the trace of
   (AᵀA BᵀB)^½ is the sum of the singular values of A Bᵀ, which few rows or constant columns do not upset.
 
 Dimensions: N, M clouds; n points; d features.
@@ -29,7 +29,7 @@ WEIGHTS = Path(__file__).with_name("point_features.safetensors")
 WIDTH = 64
 """d of `PointFeatures`."""
 POINTS = 512
-"""Points of the clouds that the shipped encoder has learnt from."""
+"""Points of the clouds that the shipped encoder has learned from."""
 
 
 class PointFeatures(nn.Module):

@@ -1,7 +1,7 @@
 """Generated shapes judged from files: sets are read, taken in equal numbers, judged, told as a table and drawn.
 
 Decisions:
-- A set is a folder of meshes or one file of fields. Meshes are centred and scaled by their loader, fields are taken as
+- A set is a folder of meshes or one file of fields. Meshes are centered and scaled by their loader, fields are taken as
   they are: the three sets of one judgement should be of one kind, or their sizes will tell them apart.
 - A mesh file that cannot be read is a broken shape of a generated set; from the other two sets it is left out.
 - Sets are equally large, drawn without replacement; the guard searches all the training shapes.
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import load_fields
-from weightgpt.metrics.evaluator import POINTS, Judge, ShapeSet, mesh_all
+from weightgpt.metrics.evaluator import POINTS, SetEvaluator, ShapeSet, mesh_all
 from weightgpt.metrics.memorization import TrainingShapes, nearest_weights
 from weightgpt.shapes.meshes import FORMATS, load_folder
 from weightgpt.shapes.sampling import sample, uniform_points
@@ -50,7 +50,7 @@ FIGURES = {
     "empty": "empty",
     "broken": "broken",
     "thin_share": "share of thin surface",
-    "memorised_share": "memorised, new shapes have 0.05",
+    "memorized_share": "memorized, new shapes have 0.05",
     "nearest_train_ratio": "nearest training shape ÷ held-out's",
     "nearest_weights": "nearest training weights, relative",
     "nearest_weights_held_out": "nearest training weights, held-out's",
@@ -98,10 +98,10 @@ def read_source(path: Path | str, *, generated: bool = False) -> Source:
     """
     path = Path(path)
     if path.suffix.lower() == ".safetensors" and not path.is_dir():
-        fields, catalogue = load_fields(path)
+        fields, metadata = load_fields(path)
         if (fields.config.in_features, fields.config.out_features) != (3, 1):
             raise InputError(f"{path} holds no solids but {fields.config}; give fields of 3D signed distances.")
-        named = zip(catalogue.names, catalogue.labels, fields.sdfs(), strict=True)
+        named = zip(metadata.names, metadata.labels, fields.sdfs(), strict=True)
         return Source(shapes=[Shape(name=name, label=label, sdf=sdf) for name, label, sdf in named], fields=fields)
     if not path.is_dir():
         raise InputError(
@@ -118,7 +118,7 @@ def _broken(points: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class EvaluationReport:
     """Two rows of figures, and what they were computed from."""
 
     rows: dict[str, dict[str, Any]]
@@ -148,12 +148,12 @@ class Judgement:
         return contact_sheet(list(render(sdfs, size)), captions)
 
     def objection(self, most: float) -> str | None:
-        """Why the samples are not new enough for a memorised share of at most `most`; None if they are."""
-        share = self.rows["generated"]["memorised_share"]
+        """Why the samples are not new enough for a memorized share of at most `most`; None if they are."""
+        share = self.rows["generated"]["memorized_share"]
         if share is None:
             return "no sample has a surface, so that none can be said to be new."
         if not share <= most:
-            return f"memorised: a share of {share:.4f} of the samples lies too near to training, {most:g} is allowed."
+            return f"memorized: a share of {share:.4f} of the samples lies too near to training, {most:g} is allowed."
         return None
 
 
@@ -183,7 +183,7 @@ def judge(
     seed: int = 0,
     emd: int = 0,
     progress: bool = False,
-) -> Judgement:
+) -> EvaluationReport:
     """Compare generated shapes, and as many training shapes, with as many held-out ones.
 
     Args:
@@ -208,7 +208,7 @@ def judge(
         raise InputError("no held-out shape has a surface; give others to compare with.")
     probes = uniform_points(PROBES, 3, seed)
     training = TrainingShapes(train.sdfs, probes, train.at(probes))
-    judge = Judge.of(sets["held-out"], training, seed, emd)
+    judge = SetEvaluator.of(sets["held-out"], training, seed, emd)
     rows = {"limit": judge.row(sets["training"], guard=False), "generated": judge.row(sets["generated"])}
     parts = [part.fields for part in (taken["generated"], taken["held-out"], train)]
     weights = _weights(*parts, progress=progress)
@@ -216,7 +216,7 @@ def judge(
     rows["generated"] |= weights
     names = [shape.name for shape in taken["generated"].shapes]
     training_names = [shape.name for shape in train.shapes]
-    return Judgement(
+    return EvaluationReport(
         rows=rows, samples=sets["generated"], names=names, training=training, training_names=training_names
     )
 

@@ -9,7 +9,7 @@ Decisions:
 - That distance is from points of each surface to the other surface, not to points of it. Two clouds of one surface are
   as far apart as their points are, and a new shape of many alike is no farther from the nearest of them, so that copies
   would count as new.
-- A sample counts as memorised if it is nearer to training than 95 % of held-out shapes are; of new shapes 5 % are.
+- A sample counts as memorized if it is nearer to training than 95 % of held-out shapes are; of new shapes 5 % are.
 
 Dimensions: N training shapes, m probes, D dimension.
 """
@@ -30,13 +30,13 @@ CLOUD, CANDIDATES = 256, 4
 STEPS = 3
 """Newton steps to the surface; after two, points of a field still lie off it, which would count as a difference."""
 SHARE = 0.05
-"""Share of held-out shapes that count as memorised, by definition."""
+"""Share of held-out shapes that count as memorized, by definition."""
 FLAT = 0.3
 """Least slope that counts; that of a signed distance is 1, but at the few places that are as near to two sides."""
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class NearestShapes:
     """For each query its nearest training shape."""
 
     index: list[int]
@@ -45,12 +45,12 @@ class Neighbours:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class MemorizationStats:
     """The guard's answer."""
 
     nearest_train_ratio: float
     """Median distance to the nearest training shape, of samples over that of held-out shapes; 1 or more is new."""
-    memorised_share: float
+    memorized_share: float
     """Share of samples nearer to training than 95 % of held-out shapes are; 0.05 is what new shapes have."""
     quantiles: dict[str, tuple[float, ...]]
     """5, 25, 50, 75 and 95 % quantiles of the distance, of "samples" and of "held_out"."""
@@ -80,13 +80,13 @@ class TrainingShapes:
         return self.clouds[index]
 
     @torch.no_grad()
-    def nearest(self, queries: Sequence[Sdf]) -> Neighbours:
+    def nearest(self, queries: Sequence[Sdf]) -> NearestShapes:
         """The nearest training shape of each query."""
         index: list[int] = []
         distance: list[float] = []
         seen = [torch.tanh(5 * sdf(self.probes).float()) for sdf in queries]
         if not seen:
-            return Neighbours(index, distance)
+            return NearestShapes(index, distance)
         # In parts: of many shapes the distances are kept in half precision.
         parts = (torch.tanh(5 * part.float()) for part in self.probed.split(4096))
         gaps = torch.cat([torch.cdist(torch.stack(seen), part, p=1) for part in parts], 1)
@@ -96,7 +96,7 @@ class TrainingShapes:
             found = min((surface_distance(sdf, cloud, self.shapes[i], self.cloud(i)), i) for i in best)
             index.append(found[1])
             distance.append(found[0])
-        return Neighbours(index, distance)
+        return NearestShapes(index, distance)
 
 
 def surface_cloud(sdf: Sdf, dimension: int) -> Tensor:
@@ -124,7 +124,7 @@ def _distance(sdf: Sdf, points: Tensor) -> Tensor:
     return sdf(points).abs() / slope.clamp(min=FLAT)
 
 
-def verdict(samples: Sequence[float], held_out: Sequence[float]) -> Verdict:
+def memorization_stats(samples: Sequence[float], held_out: Sequence[float]) -> MemorizationStats:
     """Compare distances to the nearest training shape.
 
     Raises:
@@ -134,9 +134,9 @@ def verdict(samples: Sequence[float], held_out: Sequence[float]) -> Verdict:
         raise InputError(f"{len(samples)} samples and {len(held_out)} held-out shapes were given; give one of each.")
     near = float(np.quantile(held_out, SHARE))
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
-    return Verdict(
+    return MemorizationStats(
         nearest_train_ratio=median(samples) / max(median(held_out), 1e-12),
-        memorised_share=float((np.asarray(samples) < near).mean()),
+        memorized_share=float((np.asarray(samples) < near).mean()),
         quantiles={
             name: tuple(np.quantile(part, levels).tolist())
             for name, part in (("samples", samples), ("held_out", held_out))

@@ -12,8 +12,8 @@ Decisions:
 - MMD and COV depend on the size of the sets. To know more of a model than one small set tells, several pairs of sets of
   that size are compared, each pair for itself, and the figures are means over all of them.
 - Each figure is a mean over shapes of something that a shape has: its distance, whether it is covered, whether its
-  neighbour is of its own set. Intervals are percentiles of the bootstrap over those values, with neighbours as they are
-  in the full sets: a shape drawn twice would be its own neighbour at distance 0. They hold for these sets, then, up to
+  neighbor is of its own set. Intervals are percentiles of the bootstrap over those values, with neighbors as they are
+  in the full sets: a shape drawn twice would be its own neighbor at distance 0. They hold for these sets, then, up to
   which shapes the mean is taken over; a new draw of all varies more.
 - Several sets of samples beside one and the same held-out set tell no more of that set than one does. The bootstrap
   then draws places in the sets, and with a place the shapes that all sets have there.
@@ -35,12 +35,16 @@ from weightgpt.errors import InputError
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
-LOSS: dict[str, Callable[[Any], Any]] = {"mmd": lambda x: x, "cov": lambda x: -x, "one_nna": lambda x: abs(x - 0.5)}
+LOWER_IS_BETTER: dict[str, Callable[[Any], Any]] = {
+    "mmd": lambda x: x,
+    "cov": lambda x: -x,
+    "one_nna": lambda x: abs(x - 0.5),
+}
 """Of each figure, what is the smaller the better it is; 1-NNA is best at 0.5, below it samples copy references."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetFigures:
+class SetMetrics:
     """Set metrics and their 95 % intervals."""
 
     mmd: float
@@ -53,7 +57,7 @@ class SetFigures:
     """Share of all shapes whose nearest other shape is of their own set: 0.5 is ideal, 1 says the sets are told apart,
     below 0.5 says that samples copy references. Ties go to the earlier shape, samples first."""
     one_nna_interval: Interval
-    places: dict[str, list[float]]
+    per_shape_values: dict[str, list[float]]
     """Where all sets have the same held-out shapes, the mean over the sets of what each place adds to a figure: n
     values for MMD and COV, 2 n for 1-NNA, samples first. Else nothing."""
 
@@ -62,7 +66,7 @@ Distances = tuple[Array, Array, Array]
 """(n, n) each: between samples; from samples (rows) to held-out shapes (columns); between held-out shapes."""
 
 
-def set_figures(*pairs: Distances, same_held: bool = False, draws: int = 2000, seed: int = 0) -> SetFigures:
+def set_metrics(*pairs: Distances, same_held: bool = False, draws: int = 2000, seed: int = 0) -> SetMetrics:
     """MMD, COV and 1-NNA with intervals.
 
     Args:
@@ -75,17 +79,17 @@ def set_figures(*pairs: Distances, same_held: bool = False, draws: int = 2000, s
     """
     found = [shape_values(*pair) for pair in pairs]
     rng = np.random.default_rng(seed)
-    values: dict[str, Any] = {"places": {}}
+    values: dict[str, Any] = {"per_shape_values": {}}
     for name in found[0]:
         part = (np.mean if same_held else np.concatenate)([one[name] for one in found], axis=0)
         means = part[rng.integers(len(part), size=(draws, len(part)))].mean(1)
         values |= {name: float(part.mean()), f"{name}_interval": percentiles(means)}
         if same_held:
-            values["places"][name] = part.round(6).tolist()
-    return SetFigures(**values)
+            values["per_shape_values"][name] = part.round(6).tolist()
+    return SetMetrics(**values)
 
 
-def leads(
+def paired_difference_ci(
     mine: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]], draws: int = 2000, seed: int = 0
 ) -> dict[str, Interval]:
     """95 % intervals of how much less the `LOSS` of each figure is than another row's; above zero, it is ahead.
@@ -101,7 +105,7 @@ def leads(
     for name in mine:
         if name in other and len(mine[name]) == len(other[name]):
             drawn = rng.integers(len(mine[name]), size=(draws, len(mine[name])))
-            ours, theirs = (LOSS[name](np.asarray(part[name])[drawn].mean(1)) for part in (mine, other))
+            ours, theirs = (LOWER_IS_BETTER[name](np.asarray(part[name])[drawn].mean(1)) for part in (mine, other))
             found[name] = percentiles(theirs - ours)
     return found
 

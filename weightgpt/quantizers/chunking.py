@@ -1,6 +1,6 @@
 """Weights to chunks and back, exactly.
 
-A chunk is a group of neighbouring neurons of one layer: their incoming weights and biases. Because the flat form of a
+A chunk is a group of neighboring neurons of one layer: their incoming weights and biases. Because the flat form of a
 field keeps neurons together, a chunk is a contiguous slice; narrower chunks are padded with zeros to a common width.
 
 Dimensions: B fields, P parameters, C chunks, d chunk width.
@@ -21,26 +21,30 @@ from weightgpt.fields.field import FieldConfig
 class ChunkLayout:
     """How the weights of one architecture are cut."""
 
-    config: FieldConfig
-    neurons: int
+    field_config: FieldConfig
+    neurons_per_chunk: int
     """Neurons in a chunk, from 1 to the widest layer; the last chunk of a layer takes what is left."""
 
     def __post_init__(self) -> None:
-        widest = max(outputs for _, outputs in self.config.layers)
-        if not 1 <= self.neurons <= widest:
-            raise InputError(f"{self.neurons} neurons a chunk were asked for; choose 1 to {widest}, the widest layer.")
+        widest = max(outputs for _, outputs in self.field_config.layers)
+        if not 1 <= self.neurons_per_chunk <= widest:
+            raise InputError(
+                f"{self.neurons_per_chunk} neurons a chunk were asked for; choose 1 to {widest}, the widest layer."
+            )
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Number of parameters in each of the C chunks, in the order of the flat weights."""
         sizes = []
-        for inputs, outputs in self.config.layers:
-            groups = [min(self.neurons, outputs - first) for first in range(0, outputs, self.neurons)]
+        for inputs, outputs in self.field_config.layers:
+            groups = [
+                min(self.neurons_per_chunk, outputs - first) for first in range(0, outputs, self.neurons_per_chunk)
+            ]
             sizes += [group * (inputs + 1) for group in groups]
         return tuple(sizes)
 
     @property
-    def chunks(self) -> int:
+    def num_chunks(self) -> int:
         """C."""
         return len(self.sizes)
 
@@ -60,8 +64,8 @@ class ChunkLayout:
         Raises:
             InputError: the chunks are of another layout.
         """
-        if chunks.shape[1:] != (self.chunks, self.width):
+        if chunks.shape[1:] != (self.num_chunks, self.width):
             raise InputError(
-                f"chunks have shape {tuple(chunks.shape)}; this layout takes (fields, {self.chunks}, {self.width})."
+                f"chunks have shape {tuple(chunks.shape)}; this layout takes (fields, {self.num_chunks}, {self.width})."
             )
         return torch.cat([chunks[:, row, :size] for row, size in enumerate(self.sizes)], 1)

@@ -1,9 +1,9 @@
-"""Codes, whichever quantiser wrote them: how they are found, checked and counted, and what names their meaning.
+"""Codes, whichever quantizer wrote them: how they are found, checked and counted, and what names their meaning.
 
 Nearest codes are found with the same arithmetic as vector-quantize-pytorch, so that both give the same codes bit for
 bit.
 
-Dimensions: B fields, C chunks, Q levels, K codes of a level, n vectors, r numbers of a vector.
+Dimensions: B fields, C chunks, Q num_quantizers, K codes of a level, n vectors, r numbers of a vector.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from weightgpt.fields.field import FieldConfig, Fields
 
 
 @dataclass(frozen=True)
-class Usage:
+class CodebookUsage:
     """How a set of codes uses the K codes of each level."""
 
     used: tuple[int, ...]
@@ -29,12 +29,12 @@ class Usage:
     """exp(entropy) of the code frequencies, for each level: K when all are equally frequent."""
 
 
-def usage(codes: Tensor, size: int) -> Usage:
+def usage(codes: Tensor, size: int) -> CodebookUsage:
     """Usage of `size` = K codes by codes (B, C, Q)."""
     counts = [torch.bincount(codes[..., level].flatten(), minlength=size) for level in range(codes.shape[-1])]
     share = [count / count.sum().clamp(min=1) for count in counts]
     used = tuple(int((count > 0).sum()) for count in counts)
-    return Usage(
+    return CodebookUsage(
         used=used,
         dead=tuple(size - n for n in used),
         perplexity=tuple(float(torch.exp(-torch.special.xlogy(p, p).sum())) for p in share),
@@ -66,21 +66,21 @@ def check_fields(fields: Fields, config: FieldConfig) -> None:
     """
     if fields.config != config:
         raise InputError(
-            f"the fields are {fields.config}, the codebook is for {config}; use the codebook that was learnt for this"
+            f"the fields are {fields.config}, the codebook is for {config}; use the codebook that was learned for this"
             " architecture."
         )
 
 
-def check_codes(codes: Tensor, chunks: int, size: tuple[int, int], levels: int | None) -> int:
+def check_codes(codes: Tensor, chunks: int, size: tuple[int, int], num_quantizers: int | None) -> int:
     """The number of levels to decode of codes (B, C, Q), after a look at the codes.
 
     Args:
         chunks: C.
         size: (Q, K) of the codebook.
-        levels: how many were asked for, or None for all Q.
+       num_quantizers: how many were asked for, or None for all Q.
 
     Raises:
-        InputError: the codes have another shape, one is outside 0 … K-1, or `levels` is outside 1 … Q.
+        InputError: the codes have another shape, one is outside 0 … K-1, or `num_quantizers` is outside 1 … Q.
     """
     most, count = size
     if codes.ndim != 3 or codes.shape[1:] != (chunks, most):
@@ -93,9 +93,9 @@ def check_codes(codes: Tensor, chunks: int, size: tuple[int, int], levels: int |
             f"codes run from {int(codes.min())} to {int(codes.max())}; this codebook has 0 to {count - 1}: use codes"
             " that it wrote."
         )
-    if levels is not None and not 1 <= levels <= most:
-        raise InputError(f"levels is {levels}; this codebook has 1 to {most}.")
-    return most if levels is None else levels
+    if num_quantizers is not None and not 1 <= num_quantizers <= most:
+        raise InputError(f"num_quantizers is {num_quantizers}; this codebook has 1 to {most}.")
+    return most if num_quantizers is None else num_quantizers
 
 
 def fingerprint(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:

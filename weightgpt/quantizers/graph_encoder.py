@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, activate, evaluate_encoded, features, layer_matrices
+from weightgpt.fields.field import FieldConfig, activate, evaluate_encoded, fourier_features, layer_matrices
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
@@ -52,7 +52,7 @@ class GraphEncoder(nn.Module):
             raise InputError(
                 f"a shape encoder reads one signed distance, not {config.out_features} outputs; leave it out."
             )
-        self.config, self.chunks, self.latent_width = config, chunks, latent_width
+        self.field_config, self.num_chunks, self.latent_width = config, chunks, latent_width
         self.register_buffer("points", points.clone())
         layers = len(config.layers)
         self.inputs = nn.Parameter(torch.randn(config.encoded + 1, width))
@@ -84,7 +84,7 @@ class GraphEncoder(nn.Module):
             nodes = step(nodes, edges)
         *hidden, outputs = [pool(node) for pool, node in zip(self.pools, nodes, strict=True)]
         pooled = torch.cat([*(node.mean(1) for node in hidden), outputs.flatten(1)], 1)
-        latents: Tensor = self.head(pooled).unflatten(1, (self.chunks, self.latent_width))
+        latents: Tensor = self.head(pooled).unflatten(1, (self.num_chunks, self.latent_width))
         if self.shape is not None:
             latents = latents + self.shape(self.values(flat) if values is None else values)
         return latents
@@ -93,11 +93,13 @@ class GraphEncoder(nn.Module):
         """(B, m) the fields (B, P) at the m probes of the shape encoder; m is 0 without one."""
         if self.shape is None:
             return flat[:, :0]
-        return evaluate_encoded(self.config, flat, features(self.shape.probes, self.config.octaves))[..., 0]
+        return evaluate_encoded(
+            self.field_config, flat, fourier_features(self.shape.probes, self.field_config.num_frequencies)
+        )[..., 0]
 
     def _start(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Node states (B, w, h) of each layer, and the edges (B, w, w of the layer below) between layers."""
-        matrices = layer_matrices(self.config, flat)
+        matrices = layer_matrices(self.field_config, flat)
         size = matrices[-1].abs().amax(2, keepdim=True).clamp(min=1e-6)  # the outputs carry the scale of all layers
         matrices = [*matrices[:-1], matrices[-1] / size]
         nodes = [matrix[..., -1:] * bias for matrix, bias in zip(matrices, self.biases, strict=True)]
@@ -110,10 +112,10 @@ class GraphEncoder(nn.Module):
 
     def _traces(self, flat: Tensor) -> list[Tensor]:
         """What each neuron gives at the points, (B, w, t) for each layer; outputs truncated as distances are."""
-        first, *rest = layer_matrices(self.config, flat)
-        values, seen = first @ features(self.points, self.config.octaves), []
+        first, *rest = layer_matrices(self.field_config, flat)
+        values, seen = first @ fourier_features(self.points, self.field_config.num_frequencies), []
         for matrix in rest:
-            seen.append(activate(values, self.config.activation))
+            seen.append(activate(values, self.field_config.activation))
             values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], seen[-1])
         return [*seen, torch.tanh(5.0 * values)]
 
@@ -145,7 +147,7 @@ class GraphEncoder(nn.Module):
 
 
 class Round(nn.Module):
-    """One exchange of messages between neighbouring layers."""
+    """One exchange of messages between neighboring layers."""
 
     def __init__(self, layers: int, width: int) -> None:
         super().__init__()

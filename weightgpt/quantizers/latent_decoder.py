@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 
 
-class Mixer(nn.Module):
+class LatentDecoder(nn.Module):
     """A perceptron with one hidden layer: latents (B, C, r) to coefficients (B, C, k)."""
 
     def __init__(self, chunks: int, latent_width: int, width: int, coefficients: int) -> None:
         super().__init__()
-        self.chunks, self.latent_width, self.coefficients = chunks, latent_width, coefficients
+        self.num_chunks, self.latent_width, self.coefficients = chunks, latent_width, coefficients
         self.inner = nn.Linear(chunks * latent_width, width)
         self.outer = nn.Linear(width, chunks * coefficients)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Coefficients (B, C, k) of latents (B, C, r)."""
         mixed: Tensor = self.outer(nn.functional.gelu(self.inner(latents.flatten(1))))
-        return mixed.view(-1, self.chunks, self.coefficients)
+        return mixed.view(-1, self.num_chunks, self.coefficients)
 
     @torch.no_grad()
     def invert(self, wanted: Tensor, metric: Tensor, start: Tensor, iterations: int = 30) -> Tensor:

@@ -1,8 +1,8 @@
-"""Shapes and existing fields to codes, with the quantiser in the loop.
+"""Shapes and existing fields to codes, with the quantizer in the loop.
 
 There are two doors. A *shape* starts from the encoder's latents. An *existing field* of the architecture starts from
 those or from its own projection on the bases, whichever is nearer to it. Both are then refined: Adam on the latents
-alone, decoded through the quantiser (straight-through), against the signed distances at shared points; the best codes
+alone, decoded through the quantizer (straight-through), against the signed distances at shared points; the best codes
 seen are kept, so that refining never makes a code worse. The points are those of the whole schedule in turn, or drawn
 from it for each shape, a share of them near its own surface: thin parts are a small share of the volume, and the
 schedule lies near the surfaces of others.
@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Fields, evaluate_encoded, features
-from weightgpt.fields.optimization import rate, slices, truncated_loss
+from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import cosine_rate, point_slices, truncated_loss
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import check_fields
@@ -35,14 +35,14 @@ def encode_shapes(
     Raises:
         InputError: there are no shapes, they are of another dimension, or a distance is not finite.
     """
-    dimension = codebook.layout.config.in_features
+    dimension = codebook.layout.field_config.in_features
     if any(shape.dimension != dimension for shape in shapes):
         raise InputError(f"the codebook is for {dimension}D shapes; leave out those of another dimension.")
     if not shapes:
         raise InputError("the corpus is empty; pass shapes.")
     samples = probed = sample(shapes, encoder.probes, progress)
     if options.steps:
-        samples = sample(shapes, shared_schedule(shapes, options.schedule, options.seed), progress)
+        samples = sample(shapes, shared_schedule(shapes, options.num_points, options.seed), progress)
     return encode_samples(codebook, encoder, samples, probed.sdf, options, progress=progress)
 
 
@@ -52,10 +52,10 @@ def encode_fields(codebook: Codebook, encoder: ShapeEncoder, fields: Fields, opt
     Raises:
         InputError: the fields are of another architecture.
     """
-    check_fields(fields, codebook.layout.config)
+    check_fields(fields, codebook.layout.field_config)
     with torch.no_grad():
         shapes = [_as_shape(fields, i) for i in range(len(fields))]
-        points = shared_schedule(shapes, options.schedule, options.seed)
+        points = shared_schedule(shapes, options.num_points, options.seed)
         samples = Samples(points, fields(points)[..., 0])
         probed = fields(encoder.probes)[..., 0]
         start = codebook.project(fields, encoder(probed))
@@ -93,11 +93,11 @@ def encode_samples(
     """
     if not (torch.isfinite(samples.sdf).all() and torch.isfinite(probed).all()):
         raise InputError("signed distances hold NaN or infinite values; leave those shapes out.")
-    encoded = features(samples.points, codebook.layout.config.octaves)
+    encoded = fourier_features(samples.points, codebook.layout.field_config.num_frequencies)
     parts = []
     with tqdm(total=len(probed), desc="encoding", unit="shape", disable=not progress) as bar:
-        for first in range(0, len(probed), options.group):
-            part = slice(first, first + options.group)
+        for first in range(0, len(probed), options.batch_size):
+            part = slice(first, first + options.batch_size)
             sdf = samples.sdf[part].float()
             with torch.no_grad():
                 latents = encoder(probed[part].float())
@@ -110,27 +110,27 @@ def encode_samples(
 
 
 def _loss(codebook: Codebook, latents: Tensor, encoded: Tensor, sdf: Tensor) -> Tensor:
-    values = evaluate_encoded(codebook.layout.config, codebook.join(latents), encoded)[..., 0]
+    values = evaluate_encoded(codebook.layout.field_config, codebook.join(latents), encoded)[..., 0]
     return truncated_loss(values, sdf, 5.0)
 
 
 def _refine(codebook: Codebook, start: Tensor, encoded: Tensor, sdf: Tensor, options: EncodeConfig) -> Tensor:
     if not options.steps:
-        return codebook.quantise(start)
+        return codebook.quantize(start)
     loss = _losses(codebook, encoded, sdf, options)
     latents = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
-    codes = codebook.quantise(start)
+    optimizer = torch.optim.Adam([latents], lr=options.learning_rate, betas=(0.9, 0.95))
+    codes = codebook.quantize(start)
     best = _judge(codebook, codes, loss)
-    for step, part in enumerate(slices(encoded.shape[1], options.points, options.steps, options.seed)):
-        optimiser.param_groups[0]["lr"] = options.learning_rate * rate(step, options.steps)
+    for step, part in enumerate(point_slices(encoded.shape[1], options.points_per_step, options.steps, options.seed)):
+        optimizer.param_groups[0]["lr"] = options.learning_rate * cosine_rate(step, options.steps)
         with torch.no_grad():
-            error = codebook.latents(codebook.quantise(latents)) - latents
-        optimiser.zero_grad()
+            error = codebook.latents(codebook.quantize(latents)) - latents
+        optimizer.zero_grad()
         loss(latents + error, part).sum().backward()
-        optimiser.step()
+        optimizer.step()
         if (step + 1) % 50 == 0 or step + 1 == options.steps:
-            candidate = codebook.quantise(latents.detach())
+            candidate = codebook.quantize(latents.detach())
             now = _judge(codebook, candidate, loss)
             codes = torch.where((now < best)[:, None, None], candidate, codes)
             best = torch.minimum(now, best)
@@ -141,12 +141,14 @@ def _losses(
     codebook: Codebook, encoded: Tensor, sdf: Tensor, options: EncodeConfig
 ) -> Callable[[Tensor, slice], Tensor]:
     """The loss (B,) of latents at a slice of the schedule: the shared one, or one drawn from it for each shape."""
-    if not options.surface:
+    if not options.surface_fraction:
         return lambda latents, part: _loss(codebook, latents, encoded[:, part], sdf[:, part])
     where, total = torch.empty_like(sdf, dtype=torch.long), sdf.shape[1]
     for row, distances in enumerate(sdf):  # each for itself, so that the group does not matter
         generator = torch.Generator().manual_seed(options.seed)
-        drawn = draw_points(distances[None], total, options.surface, options.width, generator, balanced=True)[0]
+        drawn = draw_points(
+            distances[None], total, options.surface_fraction, options.surface_bandwidth, generator, balanced=True
+        )[0]
         where[row] = drawn[torch.randperm(total, generator=generator)]
 
     def loss(latents: Tensor, part: slice) -> Tensor:

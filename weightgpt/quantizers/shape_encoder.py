@@ -1,7 +1,7 @@
 """The shape encoder: signed distances at fixed probe points to latents, in one forward pass.
 
-Latents found by optimisation alone carry the noise of the optimiser into the codes; a small network makes them a smooth
-function of the shape, so near shapes get near codes, which a GPT can predict. It is learnt together with the codebook
+Latents found by optimization alone carry the noise of the optimizer into the codes; a small network makes them a smooth
+function of the shape, so near shapes get near codes, which a GPT can predict. It is learned together with the codebook
 and travels with it. Any signed distance function can be asked at the probes: a mesh, a family, or an existing field.
 
 Dimensions: B shapes, m probes, D dimension, C chunks, r latent width.
@@ -24,7 +24,7 @@ class ShapeEncoder(nn.Module):
 
     def __init__(self, probes: Tensor, width: int, chunks: int, latent_width: int, truncation: float = 5.0) -> None:
         super().__init__()
-        self.truncation, self.chunks, self.latent_width = truncation, chunks, latent_width
+        self.truncation, self.num_chunks, self.latent_width = truncation, chunks, latent_width
         self.register_buffer("probes", probes)
         self.layers = nn.Sequential(
             nn.Linear(len(probes), width),
@@ -39,7 +39,7 @@ class ShapeEncoder(nn.Module):
     def forward(self, sdf: Tensor) -> Tensor:
         """Latents (B, C, r) of signed distances (B, m) at the probes."""
         latents: Tensor = self.layers(torch.tanh(self.truncation * sdf))
-        return latents.reshape(len(latents), self.chunks, self.latent_width)
+        return latents.reshape(len(latents), self.num_chunks, self.latent_width)
 
     def save(self, folder: Path | str) -> None:
         """Write `encoder.safetensors`, beside the codebook's files."""

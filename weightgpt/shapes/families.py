@@ -1,7 +1,7 @@
 """Six built-in families of shapes with analytic distances: chair, table, airplane, lamp, mug, bottle.
 
 Decisions: as for the furniture, y is up (an airplane flies to +z), parts follow from proportions drawn first, reach
-well into each other and are joined by `union`, and nothing is thinner than 0.09. Every sample is centred in the unit
+well into each other and are joined by `union`, and nothing is thinner than 0.09. Every sample is centered in the unit
 cube, with a longest side of 1.65 to 1.8. A shape depends on its number, not on how many are drawn.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from weightgpt.errors import InputError
 from weightgpt.shapes import furniture
 from weightgpt.shapes.furniture import Rng, pick
-from weightgpt.shapes.lazy import Lazy
+from weightgpt.shapes.lazy import LazySequence
 from weightgpt.shapes.primitives import Outline, Solid, Vector, arc, cylinder, extruded, revolved, sphere, tube, union
 from weightgpt.shapes.shape import Sdf, Shape
 
@@ -33,13 +33,13 @@ def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> lis
     return [_draw(seed, i, names[i % len(names)]) for i in range(n)]
 
 
-def drawing(first: int, size: int, seed: int) -> Lazy[Shape]:
+def drawing(first: int, size: int, seed: int) -> LazySequence[Shape]:
     """The `size` shapes of `draw_shapes` of all families from number `first` on, each drawn when it is asked for.
 
     A drawn shape takes 20 kB, so tens of thousands are not kept.
     """
     names = list(FAMILIES)
-    return Lazy(size, lambda i: _draw(seed, first + i, names[(first + i) % len(names)]))
+    return LazySequence(size, lambda i: _draw(seed, first + i, names[(first + i) % len(names)]))
 
 
 def _draw(seed: int, i: int, family: str) -> Shape:
@@ -99,7 +99,7 @@ def mug(rng: Rng) -> Solid:
 
 
 def _handle(rng: Rng, low: tuple[float, float], high: tuple[float, float]) -> list[Vector]:
-    """The centre line of a handle from `low` to `high`, each (x, y) in the middle of the wall."""
+    """The center line of a handle from `low` to `high`, each (x, y) in the middle of the wall."""
     style, out = pick(rng, "round", "round", "square"), max(low[0], high[0]) + rng.uniform(0.34, 0.48)
     drop = high[1] - low[1]
     if style == "square":

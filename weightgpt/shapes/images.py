@@ -18,7 +18,7 @@ from weightgpt.shapes.shape import Shape
 def shape_from_image(image: ArrayLike, name: str, label: str = "none", threshold: float = 0.5) -> Shape:
     """The bright region of an image (h, w), in [0, 1] or uint8, as a shape of [-1, 1]^2 with x right and y up.
 
-    The distance runs between pixel centres, less half a pixel, so that the zero level passes midway between pixels
+    The distance runs between pixel centers, less half a pixel, so that the zero level passes midway between pixels
     above and not above `threshold` (Euclidean distance transform, scipy.ndimage).
 
     Raises:
@@ -33,7 +33,7 @@ def shape_from_image(image: ArrayLike, name: str, label: str = "none", threshold
     outwards = distance_transform_edt(~inside, sampling=pixel)
     inwards = distance_transform_edt(inside, sampling=pixel)
     signed = np.where(inside, half - inwards, outwards - half)
-    return Shape(name=name, label=label, sdf=_bilinear(signed), dimension=2, centre=(0.0, 0.0))
+    return Shape(name=name, label=label, sdf=_bilinear(signed), dimension=2, center=(0.0, 0.0))
 
 
 def _pixels(image: ArrayLike) -> NDArray[np.float64]:
@@ -50,7 +50,7 @@ def _pixels(image: ArrayLike) -> NDArray[np.float64]:
 
 
 def _bilinear(table: NDArray[np.float64]) -> Callable[[Tensor], Tensor]:
-    """A look-up in a table (h, w) whose cell centres are at (i + 1/2) * 2 / n - 1; row 0 is at the top."""
+    """A look-up in a table (h, w) whose cell centers are at (i + 1/2) * 2 / n - 1; row 0 is at the top."""
     rows = torch.from_numpy(np.ascontiguousarray(table[::-1])).float()[None, None]
 
     def look_up(points: Tensor) -> Tensor:

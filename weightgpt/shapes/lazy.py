@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Lazy(Sequence[Item], Generic[Item]):
+class LazySequence(Sequence[Item], Generic[Item]):
     """`size` items, the i-th of which is `make(i)`; nothing is kept."""
 
     size: int

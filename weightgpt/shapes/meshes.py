@@ -1,8 +1,8 @@
 """The Shape type, and meshes, folders of meshes and images as shapes.
 
 Decisions: a shape is a name, a class and a signed distance function over the unit cube or square; positive is outside.
-Meshes are centred on their bounding box and scaled to a longest side of 1.8, in float64, and keep that transform.
-Inside is where the generalised winding number exceeds 1/2 (Jacobson et al. 2013; Barill et al. 2018), which closes
+Meshes are centered on their bounding box and scaled to a longest side of 1.8, in float64, and keep that transform.
+Inside is where the generalized winding number exceeds 1/2 (Jacobson et al. 2013; Barill et al. 2018), which closes
 small holes and overlaps; a mesh that is mostly inside out is flipped, one that encloses nothing is refused. Only the
 geometry inside the one file is read: no material, texture or buffer beside it, no archive, no pickle. A shape of a mesh
 is not differentiable; a shape of an image is, by bilinear interpolation.
@@ -97,9 +97,9 @@ def shape_from_file(path: Path | str, label: str = "none") -> Shape:
     """
     path = Path(path)
     vertices, faces = _read_mesh(path)
-    vertices, faces, centre, scale = _normalised(path, vertices, faces)
+    vertices, faces, center, scale = _normalized(path, vertices, faces)
     faces, sides = _oriented(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
-    return Shape(name=path.stem, label=label, sdf=_mesh_sdf(vertices, faces), centre=centre, scale=scale, sides=sides)
+    return Shape(name=path.stem, label=label, sdf=_mesh_sdf(vertices, faces), center=center, scale=scale, sides=sides)
 
 
 def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
@@ -152,24 +152,24 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _normalised(
+def _normalized(
     path: Path, vertices: Vertices, faces: Faces
 ) -> tuple[Vertices, Faces, tuple[float, float, float], float]:
-    """Vertices in unit coordinates, the faces that have an area, and the transform back: centre and scale."""
+    """Vertices in unit coordinates, the faces that have an area, and the transform back: center and scale."""
     used, faces = np.unique(faces, return_inverse=True)
     vertices, faces = vertices[used], faces.reshape(-1, 3)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
-    centre, scale = low / 2 + high / 2, float((high / SIDE - low / SIDE).max())
+    center, scale = low / 2 + high / 2, float((high / SIDE - low / SIDE).max())
     if not np.finfo(np.float64).tiny < scale < np.finfo(np.float64).max:
         raise InputError(f"{path} has no extent, or one beyond all measure; give a mesh with a size.")
-    vertices = (vertices - centre) / scale
+    vertices = (vertices - center) / scale
     a, b, c = vertices[faces].transpose(1, 0, 2)
     faces = faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
     if len(faces) < 4:
         raise InputError(
             f"{path} has too few faces with an area: {len(faces)}, at least 4 make a solid; give a closed mesh."
         )
-    return vertices, faces, (float(centre[0]), float(centre[1]), float(centre[2])), scale
+    return vertices, faces, (float(center[0]), float(center[1]), float(center[2])), scale
 
 
 def _oriented(path: Path, vertices: Vertices, faces: Faces, probes: int = 2048, depth: float = 0.004) -> Faces:

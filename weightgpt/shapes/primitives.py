@@ -75,7 +75,7 @@ class Solid:
         return Solid(distance, hull)
 
     def fitted(self, size: float) -> "Solid":
-        """A copy scaled and moved so that its bounding box is centred on the origin and has the longest side `size`."""
+        """A copy scaled and moved so that its bounding box is centered on the origin and has the longest side `size`."""
         low, high = self.hull.min(axis=0), self.hull.max(axis=0)
         (a, b, c), scale = ((low + high) / 2).tolist(), size / float((high - low).max())
 
@@ -126,7 +126,7 @@ def round_cone(start: Vector, end: Vector, first: float, last: float) -> Solid:
         x, y, z = x - ax, y - ay, z - az
         along = x * ux + y * uy + z * uz
         across = _length(x - along * ux, y - along * uy, z - along * uz)
-        foot = (along - across * lean).clamp(0.0, length)  # centre of the one ball of the hull that is nearest
+        foot = (along - across * lean).clamp(0.0, length)  # center of the one ball of the hull that is nearest
         return _length(across, along - foot) - (first - foot * slope)
 
     return Solid(distance, np.concatenate([_corners(a - first, a + first), _corners(b - last, b + last)]))

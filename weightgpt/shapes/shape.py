@@ -18,8 +18,8 @@ class Shape:
     sdf: Sdf
     """Points (n, d) float32 in [-1, 1]^d to signed distances (n,) float32, positive outside."""
     dimension: int = 3
-    centre: tuple[float, ...] = (0.0, 0.0, 0.0)
-    """With `scale`: file units = unit coordinates * scale + centre."""
+    center: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """With `scale`: file units = unit coordinates * scale + center."""
     scale: float = 1.0
     sides: tuple[float, ...] | None = None
     """Of the bounding box, along each axis in unit coordinates; None if unknown."""

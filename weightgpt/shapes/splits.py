@@ -1,4 +1,4 @@
-"""Which shapes are learnt from and which are held out.
+"""Which shapes are learned from and which are held out.
 
 Decisions:
 - Within every class a share of the shapes is held out, half of it for validation (early stopping looks at it) and half

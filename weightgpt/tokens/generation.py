@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from weightgpt.errors import InputError
-from weightgpt.tokens.quasirandom import Drawn, even_numbers, random_numbers
+from weightgpt.tokens.quasirandom import InverseCDFSampler, random_uniforms, sobol_uniforms
 from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
 
 
@@ -34,7 +34,7 @@ class Grammar(LogitsProcessor):
     """Allows at each position only what `Vocabulary.legal` allows there."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        mask = torch.full((vocabulary.length, vocabulary.size), float("-inf"))
+        mask = torch.full((vocabulary.length, vocabulary.vocab_size), float("-inf"))
         for position, legal in enumerate(vocabulary.legal):
             mask[position, legal.start : legal.stop] = 0
         self.mask = mask
@@ -79,7 +79,7 @@ def sample_ids(
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,
-    even: bool = True,
+    quasi_random: bool = True,
     batch: int = 64,
     progress: bool = False,
 ) -> Tensor:
@@ -92,10 +92,10 @@ def sample_ids(
     """
     if not 0 < temperature < math.inf:
         raise InputError(f"temperature is {temperature}; give a number above 0 (small for the most likely sequence).")
-    if model.config.vocab_size != vocabulary.size or model.config.n_positions < vocabulary.length:
+    if model.config.vocab_size != vocabulary.vocab_size or model.config.n_positions < vocabulary.length:
         raise InputError(
             f"the model knows {model.config.vocab_size} tokens at {model.config.n_positions} positions, the tokenizer"
-            f" needs {vocabulary.size} at {vocabulary.length}; use the tokenizer that the model was trained with."
+            f" needs {vocabulary.vocab_size} at {vocabulary.length}; use the tokenizer that the model was trained with."
         )
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
     warpers = [Grammar(vocabulary), TemperatureLogitsWarper(float(temperature))]
@@ -105,13 +105,15 @@ def sample_ids(
     settings.update(do_sample=False, temperature=None, top_p=None, top_k=None)
     # The stubs of `generate` know neither this class of model nor that it returns ids here.
     generate = cast(Callable[..., Tensor], cast(Any, model).generate)
-    numbers = (even_numbers if even else random_numbers)(labels, vocabulary.codes_per_field, seed).split(batch)
+    numbers = (sobol_uniforms if quasi_random else random_uniforms)(labels, vocabulary.codes_per_field, seed).split(
+        batch
+    )
     parts = [
         generate(
             part.to(model.device),
             attention_mask=torch.ones_like(part).to(model.device),
             generation_config=settings,
-            logits_processor=LogitsProcessorList([*warpers, Drawn(own, part.shape[1])]),
+            logits_processor=LogitsProcessorList([*warpers, InverseCDFSampler(own, part.shape[1])]),
         ).cpu()
         for part, own in zip(_batches(prompts, batch, progress), numbers, strict=False)
     ]

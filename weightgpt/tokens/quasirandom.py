@@ -27,13 +27,13 @@ from transformers import LogitsProcessor
 GOLDEN = (5**0.5 - 1) / 2
 
 
-def even_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
+def sobol_uniforms(labels: list[str], codes: int, seed: int) -> Tensor:
     """(B, T) numbers in [0, 1) for B sequences of these classes and T `codes`; those of a class are spread evenly.
 
     Args:
         seed: any; torch scrambles by 32 bits, of which the lowest 16 of the seed are a half, and the class the other.
     """
-    numbers, even = random_numbers(labels, codes, seed), min(codes, SobolEngine.MAXDIM)
+    numbers, even = random_uniforms(labels, codes, seed), min(codes, SobolEngine.MAXDIM)
     for kind, label in enumerate(sorted(set(labels))):
         own = [i for i, other in enumerate(labels) if other == label]
         points = SobolEngine(even, scramble=True, seed=(seed % 2**16 << 16) + kind).draw(len(own))
@@ -41,18 +41,18 @@ def even_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
     return numbers
 
 
-def random_numbers(labels: list[str], codes: int, seed: int) -> Tensor:
+def random_uniforms(labels: list[str], codes: int, seed: int) -> Tensor:
     """(B, T) independent numbers in [0, 1) for B sequences and T `codes`."""
     return torch.rand(len(labels), codes, generator=torch.Generator().manual_seed(seed))
 
 
-def even_labels(labels: Sequence[str], count: int, seed: int) -> list[str]:
+def stratified_labels(labels: Sequence[str], count: int, seed: int) -> list[str]:
     """`count` classes, as often as they occur among `labels`, and so in every part of the list, as nearly as can be."""
     known, start = sorted(labels), random.Random(seed).random()
     return [known[int((start + i * GOLDEN) % 1 * len(known))] for i in range(count)]
 
 
-class Drawn(LogitsProcessor):
+class InverseCDFSampler(LogitsProcessor):
     """Leaves of the tokens at each position only the one that a given number draws."""
 
     def __init__(self, numbers: Tensor, start: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.fields.storage import Catalogue, _catalogue, _check_count, _check_format
+from weightgpt.fields.storage import ShapeMetadata, _check_count, _check_format, _metadata
 from weightgpt.io import read_json, write_json
 
 TOKENS = "weightgpt.tokens"
@@ -25,7 +25,7 @@ class Tokens:
     """(B, L) int64."""
     fingerprint: str
     """Of the codebook."""
-    catalogue: Catalogue
+    metadata: ShapeMetadata
 
 
 def save_tokens(path: Path | str, tokens: Tokens) -> None:
@@ -34,16 +34,16 @@ def save_tokens(path: Path | str, tokens: Tokens) -> None:
     Raises:
         InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
     """
-    _check_count(len(tokens.ids), tokens.catalogue)
-    catalogue = tokens.catalogue
+    _check_count(len(tokens.ids), tokens.metadata)
+    metadata = tokens.metadata
     value = {
         "format": TOKENS,
         "version": VERSION,
         "codebook": tokens.fingerprint,
-        "names": catalogue.names,
-        "labels": catalogue.labels,
-        "centre": catalogue.centre.tolist(),
-        "scale": catalogue.scale.tolist(),
+        "names": metadata.names,
+        "labels": metadata.labels,
+        "center": metadata.center.tolist(),
+        "scale": metadata.scale.tolist(),
         "ids": tokens.ids.tolist(),
     }
     write_json(path, value)
@@ -61,10 +61,10 @@ def load_tokens(path: Path | str) -> Tokens:
         rows = found["ids"]
         if not all(type(token) is int for row in rows for token in row):
             raise ValueError("an id is not a whole number")
-        centre, scale = (torch.tensor(found[name], dtype=torch.float64) for name in ("centre", "scale"))
-        catalogue = _catalogue(found["names"], found["labels"], centre, scale)
-        tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(found["codebook"]), catalogue)
-        _check_count(len(tokens.ids), catalogue)
+        center, scale = (torch.tensor(found[name], dtype=torch.float64) for name in ("center", "scale"))
+        metadata = _metadata(found["names"], found["labels"], center, scale)
+        tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(found["codebook"]), metadata)
+        _check_count(len(tokens.ids), metadata)
         if tokens.ids.ndim != 2:
             raise ValueError("there are no sequences")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -1,7 +1,7 @@
 """The weight tokenizer: fields and shapes to token ids, and ids to fields.
 
-It joins a quantiser, of whichever kind, and a vocabulary. In a folder (and on the Hub) the ids are an ordinary
-`tokenizers` WordLevel tokenizer that `AutoTokenizer` loads, and the quantiser lies beside it in `codebook/`. Codes
+It joins a quantizer, of whichever kind, and a vocabulary. In a folder (and on the Hub) the ids are an ordinary
+`tokenizers` WordLevel tokenizer that `AutoTokenizer` loads, and the quantizer lies beside it in `codebook/`. Codes
 become ids by tensor arithmetic; the WordLevel tokenizer is there for people who read or type sequences.
 """
 
@@ -15,29 +15,32 @@ from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.io import read_json, write_json
-from weightgpt.quantizers.auto import load_quantiser
-from weightgpt.quantizers.base import EncodeConfig, Quantiser
+from weightgpt.quantizers.auto import load_quantizer
+from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.vocabulary import NONE, Vocabulary, class_name
 
 
 class WeightTokenizer:
-    """Tokens of one field architecture, one quantiser and one set of classes."""
+    """Tokens of one field architecture, one quantizer and one set of classes."""
 
-    def __init__(self, quantiser: Quantiser, vocabulary: Vocabulary) -> None:
-        expected = (quantiser.chunks, quantiser.levels, quantiser.size)
-        if (vocabulary.chunks, vocabulary.levels, vocabulary.codes) != expected:
+    def __init__(self, quantizer: Quantizer, vocabulary: Vocabulary) -> None:
+        expected = (quantizer.num_chunks, quantizer.num_quantizers, quantizer.codebook_size)
+        if (vocabulary.num_chunks, vocabulary.num_quantizers, vocabulary.codebook_size) != expected:
             raise InputError(
-                f"the vocabulary is for {vocabulary.chunks} chunks, {vocabulary.levels} levels and {vocabulary.codes}"
+                f"the vocabulary is for {vocabulary.num_chunks} chunks, {vocabulary.num_quantizers} levels and {vocabulary.codebook_size}"
                 f" codes, the codebook has {expected}; take both from one bundle."
             )
-        self.quantiser, self.vocabulary = quantiser, vocabulary
+        self.quantizer, self.vocabulary = quantizer, vocabulary
         self.backend = vocabulary.tokenizer()
 
     @classmethod
-    def create(cls, quantiser: Quantiser, labels: list[str]) -> "WeightTokenizer":
-        """A tokenizer of a new quantiser, with a class token for every distinct label."""
-        return cls(quantiser, Vocabulary.create(quantiser.chunks, quantiser.levels, quantiser.size, labels))
+    def create(cls, quantizer: Quantizer, labels: list[str]) -> "WeightTokenizer":
+        """A tokenizer of a new quantizer, with a class token for every distinct label."""
+        return cls(
+            quantizer,
+            Vocabulary.create(quantizer.num_chunks, quantizer.num_quantizers, quantizer.codebook_size, labels),
+        )
 
     def encode(
         self, fields: Fields, labels: list[str] | None = None, options: EncodeConfig | None = None
@@ -47,14 +50,14 @@ class WeightTokenizer:
         Raises:
             InputError: the fields are of another architecture, hold NaN, or a label is unknown.
         """
-        codes = self.quantiser.encode(fields, options or EncodeConfig())
+        codes = self.quantizer.encode(fields, options or EncodeConfig())
         return self.batch(codes, labels or [NONE] * len(fields))
 
     def encode_shapes(
         self, shapes: list[Shape], options: EncodeConfig | None = None, progress: bool = False
     ) -> BatchEncoding:
         """Token ids of shapes, with their labels as classes (unknown ones become "none")."""
-        codes = self.quantiser.encode_shapes(shapes, options or EncodeConfig(), progress)
+        codes = self.quantizer.encode_shapes(shapes, options or EncodeConfig(), progress)
         known = self.vocabulary.classes
         return self.batch(codes, [shape.label if class_name(shape.label) in known else NONE for shape in shapes])
 
@@ -63,13 +66,13 @@ class WeightTokenizer:
         ids = self.vocabulary.ids(codes, labels)
         return BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
 
-    def decode(self, ids: Tensor, levels: int | None = None) -> Fields:
-        """Fields of sequences (B, L); with `levels`, of their first levels only, a coarser shape.
+    def decode(self, ids: Tensor, num_quantizers: int | None = None) -> Fields:
+        """Fields of sequences (B, L); with `num_quantizers`, of their first levels only, a coarser shape.
 
         Raises:
             InputError: a sequence breaks the grammar; the sentence names the sequence, the position and the id.
         """
-        return self.quantiser.decode(self.vocabulary.parse(ids)[0], levels)
+        return self.quantizer.decode(self.vocabulary.parse(ids)[0], num_quantizers)
 
     def labels(self, ids: Tensor) -> list[str]:
         """Class names of sequences (B, L)."""
@@ -77,7 +80,7 @@ class WeightTokenizer:
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `tokenizer.json`, `tokenizer_config.json` and `codebook/` to `folder`."""
-        self.quantiser.save_pretrained(Path(folder) / "codebook")
+        self.quantizer.save_pretrained(Path(folder) / "codebook")
         self.backend.save_pretrained(folder)
         _name_for_all_versions(Path(folder) / "tokenizer_config.json")
 
@@ -89,12 +92,12 @@ class WeightTokenizer:
             InputError: a file is missing, broken, or does not belong with the others.
         """
         folder = Path(folder)
-        quantiser = load_quantiser(folder / "codebook")
+        quantizer = load_quantizer(folder / "codebook")
         try:
             backend = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
         except (OSError, ValueError) as error:
             raise InputError(f"{folder} has no readable tokenizer.json; give the folder of a whole bundle.") from error
-        return cls(quantiser, Vocabulary.of_tokenizer(backend, quantiser.chunks, quantiser.levels))
+        return cls(quantizer, Vocabulary.of_tokenizer(backend, quantizer.num_chunks, quantizer.num_quantizers))
 
 
 def _name_for_all_versions(path: Path) -> None:

@@ -10,7 +10,7 @@ Decisions:
 - Specials come first, so their ids never move: <pad> 0, <bos> 1, <eos> 2, <unk> 3, then the classes, then the codes,
   level by level.
 
-Dimensions: B fields, C chunks, Q levels, T = C·Q codes of a field, L = T + 3 tokens of a sequence, K codes of a level.
+Dimensions: B fields, C chunks, Q num_quantizers, T = C·Q codes of a field, L = T + 3 tokens of a sequence, K codes of a level.
 """
 
 import re
@@ -33,24 +33,26 @@ NONE = "none"
 class Vocabulary:
     """The tokens of one codebook and one set of classes."""
 
-    chunks: int
+    num_chunks: int
     """C."""
-    levels: int
+    num_quantizers: int
     """Q."""
-    codes: int
+    codebook_size: int
     """K."""
     classes: tuple[str, ...]
     """Class names; "none" is always the first."""
 
     @classmethod
-    def create(cls, chunks: int, levels: int, codes: int, labels: list[str]) -> "Vocabulary":
+    def create(cls, chunks: int, num_quantizers: int, codebook_size: int, labels: list[str]) -> "Vocabulary":
         """A vocabulary with a class token for every distinct label, sorted, after "none"."""
-        return cls(chunks, levels, codes, (NONE, *sorted({class_name(label) for label in labels} - {NONE})))
+        return cls(
+            chunks, num_quantizers, codebook_size, (NONE, *sorted({class_name(label) for label in labels} - {NONE}))
+        )
 
     @property
     def codes_per_field(self) -> int:
         """T."""
-        return self.chunks * self.levels
+        return self.num_chunks * self.num_quantizers
 
     @property
     def length(self) -> int:
@@ -68,15 +70,15 @@ class Vocabulary:
         return self.first_class + len(self.classes)
 
     @property
-    def size(self) -> int:
+    def vocab_size(self) -> int:
         """Number of tokens."""
-        return self.first_code + self.levels * self.codes
+        return self.first_code + self.num_quantizers * self.codebook_size
 
     @cached_property
     def legal(self) -> tuple[range, ...]:
         """The grammar: ids that belong at each of the L positions."""
-        firsts = range(self.first_code, self.size, self.codes)
-        codes = [range(first, first + self.codes) for first in firsts for _ in range(self.chunks)]
+        firsts = range(self.first_code, self.vocab_size, self.codebook_size)
+        codes = [range(first, first + self.codebook_size) for first in firsts for _ in range(self.num_chunks)]
         return self._around(codes)
 
     def _around(self, codes: list[range]) -> tuple[range, ...]:
@@ -100,17 +102,17 @@ class Vocabulary:
         Raises:
             InputError: the codes have another shape or range, or a class is unknown.
         """
-        if codes.shape[1:] != (self.chunks, self.levels) or len(labels) != len(codes):
+        if codes.shape[1:] != (self.num_chunks, self.num_quantizers) or len(labels) != len(codes):
             raise InputError(
                 f"codes of shape {tuple(codes.shape)} with {len(labels)} labels were given; this vocabulary takes"
-                f" (fields, {self.chunks}, {self.levels}) and one label for each field."
+                f" (fields, {self.num_chunks}, {self.num_quantizers}) and one label for each field."
             )
-        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.codes):
-            raise InputError(f"codes must lie in 0 … {self.codes - 1}; use the codebook of this vocabulary.")
+        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.codebook_size):
+            raise InputError(f"codes must lie in 0 … {self.codebook_size - 1}; use the codebook of this vocabulary.")
         ids = torch.full((len(codes), self.length), BOS)
         ids[:, 1] = torch.tensor([self.class_id(label) for label in labels], dtype=torch.long)
-        levels = torch.arange(self.levels)[:, None] * self.codes
-        ids[:, 2:-1] = (codes.mT + levels).flatten(1) + self.first_code
+        offsets = torch.arange(self.num_quantizers)[:, None] * self.codebook_size
+        ids[:, 2:-1] = (codes.mT + offsets).flatten(1) + self.first_code
         ids[:, -1] = EOS
         return ids
 
@@ -133,18 +135,22 @@ class Vocabulary:
                 f"sequence {row} has id {int(ids[row, position])} at position {position}, where only ids"
                 f" {int(low[position])} to {int(high[position])} are legal; generate with this vocabulary's grammar."
             )
-        codes = ((ids[:, 2:-1] - self.first_code) % self.codes).unflatten(1, (self.levels, self.chunks)).mT
+        codes = (
+            ((ids[:, 2:-1] - self.first_code) % self.codebook_size)
+            .unflatten(1, (self.num_quantizers, self.num_chunks))
+            .mT
+        )
         return codes, [self.classes[index] for index in (ids[:, 1] - self.first_class).tolist()]
 
     @cached_property
     def _bounds(self) -> tuple[Tensor, Tensor]:
-        read = self._around([range(self.first_code, self.size)] * self.codes_per_field)
+        read = self._around([range(self.first_code, self.vocab_size)] * self.codes_per_field)
         return torch.tensor([r.start for r in read]), torch.tensor([r.stop - 1 for r in read])
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The same vocabulary as a `tokenizers` WordLevel tokenizer over words `w0` … `w{Q·K-1}`, for Hub users."""
         classes = [f"<class:{name}>" for name in self.classes]
-        words = [*SPECIALS, *classes, *(f"w{code}" for code in range(self.levels * self.codes))]
+        words = [*SPECIALS, *classes, *(f"w{code}" for code in range(self.num_quantizers * self.codebook_size))]
         backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=SPECIALS[UNK]))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.post_processor = processors.TemplateProcessing(
@@ -164,7 +170,7 @@ class Vocabulary:
         )
 
     @classmethod
-    def of_tokenizer(cls, tokenizer: PreTrainedTokenizerFast, chunks: int, levels: int) -> "Vocabulary":
+    def of_tokenizer(cls, tokenizer: PreTrainedTokenizerFast, chunks: int, num_quantizers: int) -> "Vocabulary":
         """Read the vocabulary back from its WordLevel tokenizer.
 
         Raises:
@@ -172,8 +178,8 @@ class Vocabulary:
         """
         words = tokenizer.get_vocab()
         classes = sorted((i, word) for word, i in words.items() if word.startswith("<class:"))
-        codes = sum(re.fullmatch(r"w\d+", word) is not None for word in words) // max(levels, 1)
-        vocabulary = cls(chunks, levels, codes, tuple(word[len("<class:") : -1] for _, word in classes))
+        codebook_size = sum(re.fullmatch(r"w\d+", word) is not None for word in words) // max(num_quantizers, 1)
+        vocabulary = cls(chunks, num_quantizers, codebook_size, tuple(word[len("<class:") : -1] for _, word in classes))
         if vocabulary.tokenizer().get_vocab() != words:
             raise InputError("the tokenizer's words are not <pad>, <bos>, <eos>, <unk>, classes, codes in this order.")
         return vocabulary

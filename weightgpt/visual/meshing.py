@@ -3,7 +3,7 @@
 Decisions:
 
 - The grid spans [-1, 1]^3 with its end points, axes (x, y, z) in that order, and is evaluated slab by slab.
-- Fast road: one value at the centre of each block of 4^3 grid points says whether the surface can come near the block.
+- Fast road: one value at the center of each block of 4^3 grid points says whether the surface can come near the block.
   Only blocks it can reach are evaluated point by point; every other point takes its block's value, which has the right
   sign and lies in no cell that marching cubes would cut. `dense=True` evaluates every point.
 - Nothing here fails on a strange field: no surface, no outside and non-finite values are outcomes with a name.
@@ -21,7 +21,7 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.io import whole
+from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
 
 """(n, 3) float32 points in [-1, 1]^3 -> (n,) signed distances: positive outside, negative inside."""
@@ -78,10 +78,10 @@ def sdf_grid(sdf: Sdf, resolution: int, *, dense: bool = False) -> Tensor:
     if dense:
         return _fill(sdf, axis, torch.empty(everywhere.shape), everywhere)
     step = 2.0 / (resolution - 1)
-    centres = (axis[::_BLOCK] + step * (_BLOCK - 1) / 2).clamp(max=1.0)
-    size = len(centres)
-    blocks = _fill(sdf, centres, torch.empty(size, size, size), torch.ones(size, size, size, dtype=torch.bool))
-    slope = torch.stack(torch.gradient(blocks, spacing=(centres,) * 3)).norm(dim=0).max().clamp(min=1.0)
+    centers = (axis[::_BLOCK] + step * (_BLOCK - 1) / 2).clamp(max=1.0)
+    size = len(centers)
+    blocks = _fill(sdf, centers, torch.empty(size, size, size), torch.ones(size, size, size, dtype=torch.bool))
+    slope = torch.stack(torch.gradient(blocks, spacing=(centers,) * 3)).norm(dim=0).max().clamp(min=1.0)
     near = ~(blocks.abs() > _SAFETY * slope * step * _BLOCK / 2 * 3**0.5)  # NaN counts as near
     return _fill(sdf, axis, _spread(blocks, resolution), _spread(near, resolution))
 
@@ -131,7 +131,7 @@ def save_mesh(mesh: trimesh.Trimesh, path: Path | str) -> None:
         raise InputError(f"cannot write a mesh as {suffix or 'a file without extension'}; use {', '.join(FORMATS)}.")
     buffer = io.BytesIO()
     mesh.export(buffer, file_type=suffix[1:])
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(buffer.getvalue())
 
 

@@ -3,7 +3,7 @@
 Decisions:
 
 - The background is near-white, and the floor lies under the lowest point seen, so that shapes stand on the page.
-- A pixel takes one ray; one that differs from a neighbour takes the mean of 2 x 2 finer ones.
+- A pixel takes one ray; one that differs from a neighbor takes the mean of 2 x 2 finer ones.
 - A batch of fields is traced together; a list of fields one by one; both give the same pictures.
 """
 
@@ -19,16 +19,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.io import whole
+from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.sphere_tracing import BACKGROUND, BatchSdf, Rays, march, shaded
 
 """(n, 3) float32 points in [-1, 1]^3 -> (n,) signed distances: positive outside, negative inside."""
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 Picture = NDArray[np.uint8]
 
-CLAY: Colour = (0.86, 0.55, 0.38)
+CLAY: Color = (0.86, 0.55, 0.38)
 DISTANCE = 7.0
 EXTENT = 1.32
 _FINE = 2
@@ -43,7 +43,7 @@ def render(
     *,
     azimuth: float = 35.0,
     elevation: float = 24.0,
-    colours: Sequence[Colour] | None = None,
+    colors: Sequence[Color] | None = None,
 ) -> Picture:
     """Shaded pictures of fields, seen by a mildly perspective camera that looks at the middle of the box.
 
@@ -54,47 +54,47 @@ def render(
         size: pixels along each side.
         azimuth: degrees the camera is turned about y from the z axis towards the x axis.
         elevation: degrees of the camera above the floor.
-        colours: one RGB colour in [0, 1] for each field; clay by default.
+        colors: one RGB color in [0, 1] for each field; clay by default.
 
     Returns:
         (B, size, size, 3) uint8 RGB. A field without a surface gives the plain background.
 
     Raises:
-        InputError: the size is below 1, or the number of colours is not that of the fields.
+        InputError: the size is below 1, or the number of colors is not that of the fields.
     """
     if size < 1:
         raise InputError(f"the picture's size is {size} pixels; give 1 or more.")
     count = len(sdfs(torch.zeros(1, 3))) if callable(sdfs) else len(sdfs)
     fields = [sdfs] if callable(sdfs) else [_alone(sdf) for sdf in sdfs]
-    colours = [CLAY] * count if colours is None else colours
-    if len(colours) != count:
-        raise InputError(f"{len(colours)} colours were given for {count} fields; give one for each or none.")
+    colors = [CLAY] * count if colors is None else colors
+    if len(colors) != count:
+        raise InputError(f"{len(colors)} colors were given for {count} fields; give one for each or none.")
     if count == 0:
         return np.empty((0, size, size, 3), np.uint8)
     view = (size, azimuth, elevation)
-    shares = torch.chunk(torch.tensor(list(colours), dtype=torch.float32), len(fields))
+    shares = torch.chunk(torch.tensor(list(colors), dtype=torch.float32), len(fields))
     pictures = torch.cat([_picture(field, share, view) for field, share in zip(fields, shares, strict=True)])
     return (pictures.reshape(count, size, size, 3) * 255).round().to(torch.uint8).numpy()
 
 
 @torch.no_grad()
-def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, colour: Colour = CLAY) -> Picture:
-    """A picture of a field over [-1, 1]^2, y up, at the centres of the pixels.
+def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, color: Color = CLAY) -> Picture:
+    """A picture of a field over [-1, 1]^2, y up, at the centers of the pixels.
 
     Args:
         signal: (n, 2) points -> (n,) signed distances, drawn as a filled shape with faint lines of equal distance; or
-            (n, 1) grey or (n, 3) RGB values in [0, 1], drawn as they are.
+            (n, 1) gray or (n, 3) RGB values in [0, 1], drawn as they are.
         size: pixels along each side.
-        colour: RGB in [0, 1] of the inside of a shape.
+        color: RGB in [0, 1] of the inside of a shape.
 
     Returns:
         (size, size, 3) uint8 RGB.
     """
-    values = signal(_centres(size))
+    values = signal(_centers(size))
     if values.ndim == 1:
         cover = (0.5 - values * size / 2).clamp(0, 1)[:, None]
         bands = BACKGROUND - 0.05 * (0.5 + 0.5 * torch.cos(values[:, None] * 60)) ** 8
-        values = cover * torch.tensor(colour) + (1 - cover) * bands
+        values = cover * torch.tensor(color) + (1 - cover) * bands
     pixels = values.expand(-1, 3).reshape(size, size, 3)
     return (pixels.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
@@ -132,7 +132,7 @@ def save_png(picture: Picture | Image.Image, path: Path | str) -> None:
     buffer = io.BytesIO()
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     image.save(buffer, format="PNG", optimize=True)
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(buffer.getvalue())
 
 
@@ -163,19 +163,19 @@ def _camera(pixels: Tensor, azimuth: float, elevation: float) -> Rays:
     return Rays(eye, towards, ends.amin(0).amax(1), ends.amax(0).amin(1))
 
 
-def _centres(size: int) -> Tensor:
-    """(size^2, 2) centres of the pixels of [-1, 1]^2, in rows from the top."""
+def _centers(size: int) -> Tensor:
+    """(size^2, 2) centers of the pixels of [-1, 1]^2, in rows from the top."""
     places = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(-places, places, indexing="ij")
     return torch.stack((x, y), dim=-1).reshape(-1, 2)
 
 
 def _picture(field: BatchSdf, paint: Tensor, view: tuple[int, float, float]) -> Tensor:
-    """Pixels (B, size^2, 3) of a batch of fields with the colours (B, 3)."""
+    """Pixels (B, size^2, 3) of a batch of fields with the colors (B, 3)."""
     size, azimuth, elevation = view
-    centres = _centres(size)
-    rays = _camera(centres, azimuth, elevation)
-    everywhere = torch.ones(len(paint), len(centres), dtype=torch.bool)
+    centers = _centers(size)
+    rays = _camera(centers, azimuth, elevation)
+    everywhere = torch.ones(len(paint), len(centers), dtype=torch.bool)
     depth, hit = march(field, rays, everywhere, rays.near.expand(everywhere.shape))
     floor = rays.at(depth)[..., 1].masked_fill(~hit, math.inf).amin(1, keepdim=True)
     pixels = shaded(field, rays, depth, hit, everywhere, paint, floor)
@@ -183,7 +183,7 @@ def _picture(field: BatchSdf, paint: Tensor, view: tuple[int, float, float]) -> 
     chosen = rough.any(0).nonzero()[:, 0]
     if len(chosen) == 0:
         return pixels
-    finer = (centres[chosen, None] + _centres(_FINE) / size).reshape(-1, 2)
+    finer = (centers[chosen, None] + _centers(_FINE) / size).reshape(-1, 2)
     rays = _camera(finer, azimuth, elevation)
     wanted, start = (part[:, chosen].repeat_interleave(_FINE**2, dim=1) for part in (rough, start))
     depth, hit = march(field, rays, wanted, torch.maximum(start - _MARGIN, rays.near))
@@ -194,7 +194,7 @@ def _picture(field: BatchSdf, paint: Tensor, view: tuple[int, float, float]) -> 
 
 
 def _rough(pixels: Tensor, depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which pixels (B, n) differ from a neighbour, and the least depth (B, n) in their neighbourhood."""
+    """Which pixels (B, n) differ from a neighbor, and the least depth (B, n) in their neighborhood."""
     grid = torch.cat((pixels.movedim(-1, 1), -pixels.movedim(-1, 1), -depth[:, None]), 1)
     most = torch.nn.functional.max_pool2d(grid.reshape(-1, 7, size, size), 3, 1, 1).flatten(2)
     return (most[:, :3] + most[:, 3:6]).amax(1) > _CONTRAST, -most[:, 6]

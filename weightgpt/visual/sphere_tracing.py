@@ -80,13 +80,13 @@ def march(field: BatchSdf, rays: Rays, wanted: Tensor, start: Tensor) -> tuple[T
 def shaded(
     field: BatchSdf, rays: Rays, depth: Tensor, hit: Tensor, wanted: Tensor, paint: Tensor, floor: Tensor
 ) -> Tensor:
-    """Colours (B, n, 3) of what the wanted rays meet: the surface where they hit, else the floor."""
+    """Colors (B, n, 3) of what the wanted rays meet: the surface where they hit, else the floor."""
     shade = _shade(field, rays.at(depth), rays.towards, hit, paint[:, None])
     return torch.where(hit[..., None], shade, _ground(field, rays, wanted & ~hit, floor))
 
 
 def _shade(field: BatchSdf, points: Tensor, towards: Tensor, hit: Tensor, paint: Tensor) -> Tensor:
-    """Colours (B, n, 3) of surface points."""
+    """Colors (B, n, 3) of surface points."""
     corners = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
     slope = sum((corner * _ask(field, points + 0.004 * corner, hit)[..., None] for corner in corners), torch.zeros(3))
     face = points.round() * (points.abs() > 1 - 1e-4)  # the cut where a solid leaves the box
@@ -130,7 +130,7 @@ def _lit(field: BatchSdf, points: Tensor, mask: Tensor, softness: float = 9.0) -
 
 
 def _ground(field: BatchSdf, rays: Rays, free: Tensor, floor: Tensor) -> Tensor:
-    """Colours (B, n, 3) of the background along free rays (B, n), shadowed on floors at the heights (B, 1)."""
+    """Colors (B, n, 3) of the background along free rays (B, n), shadowed on floors at the heights (B, 1)."""
     t = (floor - rays.eye[1]) / rays.towards[:, 1]
     points = rays.at(t.nan_to_num(0, 0, 0))
     seen = free & floor.isfinite() & (t > 0) & (points.abs().amax(-1) <= 1)

@@ -20,7 +20,7 @@ from typing import Any
 from tokenization.corpus import Corpus
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.fitting import FitConfig, Fits, fit, mean_field
+from weightgpt.fields.fitting import FitConfig, Fits, fit, fit_mean_initialization
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.shapes.families import FAMILIES, draw_shapes
@@ -38,7 +38,7 @@ STEPS = 12000
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchConfig:
+class BenchmarkConfig:
     """What is measured on."""
 
     corpus: str
@@ -49,11 +49,11 @@ class BenchConfig:
     """The corpus as it stands in tables and folders; empty for its own name."""
     hidden: tuple[int, ...] = FieldConfig.hidden
     """Width of each hidden layer of the fields."""
-    train: int = 4096
+    num_train: int = 4096
     """N; few files are augmented up to so many."""
-    fitted: int = 512
-    """F, training shapes with plain fits; tables are learnt from these alone, the loop from all N."""
-    held: int = 96
+    num_init_fits: int = 512
+    """F, training shapes with plain fits; tables are learned from these alone, the loop from all N."""
+    num_held_out: int = 96
     """H."""
     seed: int = 0
     fit_steps: int = FitConfig.steps
@@ -62,16 +62,27 @@ class BenchConfig:
     """Steps that they never exceed."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Changes to the settings that the codebook in the loop has for such a corpus, by their names."""
-    points: int = 8192
+    num_points: int = 8192
     """M, shared points of samples and fits."""
-    judged: int = 16384
+    num_eval_points: int = 16384
     """Uniform points at which IoU is measured."""
     resolution: int = 64
     """Grid points along each side when meshing."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "changes", {"steps": STEPS, **self.changes})
-        if min(self.train, self.fitted, self.held, self.fit_steps, self.points, self.judged, self.changes["steps"]) < 1:
+        if (
+            min(
+                self.num_train,
+                self.num_init_fits,
+                self.num_held_out,
+                self.fit_steps,
+                self.num_points,
+                self.num_eval_points,
+                self.changes["steps"],
+            )
+            < 1
+        ):
             raise InputError(f"{self} measures nothing; shapes, steps and points must be positive.")
         if self.classes and self.drawn:
             raise InputError(f"classes are sub-folders of a folder of meshes; {self.corpus} is drawn, leave them out.")
@@ -109,7 +120,7 @@ class BenchConfig:
 
 def changed(settings: dict[str, Any], loop: bool = True) -> dict[str, Any]:
     """What of `BenchConfig.to_dict` differs from the defaults, with or without the settings of the loop."""
-    usual = BenchConfig(corpus="").to_dict()
+    usual = BenchmarkConfig(corpus="").to_dict()
     return {
         name: value
         for name, value in settings.items()
@@ -118,10 +129,10 @@ def changed(settings: dict[str, Any], loop: bool = True) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """All that a tokenizer is learnt from and judged by."""
+class Benchmark:
+    """All that a tokenizer is learned from and judged by."""
 
-    config: BenchConfig
+    config: BenchmarkConfig
     train: list[Shape]
     held: list[Shape]
     corpus: Corpus
@@ -141,24 +152,24 @@ class Bench:
         return [shape.label for shape in self.held]
 
 
-def gather(config: BenchConfig) -> tuple[list[Shape], list[Shape]]:
+def load_shapes(config: BenchmarkConfig) -> tuple[list[Shape], list[Shape]]:
     """Training and held-out shapes.
 
     Raises:
         InputError: there are too few shapes to hold any out, or the folder cannot be read.
     """
     if config.drawn:
-        shapes = draw_shapes(config.train + config.held, config.seed, BUILT_IN[config.corpus])
+        shapes = draw_shapes(config.num_train + config.num_held_out, config.seed, BUILT_IN[config.corpus])
     else:
         shapes = read_shapes(Path(config.corpus), config.classes)
-    split = split_shapes(shapes, min(0.5, config.held / len(shapes)), config.seed)
-    copies = 0 if config.drawn else max(0, -(-config.train // len(split.train)) - 1)
-    train = augment(split.train, copies, config.seed)[: config.train]
+    split = split_shapes(shapes, min(0.5, config.num_held_out / len(shapes)), config.seed)
+    copies = 0 if config.drawn else max(0, -(-config.num_train // len(split.train)) - 1)
+    train = augment(split.train, copies, config.seed)[: config.num_train]
     return train, [*split.validation, *split.test]
 
 
 def read_shapes(folder: Path, classes: tuple[str, ...]) -> list[Shape]:
-    """The shapes of a folder, or of some of its sub-folders, named and labelled as in the whole folder.
+    """The shapes of a folder, or of some of its sub-folders, named and labeled as in the whole folder.
 
     Raises:
         InputError: a folder does not exist or holds no mesh that can be read.
@@ -172,47 +183,53 @@ def read_shapes(folder: Path, classes: tuple[str, ...]) -> list[Shape]:
     return shapes
 
 
-def prepare(config: BenchConfig, folder: Path) -> Bench:
+def prepare(config: BenchmarkConfig, folder: Path) -> Benchmark:
     """Draw or read, sample and fit; what was fitted before with the same settings is read from `folder`.
 
     Raises:
         InputError: as `gather`.
     """
-    train, held = gather(config)
+    train, held = load_shapes(config)
     path = folder / f"samples-{_digest(config, [*train, *held])}.safetensors"
     if not path.is_file():
-        points = shared_schedule(train, config.points, config.seed)
-        uniform = uniform_points(config.judged, train[0].dimension, config.seed + 1)
+        points = shared_schedule(train, config.num_points, config.seed)
+        uniform = uniform_points(config.num_eval_points, train[0].dimension, config.seed + 1)
         rows = {"train": sample(train, points, True).sdf.half(), "held": sample(held, points).sdf}
         write_tensors(path, {"points": points, "uniform": uniform, "judged": sample(held, uniform).sdf, **rows})
     found = read_tensors(path)
-    learnt_from, samples = (Samples(found["points"], found[name]) for name in ("train", "held"))
+    learned_from, samples = (Samples(found["points"], found[name]) for name in ("train", "held"))
     judged = Samples(found["uniform"], found["judged"])
     options, field_config = FitConfig(steps=config.fit_steps, seed=config.seed), config.field_config
     widths = "".join(f"-{width}" for width in config.hidden) if config.hidden != FieldConfig.hidden else ""
     while True:
         here = folder / path.stem / f"{options.steps}-steps{widths}"
-        if not (here / "initial.safetensors").is_file():
-            initial = mean_field(field_config, learnt_from.select(slice(0, 512)), options)
-            write_tensors(here / "initial.safetensors", {"flat": initial})
-        initial = read_tensors(here / "initial.safetensors")["flat"]
-        alike = partial(fit, field_config, options=options, initial=initial)
+        if not (here / "shared_init.safetensors").is_file():
+            shared_init = fit_mean_initialization(field_config, learned_from.select(slice(0, 512)), options)
+            write_tensors(here / "shared_init.safetensors", {"flat": shared_init})
+        shared_init = read_tensors(here / "shared_init.safetensors")["flat"]
+        alike = partial(fit, field_config, options=options, shared_init=shared_init)
         plain = alike(samples, folder=here / "held", progress="plain fits")
         gain = _gain(plain, judged)
         if gain < ENOUGH or 2 * options.steps > config.most_steps:
             break
         options = replace(options, steps=2 * options.steps)
-    first = learnt_from.select(slice(0, config.fitted))
+    first = learned_from.select(slice(0, config.num_init_fits))
     fits = alike(first, folder=here / f"train-{len(first.sdf)}", progress="more fits")
-    corpus = Corpus(learnt_from, fits.fields, initial, options, config.seed)
-    return Bench(config, train, held, corpus, samples, judged, plain.fields, gain)
+    corpus = Corpus(learned_from, fits.fields, shared_init, options, config.seed)
+    return Benchmark(config, train, held, corpus, samples, judged, plain.fields, gain)
 
 
-def _digest(config: BenchConfig, shapes: list[Shape]) -> str:
+def _digest(config: BenchmarkConfig, shapes: list[Shape]) -> str:
     """Names the samples of these shapes at the points of these settings."""
-    told = (config.points, config.judged, config.seed, len(shapes) - config.train, [shape.name for shape in shapes])
+    told = (
+        config.num_points,
+        config.num_eval_points,
+        config.seed,
+        len(shapes) - config.num_train,
+        [shape.name for shape in shapes],
+    )
     return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
 
 def _gain(plain: Fits, judged: Samples) -> float:
-    return float((field_iou(plain.fields, judged) - field_iou(plain.earlier, judged)).mean())
+    return float((field_iou(plain.fields, judged) - field_iou(plain.at_three_quarters, judged)).mean())

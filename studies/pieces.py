@@ -21,9 +21,9 @@ from torch import Tensor
 
 from tokenization.measure.benchmark import STEPS, Benchmark, BenchmarkConfig, prepare
 from tokenization.train_codebook import CodebookConfig, learn
-from weightgpt import formatting as markdown
 from weightgpt._programs import cli_main, command_line
 from weightgpt.fields.field import Fields
+from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json, write_json, write_text
 from weightgpt.metrics.pairwise import field_iou, solid_pieces
 from weightgpt.quantizers.base import EncodeConfig
@@ -86,7 +86,7 @@ inside; plain errors of the distance, or squared ones beside them (see `truncate
 {count} fresh shapes of six families went through each and back, as they are and with noise of {NOISE} standard
 deviations on their latents. A quarter of the chairs stand on a thin column.
 
-{markdown.table(COLUMNS, cells)}
+{markdown_table(COLUMNS, cells)}
 """
 
 

@@ -33,8 +33,8 @@ from tokenization.measure.benchmark import BUILT_IN, Benchmark, BenchmarkConfig,
 from tokenization.measure.figures import Cloud, Figures, judge, rate, summary, true_clouds
 from tokenization.measure.page import Row, cell
 from tokenization.registry import DEFAULT, learner
-from weightgpt import formatting as markdown
 from weightgpt._programs import cli_main, command_line
+from weightgpt.formatting import markdown_table
 from weightgpt.io import atomic_write, read_json, write_json, write_text
 from weightgpt.shapes.sampling import Samples
 
@@ -212,7 +212,7 @@ def page(config: SweepConfig, command: str, rows: list[Row]) -> str:
     """The rows as Markdown."""
     once = {repr(sorted(row.items())): row for row in ({**row, "axis": "", "value": 0} for row in rows)}.values()
     last = rows[-1]
-    table = markdown.table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
+    table = markdown_table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
     return f"""# Rate and distortion of the codebook in the loop
 
 Written by `{command}`.
@@ -286,7 +286,7 @@ def main() -> None:
     told = command_line("studies.sweep")
     config = SweepConfig(**{name: given[name] for name in asdict(SweepConfig())})
     rows = sweep(config, given["output"], given["pages"] or given["output"], told)
-    print(markdown.table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows]))
+    print(markdown_table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows]))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 ORDER = [
     {"errors"},
-    {"io", "formatting"},
+    {"io", "formatting", "hub"},
     {"shapes"},
     {"visual"},
     {"fields"},
@@ -41,7 +41,7 @@ ONLY_IN = {
     },
     "igl": {"weightgpt.shapes.meshes"},
     "skimage": {"weightgpt.visual.meshing"},
-    "huggingface_hub": {"weightgpt.model", "weightgpt.card"},
+    "huggingface_hub": {"weightgpt.hub", "weightgpt.model", "weightgpt.card"},
     "vector_quantize_pytorch": {"tokenization.baselines", "tokenization.train_codebook"},
     "typer": {"weightgpt.cli"},
     "diffusers": {"training.baselines.denoiser"},

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from training.compare import page as compare_page
-from weightgpt import formatting as markdown
 from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
+from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json, write_text
 
 
@@ -62,7 +62,7 @@ COMPARED = (
 def table(figures: dict[str, Any], command: str) -> str:
     """The figures as a Markdown table, below the command that made them."""
     rows = [(name, show(figures)) for name, show in ROWS]
-    return f"`{command}` measured:\n\n{markdown.table(('figure', 'value'), rows)}"
+    return f"`{command}` measured:\n\n{markdown_table(('figure', 'value'), rows)}"
 
 
 def beside(rows: list[dict[str, Any]], corpus: str) -> str:

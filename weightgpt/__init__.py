@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from weightgpt.visual.meshing import mesh_sdf as mesh_sdf
     from weightgpt.visual.rendering import render as render
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Bundle": "model",

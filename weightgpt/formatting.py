@@ -1,8 +1,35 @@
-"""Markdown, as far as pages of figures need it."""
+"""Numbers and tables as text, in one way for the command line, model cards, reports and pages of results."""
 
 from collections.abc import Iterable, Sequence
 
+from tabulate import tabulate
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are text already."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows])
+
+def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of cells that are text already."""
+    return tabulate(list(rows), list(headers), tablefmt="github", disable_numparse=True)
+
+
+def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for a terminal, of cells that are text already."""
+    return tabulate(list(rows), list(headers), tablefmt="simple", disable_numparse=True)
+
+
+def format_number(value: float | str | None, digits: int = 4) -> str:
+    """A value as people read it.
+
+    Args:
+        value: whole numbers are grouped by thousands, other numbers are rounded, text stays, None becomes a dash.
+        digits: significant digits of numbers below 10,000.
+
+    Example:
+        >>> format_number(12345), format_number(0.123456), format_number(None)
+        ('12,345', '0.1235', '–')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or float(value).is_integer() or 1e4 <= abs(value) < 1e15:
+        return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.{digits}g}"
+    return f"{value:.{digits}g}"

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from weightgpt import formatting as markdown
+from weightgpt.formatting import markdown_table
 from weightgpt.io import atomic_write, read_json, write_json, write_text
 
 ROWS, PAGE, PLOT = "predictability.json", "predictability.md", "predictability.png"
@@ -92,7 +92,7 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         values = [(row[key], form) for key, (_, form) in COLUMNS.items()]
         lines.append(["–" if value is None else format(value, form) for value, form in values])
-    return markdown.table([head for head, _ in COLUMNS.values()], lines)
+    return markdown_table([head for head, _ in COLUMNS.values()], lines)
 
 
 def show(output: Path) -> None:

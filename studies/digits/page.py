@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weightgpt import formatting as markdown
+from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json, write_json, write_text
 from weightgpt.visual.rendering import save_png
 
@@ -63,19 +63,19 @@ def write_page(output: Path) -> None:
     """Write `digits.md` about the last run of `digits.json`, with a line for each of the others."""
     runs = read_json(output / RUNS)["runs"]
     last = runs[-1]
-    facts = markdown.table(("figure", "value"), [(name, show(last)) for name, show in FACTS])
+    facts = markdown_table(("figure", "value"), [(name, show(last)) for name, show in FACTS])
     swept = [(f"{row['temperature']:g}", _codes(row["top_k"]), *_figures(row)) for row in last["sweep"]]
     own = [row for row in last["rows"] if row["reference"] == "test"]
     theirs = [row for row in last["rows"] if row["reference"] != "test"]
     heads = ("set", "images", "accuracy", "MMD", "COV", "1-NNA", "familiar")
     parts = ["# Digits", f"Written by `{last['command']}`.", ABOUT, facts]
-    parts += ["Against the test images:", markdown.table(heads, [_line(row) for row in own])]
+    parts += ["Against the test images:", markdown_table(heads, [_line(row) for row in own])]
     parts += [THEIRS]
-    parts += [markdown.table(heads, [_line(row) for row in (*theirs, PUBLISHED)])]
+    parts += [markdown_table(heads, [_line(row) for row in (*theirs, PUBLISHED)])]
     parts += [f"![New digits, one class a row; drawn from their fields at twice the size of the images]({GRID})"]
     parts += [f"![New digits, above the training image most similar to each]({NEAREST})"]
     parts += ["Against the validation images, where temperature and top-k were chosen:"]
-    parts += [markdown.table(("temperature", "top-k", "accuracy", "MMD", "COV", "1-NNA"), swept)]
+    parts += [markdown_table(("temperature", "top-k", "accuracy", "MMD", "COV", "1-NNA"), swept)]
     parts += [TRIED, _tried(runs)]
     write_text(output / PAGE, "\n\n".join(parts) + "\n")
 
@@ -123,7 +123,7 @@ def _tried(runs: list[Row]) -> str:
         "COV",
         "1-NNA",
     ]
-    return markdown.table([*heads, "minutes"], lines)
+    return markdown_table([*heads, "minutes"], lines)
 
 
 def _line(row: Row) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from weightgpt import formatting as markdown
+from weightgpt.formatting import markdown_table
 from weightgpt.io import atomic_write, write_text
 
 PAGE, PLOT = "experiments.md", "scaling.png"
@@ -80,7 +80,7 @@ def table(axis: str, rows: list[Row]) -> str:
         value = "limit" if row["axis"] == "limit" else row[axis]
         cells = ["–" if row.get(key) is None else show(row[key]) for key, (_, show) in COLUMNS.items()]
         lines.append(["all" if value is None else f"{value:,}" if isinstance(value, int) else str(value), *cells])
-    return markdown.table([axis.replace("_", " "), *(title for title, _ in COLUMNS.values())], lines)
+    return markdown_table([axis.replace("_", " "), *(title for title, _ in COLUMNS.values())], lines)
 
 
 def plot(path: Path, rows: list[Row], limit: Row) -> bool:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from studies.presentation.page import save_figure, save_small, write_part
 from studies.presentation.subjects import CONDITIONS, Subjects, explained, spread
-from weightgpt import formatting as markdown
 from weightgpt.fields.field import FieldConfig, Fields, layer_matrices
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.fields.symmetry import align
+from weightgpt.formatting import markdown_table
 from weightgpt.visual.rendering import contact_sheet, render
 
 NAME, ALIGNED = "conditioning", "unconditioned, neurons aligned"
@@ -101,7 +101,7 @@ def describe(figures: dict[str, dict[str, Any]], shared: dict[str, Any]) -> list
         f" each. The first shape is a {shared['first']}; IoU is that of the others with the true shapes. Distances"
         " are shares of the mean norm of a field; PC is the share of the variance that so many principal components"
         " explain.",
-        markdown.table(heads, rows),
+        markdown_table(heads, rows),
         f"{nearer}: two of them are {joined['distance_between']:.2f} norms apart where unconditioned ones are"
         f" {apart['distance_between']:.2f} (√2 would be unrelated weights). Half of the variance needs"
         f" {half[CONDITIONS[1]]} principal components instead of {half[CONDITIONS[0]]} of {shared['shapes'] - 1}."

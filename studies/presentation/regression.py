@@ -22,9 +22,9 @@ from training.baselines.regression import (
     free_running,
     teacher_forced,
 )
-from weightgpt import formatting as markdown
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig
+from weightgpt.formatting import markdown_table
 
 NAME = "regression"
 CONFIG = FieldConfig(hidden=(12, 12), num_frequencies=2)
@@ -124,7 +124,7 @@ def describe(figures: Row, sweep: Sweep) -> list[str]:
         f"*Error* is the mean error of a weight over the mean deviation of the weights; *agreement* is the IoU of the"
         f" decoded field with the one to be remembered; *taught* is teacher-forced; *free* runs from the first"
         f" {figures['start']} weights, one neuron; *mean* is the mean of the N fields after that same start.",
-        markdown.table(heads, lines),
+        markdown_table(heads, lines),
         *findings(rows),
         "All of this at the same few steps; nothing here says what many more would do."
         + ("" if all(row["distinct_starts"] == row["fields"] for row in rows) else " Some fields share their start."),

@@ -18,8 +18,8 @@ from studies.presentation.page import write_part
 from studies.presentation.subjects import CONDITIONS, Subjects
 from training.baselines.common import train_to_budget
 from training.pretrain import collate
-from weightgpt import formatting as markdown
 from weightgpt.fields.field import Fields
+from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.tokens.generation import Grammar
@@ -163,7 +163,7 @@ def describe(figures: Row, others: list[Row], sweep: Sweep) -> list[str]:
         f" fields of {figures['weights']} weights; IoU with the true shapes {figures['fit_iou']:.3f}. GPT-2 has"
         f" {sweep.words()}, as above. A free run is given the first {GIVEN} codes; fields that share them"
         " cannot be told apart.",
-        markdown.table(heads, lines),
+        markdown_table(heads, lines),
         memory.told("As tokens", rows),
         *bought(rows, others),
         "![Agreement against N, tokens and weights](tokens.png)",
@@ -194,7 +194,7 @@ def bought(rows: list[Row], others: list[Row]) -> list[str]:
     last, other = rows[-1], others[-1]
     return [
         "Beside the regression of conditioned fields, both running free:",
-        markdown.table(heads, lines),
+        markdown_table(heads, lines),
         f"{verdict}: N = {far} fields are remembered by that measure instead of {before}, at the same steps and"
         f" {other['flops'] / last['flops']:.0f} times fewer operations at N = {last['fields']}, though each token field"
         " has more weights; the tokenizer, learned before, is not counted."

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 from vector_quantize_pytorch import ResidualVQ
-from weightgpt.quantizers.codes import nearest_code, usage
 
 from tests.fakes import generator, tiny_codebook, tiny_latent_decoder
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.codes import nearest_code, usage
 
 CODEBOOK = tiny_codebook()
 
@@ -39,9 +39,7 @@ def random_codes(codebook: Codebook, count: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e-2, 1.0, 1e3])
-@pytest.mark.parametrize(
-    ("width", "code_vectors", "levels"), [(8, 256, 8), (16, 8, 2), (24, 100, 3), (64, 256, 4), (3, 1, 2)]
-)
+@pytest.mark.parametrize(("width", "codes", "levels"), [(8, 256, 8), (16, 8, 2), (24, 100, 3), (64, 256, 4), (3, 1, 2)])
 @torch.no_grad()
 def test_codes_and_values_are_those_of_vector_quantize_pytorch_bit_for_bit(width, codes, levels, scale):
     for seed, (fields, chunks) in enumerate([(1, 2), (17, 3), (2000, 3)]):

@@ -21,8 +21,8 @@ from matplotlib import pyplot
 from PIL import Image
 
 from tokenization.measure.benchmark import changed
-from weightgpt import formatting as markdown
 from weightgpt._programs import cli_main
+from weightgpt.formatting import markdown_table
 from weightgpt.io import atomic_write, read_json, write_json, write_text
 from weightgpt.shapes.shape import Sdf, Shape
 from weightgpt.visual.rendering import contact_sheet, render, save_png
@@ -76,7 +76,7 @@ def add_rows(output: Path, command: str, rows: list[Row]) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """The main figures as a Markdown table."""
-    return markdown.table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
+    return markdown_table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
 
 
 def write_strip(
@@ -159,7 +159,7 @@ def _corpus(corpus: str, rows: list[Row]) -> list[str]:
         "",
         "IoU, and its ratio to the plain fit, by class:",
         "",
-        markdown.table(["tokenizer", *labels], classes),
+        markdown_table(["tokenizer", *labels], classes),
     ]
     if not coded:
         return lines
@@ -176,11 +176,11 @@ def _corpus(corpus: str, rows: list[Row]) -> list[str]:
             "",
             "Weight error by layer:",
             "",
-            markdown.table(["tokenizer", *(f"layer {i + 1}" for i in range(layers))], errors),
+            markdown_table(["tokenizer", *(f"layer {i + 1}" for i in range(layers))], errors),
         ),
         *("", "Codes over the training shapes, level by level:", ""),
-        markdown.table(["tokenizer", "codes", "used", "dead", "perplexity"], used),
-        *("", "IoU of the first level alone, the first two, …:", "", markdown.table(["tokenizer", "IoU"], levels)),
+        markdown_table(["tokenizer", "codes", "used", "dead", "perplexity"], used),
+        *("", "IoU of the first level alone, the first two, …:", "", markdown_table(["tokenizer", "IoU"], levels)),
     ]
 
 

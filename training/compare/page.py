@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from weightgpt import formatting as markdown
+from weightgpt.formatting import markdown_table
 from weightgpt.io import atomic_write, read_json, write_json, write_text
 from weightgpt.metrics.evaluator import EMD_POINTS, THIN, ShapeSet
 from weightgpt.metrics.set_metrics import LOWER_IS_BETTER, paired_difference_ci
@@ -177,7 +177,7 @@ def beside(rows: list[dict[str, Any]]) -> list[str]:
     told = "Ours beside each of them, **bold** where the intervals do not overlap"
     if any(row.get("lead") for row in others):
         told += "; *slanted* where they do, but that of the difference, held-out shape by held-out shape, is clear of 0"
-    return [f"{told}:", "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
+    return [f"{told}:", "", markdown_table(["row", "MMD", "COV", "1-NNA"], lines), ""]
 
 
 def hoped(rows: list[dict[str, Any]]) -> list[str]:
@@ -188,7 +188,7 @@ def hoped(rows: list[dict[str, Any]]) -> list[str]:
         return []
     lines = [[row["row"], *(verdict(true, row | {"lead": {}}, key) for key in LOWER_IS_BETTER)] for row in rivals]
     told = "The limit beside the strongest rivals, by plain intervals: what a generator of true shapes would reach here"
-    return [f"{told}:", "", markdown.table(["row", "MMD", "COV", "1-NNA"], lines), ""]
+    return [f"{told}:", "", markdown_table(["row", "MMD", "COV", "1-NNA"], lines), ""]
 
 
 def verdict(ours: dict[str, Any], other: dict[str, Any], key: str) -> str:
@@ -244,7 +244,7 @@ def told(row: dict[str, Any]) -> str:
 def table(columns: list[tuple[str, str]], rows: list[dict[str, Any]]) -> str:
     """The figures named in `columns` (title, key) of each row."""
     lines = [[row["row"], *(cell(row, key) for _, key in columns)] for row in rows]
-    return markdown.table(["row", *(title for title, _ in columns)], lines)
+    return markdown_table(["row", *(title for title, _ in columns)], lines)
 
 
 def cell(row: dict[str, Any], key: str) -> str:

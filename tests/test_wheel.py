@@ -1,0 +1,80 @@
+"""The wheel alone works: without the programs beside it, and without the extras."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import tiny_gpt, tiny_tokenizer
+from weightgpt.model import WeightGPT
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = """
+import importlib.abc, json, sys
+BLOCKED = {"accelerate", "beartype", "diffusers", "matplotlib", "tensorboard", "tyro"}
+BLOCKED |= {"tokenization", "training", "studies", "benchmarks", "tests"}
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"{name} is not a dependency of the wheel", name=name)
+
+sys.meta_path.insert(0, Blocker())
+import weightgpt as wg
+from weightgpt.cli import main
+
+def command(*arguments):
+    try:
+        main([*arguments])
+    except SystemExit as end:
+        assert not end.code, arguments
+
+model = wg.WeightGPT.from_pretrained("model")
+shapes = model.generate(n=3, seed=0)
+wg.save_fields("fields.safetensors", shapes.fields, wg.ShapeMetadata.plain(["a", "b", "c"], shapes.labels))
+command("sample", "model", "-n", "3", "-o", "samples", "--resolution", "24")
+command("encode", "fields.safetensors", "--model", "model", "-o", "tokens.json")
+command("evaluate", "fields.safetensors", "--train", "fields.safetensors", "--held-out", "fields.safetensors",
+        "--resolution", "24", "--points", "64", "-o", "metrics.json")
+print(json.dumps({"home": wg.__file__, "version": wg.__version__}))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the installed wheel and nothing else."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder / "dist", ROOT], check=True)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder / "site", wheel], check=True)
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_samples_encodes_and_evaluates(site: Path, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    WeightGPT(tiny_gpt(tokenizer.vocabulary), tokenizer).save_pretrained(tmp_path / "model")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert Path(result["home"]).is_relative_to(site)
+    assert (tmp_path / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_alone(site: Path) -> None:
+    packages = {path.name for path in site.iterdir() if path.is_dir() and not path.name.endswith(".dist-info")}
+    assert packages - {"bin"} == {"weightgpt"}
+    assert (site / "weightgpt" / "metrics" / "point_features.safetensors").is_file()
+    assert (site / "weightgpt" / "py.typed").is_file()

@@ -201,8 +201,8 @@ def nearest_codes(settings: Settings, corpus: Corpus, quantizer: RVQAutoencoder)
     options = FitConfig(steps=settings.short_steps)
     fields = fit(quantizer.field_config, corpus.samples, options, shared_init=corpus.shared_init).fields
     latents, book = latents_of(quantizer, fields), quantizer.codebook
-    tables = vector_quantization(corpus, width=8, codes=1024, levels=3).quantizer.tables
-    vectors = tables.split(fields.flat[: settings.weighed])
+    tables = vector_quantization(corpus, width=8, codes=1024, levels=3).quantizer.codebook
+    vectors = tables.split_weights(fields.flat[: settings.weighed])
     return [
         race("latents", latents, book.quantize, book.code_vectors, settings.turns),
         race("latents", latents.repeat(settings.copies, 1, 1), book.quantize, book.code_vectors, settings.turns),

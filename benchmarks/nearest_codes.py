@@ -20,7 +20,7 @@ from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 def latents_of(quantizer: RVQAutoencoder, fields: Fields) -> Tensor:
     """Latents (B, C, r) of fields, asked for their signed distances at the encoder's probes."""
     parts = [fields.select(slice(i, i + 64)) for i in range(0, len(fields), 64)]
-    return torch.cat([quantizer.encoder(part(quantizer.encoder.probes)[..., 0]) for part in parts])
+    return torch.cat([quantizer.encoder(part(quantizer.probes)[..., 0]) for part in parts])
 
 
 @torch.no_grad()

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weightgpt.quantizers.codes import residual_decode
+
 TIE = 1e-5
 """Difference of two squared distances, as a share of |vector|² + |code|², that single precision may not see."""
 
@@ -50,15 +52,15 @@ def agreement(vectors: Tensor, tables: Tensor, ours: Tensor, theirs: Tensor) -> 
 
     After the first level at which a vector has two codes its rests differ, so only that level is judged.
     """
-    rest, open_rows = vectors, torch.ones(len(vectors), dtype=torch.bool)
+    open_rows = torch.ones(len(vectors), dtype=torch.bool)
     different = ties = 0
     for level, table in enumerate(tables):
         mine, other = table[ours[:, level]], table[theirs[:, level]]
         rows = open_rows & (ours[:, level] != theirs[:, level])
-        here = rest[rows].double()
+        here = (vectors - residual_decode(ours, tables, level))[rows].double()
         far = [(here - code[rows].double()).square().sum(1) for code in (mine, other)]
         scale = here.square().sum(1) + mine[rows].double().square().sum(1)
         different += int(rows.sum())
         ties += int(((far[0] - far[1]).abs() <= TIE * scale).sum())
-        rest, open_rows = rest - mine, open_rows & ~rows
+        open_rows &= ~rows
     return Agreement(len(vectors), different, ties)

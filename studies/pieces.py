@@ -48,11 +48,11 @@ def measured(benchmark: Benchmark, config: CodebookConfig, count: int) -> dict[s
     """Learn a codebook, and send `count` fresh shapes through it and back."""
     layout = ChunkLayout(benchmark.plain.config, config.neurons_per_chunk)
     quantizer = learn(layout, benchmark.corpus.fits, benchmark.corpus.samples, config, progress=True).quantizer
-    shapes, book = draw_shapes(count, FRESH), quantizer.codebook
-    codes = quantizer.encode_samples(sample(shapes, quantizer.encoder.probes), EncodeConfig(steps=0))
-    latents = book.latents(codes)
+    shapes = draw_shapes(count, FRESH)
+    codes = quantizer.encode_samples(sample(shapes, quantizer.probes), EncodeConfig(steps=0))
+    latents = quantizer.latents(codes)
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(FRESH))
-    near, off = (Fields(layout.field_config, book.join(z)) for z in (latents, latents + NOISE * latents.std(0) * noise))
+    near, off = (quantizer.decode_latents(z) for z in (latents, latents + NOISE * latents.std(0) * noise))
     chairs = torch.tensor([shape.label == "chair" for shape in shapes])
     whole, shaken = in_one_piece(near), in_one_piece(off)
     judged = sample(shapes, uniform_points(benchmark.config.num_eval_points, 3, FRESH))

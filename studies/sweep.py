@@ -171,7 +171,7 @@ def measured(ground: SweepInputs, config: SweepConfig, point: Point) -> Row:
     corpus = replace(benchmark.corpus, samples=samples, fits=benchmark.corpus.fits.select(slice(0, shapes)))
     begun = time.process_time()
     quantizer = learner(DEFAULT, loop)(corpus, True).quantizer
-    codes = quantizer.encode_samples(benchmark.samples, encode, fits=benchmark.plain, progress=True)
+    codes = quantizer.encode_fits(benchmark.samples, benchmark.plain, encode, progress=True)
     seconds = time.process_time() - begun
     figures = judge(benchmark, ground.truth, quantizer.decode(codes), f"{point.axis} {point.value}")
     cost = rate(quantizer, codes)

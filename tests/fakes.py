@@ -131,8 +131,8 @@ def tiny_corpus(shapes: int = 24) -> Corpus:
 
 
 @cache
-def tiny_tables(groups: int = 2, levels: int = 2, codes: int = 8, width: int = 4, seed: int = 0) -> WeightVQ:
-    """Random tables about a rough sphere, finer from level to level."""
+def tiny_weight_vq(groups: int = 2, levels: int = 2, codes: int = 8, width: int = 4, seed: int = 0) -> WeightVQ:
+    """Random code vectors about a rough sphere, smaller from level to level."""
     scales = 0.3 ** torch.arange(float(levels))[:, None, None]
     vectors = torch.randn(groups, levels, codes, width, generator=generator(seed)) * scales
     parameters = tiny_config().parameters

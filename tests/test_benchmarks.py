@@ -11,7 +11,7 @@ from benchmarks import encoding_speed
 from benchmarks.encoding_speed import Settings
 from benchmarks.nearest_codes import race
 from benchmarks.timing import Agreement, agreement, interleaved
-from tests.fakes import generator, tiny_tables
+from tests.fakes import generator, tiny_weight_vq
 from weightgpt.io import read_json
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -59,7 +59,7 @@ def test_ties_are_told_from_mistakes_by_hand():
 
 
 def test_a_race_is_run_with_the_same_tables_and_sees_a_wrong_code():
-    tables = tiny_tables(groups=1).tables
+    tables = tiny_weight_vq(groups=1).tables
     vectors = torch.randn(5, 28, 4, generator=generator(3))
     row = race("vectors", vectors, tables.quantize, tables.code_vectors[0], 1)
     assert (row["fields"], row["vectors"], row["different"], row["tables"]) == (5, 140, 0, [2, 8, 4])
@@ -85,7 +85,7 @@ def test_all_speeds_are_measured_and_shown(tmp_path, monkeypatch, capsys):
 
 
 def test_a_model_of_tables_is_refused(tmp_path, monkeypatch, capsys):
-    WeightTokenizer.create(tiny_tables(), ["chair"]).save_pretrained(tmp_path / "tables")
+    WeightTokenizer.create(tiny_weight_vq(), ["chair"]).save_pretrained(tmp_path / "tables")
     monkeypatch.setattr(sys, "argv", ["speed", "--output", str(tmp_path / "x"), "--model", str(tmp_path / "tables")])
     assert encoding_speed.main() == 2
     assert "learned in the loop" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from vector_quantize_pytorch import FSQ, GroupedResidualVQ
 from tokenization.corpus import Corpus, TrainedQuantizer
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ, cut
+from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ, split_vectors
 
 LEAST = 0.05
 """Least deviation of a parameter, as a share of the deviation of all."""
@@ -89,7 +89,7 @@ def lloyd_max(corpus: Corpus, normal: Normal, codes: int, rounds: int = 200) -> 
 def vector_quantization(corpus: Corpus, width: int, codes: int, levels: int = 1, groups: int = 1) -> TrainedQuantizer:
     """Tables of the library: `levels` > 1 is residual quantization, `groups` > 1 product quantization."""
     normal = conditioned(corpus)
-    vectors = cut(normal(corpus.fits), width)
+    vectors = split_vectors(normal(corpus.fits), width)
     torch.manual_seed(corpus.seed)
     module = library_quantizer(width, codes, levels, groups)
     parts = [_enough(_shuffled(vectors[:, i::groups].flatten(0, 1)), codes) for i in range(groups)]
@@ -142,7 +142,7 @@ def fsq(corpus: Corpus, levels: tuple[int, ...], spread: float = 1.0) -> Trained
     """
     normal, codes = conditioned(corpus), math.prod(levels)
     torch.manual_seed(corpus.seed)
-    vectors = _enough(_shuffled(cut(normal(corpus.fits), len(levels)).flatten(0, 1)), codes)
+    vectors = _enough(_shuffled(split_vectors(normal(corpus.fits), len(levels)).flatten(0, 1)), codes)
     center, axes = principal(vectors)
     coordinates = (vectors - center) @ axes.T / axes.square().sum(1) * spread
     module = FSQ(levels=list(levels))

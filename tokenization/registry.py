@@ -18,6 +18,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.fitting import fit
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 Learner = Callable[[Corpus, bool], TrainedQuantizer]
 
@@ -32,7 +33,7 @@ def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> TrainedQuant
 
 def graph(corpus: Corpus, progress: bool, config: CodebookConfig) -> TrainedQuantizer:
     """The codebook in the loop, and a graph encoder that reads fields fitted from random starts."""
-    found = loop(corpus, progress, config).quantizer
+    found = RVQAutoencoder.cast(loop(corpus, progress, config).quantizer)
     count = len(corpus.fits)
     rows = corpus.samples.select(slice(0, count))
     start = replace(corpus.fit, seed=corpus.seed + 1000)  # the shared initial field has the seed of the corpus

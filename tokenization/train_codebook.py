@@ -35,7 +35,7 @@ from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
 from weightgpt.fields.optimization import cosine_rate, truncated_loss
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.codes import nearest_code
+from weightgpt.quantizers.codes import residual_decode, residual_encode
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
@@ -150,11 +150,8 @@ class TrainableRVQ:
     @torch.no_grad()
     def apply(self, latents: Tensor) -> Tensor:
         """Quantized latents, of the same shape."""
-        rest, total = latents.flatten(0, -2), torch.zeros_like(latents).flatten(0, -2)
-        for table in self.tables:
-            code = table[nearest_code(rest, table)]
-            rest, total = rest - code, total + code
-        return total.view_as(latents)
+        codes = residual_encode(latents.flatten(0, -2), self.tables)
+        return residual_decode(codes, self.tables).view_as(latents)
 
 
 def start(layout: ChunkLayout, fits: Fields, coefficients: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -132,7 +132,7 @@ def _train(
 ) -> list[tuple[int, float]]:
     optimizer, rates = _optimizer(encoder, config)
     encoded = fourier_features(samples.points, codebook.layout.field_config.num_frequencies)
-    asked = torch.cat([encoder.values(part) for part in flat.split(32)])
+    asked = torch.cat([encoder.evaluate_probes(part) for part in flat.split(32)])
     generator = torch.Generator().manual_seed(config.seed)
     history: list[tuple[int, float]] = []
     recent: list[float] = []
@@ -144,7 +144,7 @@ def _train(
         with torch.no_grad():
             quantized = codebook.latents(codebook.quantize(latents))
         where = draw_points(sdf, config.points_per_step, LOSS.surface_fraction, LOSS.surface_bandwidth, generator)
-        decoded = codebook.join(latents + (quantized - latents).detach())
+        decoded = codebook.weights(latents + (quantized - latents).detach())
         values = evaluate_encoded(encoder.field_config, decoded, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
         loss = truncated_loss(values, sdf.gather(1, where), LOSS.truncation).mean()
         penalty = LOSS.commitment_weight * (latents - quantized).square().mean()
@@ -165,7 +165,7 @@ def _optimizer(encoder: GraphEncoder, config: GraphConfig) -> tuple[torch.optim.
     learned = {False: [], True: []}
     for name, value in encoder.named_parameters():
         if value.requires_grad:
-            learned[name.startswith("shape.")].append(value)
+            learned[name.startswith("shape_encoder.")].append(value)
     rates = {False: config.learning_rate, True: config.shape_encoder_rate * config.learning_rate}
     groups = [{"params": values, "lr": rates[kind]} for kind, values in learned.items() if values]
     return torch.optim.Adam(groups, fused=True), [float(group["lr"]) for group in groups]

@@ -32,7 +32,7 @@ from weightgpt.fields.fitting import Fits, fit, fit_mean_initialization
 from weightgpt.io import atomic_write, read_tensors, write_json, write_tensors
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.model import Bundle
-from weightgpt.quantizers.auto import load_quantizer
+from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.splits import Split
 from weightgpt.tokens.generation import generation_config
@@ -72,7 +72,9 @@ def learn(
         learned_from, plain = fit_reference_fields(config, sampled, output / "fits")
     with job.stage("codebook"):
         folder = made(output / "codebook", lambda: learn_quantizer(config, learned_from, output))
-        tokenizer = WeightTokenizer.create(load_quantizer(folder), [shape.label for shape in split.train])
+        tokenizer = WeightTokenizer.create(
+            AutoQuantizer.from_pretrained(folder), [shape.label for shape in split.train]
+        )
     with job.stage("corpus"):
         folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from weightgpt.model import Bundle as Bundle
     from weightgpt.model import load_bundle as load_bundle
     from weightgpt.model import push_bundle as push_bundle
-    from weightgpt.quantizers.auto import load_quantizer as load_quantizer
+    from weightgpt.quantizers.auto import AutoQuantizer as AutoQuantizer
     from weightgpt.quantizers.base import EncodeConfig as EncodeConfig
     from weightgpt.quantizers.base import Quantizer as Quantizer
+    from weightgpt.quantizers.codebook import Codebook as Codebook
     from weightgpt.shapes.families import draw_shapes as draw_shapes
     from weightgpt.shapes.meshes import load_folder as load_folder
     from weightgpt.shapes.meshes import shape_from_file as shape_from_file
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "AutoQuantizer": "quantizers.auto",
     "Bundle": "model",
+    "Codebook": "quantizers.codebook",
     "EncodeConfig": "quantizers.base",
     "Field": "fields.field",
     "FieldConfig": "fields.field",
@@ -51,7 +54,6 @@ _HOMES = {
     "generation_config": "tokens.generation",
     "load_bundle": "model",
     "load_folder": "shapes.meshes",
-    "load_quantizer": "quantizers.auto",
     "mesh_sdf": "visual.meshing",
     "push_bundle": "model",
     "render": "visual.rendering",

@@ -35,6 +35,7 @@ from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 from weightgpt.metrics.evaluator import SetEvaluator, mesh_all
 from weightgpt.model import Bundle
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.shape import Sdf
 from weightgpt.tokens.tokenizer import WeightTokenizer
@@ -122,10 +123,9 @@ class Lab:
         quantizer = self.tokenizer.quantizer
         if levels in (None, quantizer.num_quantizers):
             return self.tokenizer, self.ids
-        book, encoder = getattr(quantizer, "codebook", None), getattr(quantizer, "encoder", None)
-        if book is None or encoder is None:
-            raise InputError("only the levels of the default tokenizer can be left out; give a bundle of that one.")
-        first = type(quantizer)(dataclasses.replace(book, code_vectors=book.code_vectors[:levels]), encoder)
+        full = RVQAutoencoder.cast(quantizer)
+        shorter = dataclasses.replace(full.codebook, code_vectors=full.code_vectors[:levels])
+        first = RVQAutoencoder(shorter, full.encoder)
         labels = [name for name in self.tokenizer.vocabulary.classes if name != NONE]
         short = WeightTokenizer.create(first, labels)
 

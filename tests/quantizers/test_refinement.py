@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from weightgpt.quantizers.refinement import encode_fields, encode_samples, encode_shapes
 
 from tests.fakes import box_shape, generator, sphere_shape, tiny_codebook, tiny_encoder
 from weightgpt.errors import InputError
@@ -11,7 +12,6 @@ from weightgpt.fields.field import Fields
 from weightgpt.fields.optimization import truncated_loss
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.refinement import encode_fields, encode_samples, encode_shapes
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.sampling import Samples, sample, shared_schedule
 from weightgpt.shapes.shape import Shape

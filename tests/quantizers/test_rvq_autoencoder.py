@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from weightgpt.quantizers.refinement import encode_fields, encode_samples, encode_shapes
 
 from tests.fakes import box_shape, fitted_sphere, generator, sphere_shape, tiny_codebook, tiny_config, tiny_encoder
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.quantizers.auto import load_quantizer
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.refinement import encode_fields, encode_samples, encode_shapes
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.sampling import Samples, sample, uniform_points
 

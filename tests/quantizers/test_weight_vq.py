@@ -7,7 +7,7 @@ import pytest
 import torch
 from vector_quantize_pytorch import GroupedResidualVQ, VectorQuantize
 
-from tests.fakes import box_shape, fitted_sphere, generator, sphere_shape, tiny_config, tiny_tables
+from tests.fakes import box_shape, fitted_sphere, generator, sphere_shape, tiny_config, tiny_weight_vq
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
@@ -16,7 +16,7 @@ from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ, cut
 from weightgpt.shapes.sampling import Samples, sample
 
-TABLES = tiny_tables()
+TABLES = tiny_weight_vq()
 ANY = EncodeConfig()
 
 
@@ -177,7 +177,7 @@ def test_codes_out_of_range_are_refused(code):
 
 
 def test_codes_of_another_codebook_are_refused():
-    codes = tiny_tables(groups=1, levels=1, width=1).encode(Fields(tiny_config(), fitted_sphere()[None]), ANY)
+    codes = tiny_weight_vq(groups=1, levels=1, width=1).encode(Fields(tiny_config(), fitted_sphere()[None]), ANY)
     with pytest.raises(InputError, match=r"codes have shape \(1, 109, 1\); this codebook takes \(fields, 28, 2\)"):
         TABLES.decode(codes)
 

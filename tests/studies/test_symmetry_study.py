@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from studies import symmetry
-from tests.fakes import tiny_config, tiny_corpus, tiny_tables
+from tests.fakes import tiny_config, tiny_corpus, tiny_weight_vq
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.symmetry import permute, random_permutations
@@ -16,7 +16,7 @@ from weightgpt.shapes.sampling import Samples, uniform_points
 
 def test_a_shuffled_table_loses_the_shape_and_alignment_brings_it_back():
     """The fields are ones that the tables write without error, so aligned ones decode to themselves exactly."""
-    quantizer = tiny_tables()
+    quantizer = tiny_weight_vq()
     codes = torch.randint(8, (6, quantizer.num_chunks, 2), generator=torch.Generator().manual_seed(0))
     fields = quantizer.decode(codes)
     points = uniform_points(2048, 3, 0)

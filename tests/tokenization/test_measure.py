@@ -17,7 +17,7 @@ from tests.fakes import (
     tiny_config,
     tiny_corpus,
     tiny_graph,
-    tiny_tables,
+    tiny_weight_vq,
 )
 from tokenization import registry
 from tokenization.measure import __main__ as measure
@@ -30,7 +30,7 @@ from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.io import read_tensors
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.graph import START, GraphQuantizer
+from weightgpt.quantizers.graph import INITIALIZATION_SEED, GraphQuantizer
 from weightgpt.shapes.sampling import sample, uniform_points
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -81,7 +81,7 @@ def test_weight_error_by_hand(tiny_bench):
 
 
 def test_rate_and_levels(tiny_bench):
-    quantizer = tiny_tables()
+    quantizer = tiny_weight_vq()
     codes = torch.zeros(4, quantizer.num_chunks, quantizer.num_quantizers, dtype=torch.long)
     found = judge.rate(quantizer, codes)
     assert (found["tokens_per_field"], found["bits_per_field"]) == (56, 56 * 3)
@@ -215,10 +215,10 @@ def test_other_settings_of_the_loop_fit_nothing_again_and_other_fields_do(tmp_pa
 def test_the_graph_encodes_fields_of_random_starts_and_not_the_plain_fits():
     quantizer, corpus = tiny_graph(tiny_codebook()), tiny_corpus(24)
     samples = corpus.samples.select(slice(0, 3))
-    codes = quantizer.encode_samples(samples, EncodeConfig(), fits=corpus.fits.select(slice(0, 3)))
-    alone = fit(quantizer.field_config, samples, FitConfig(seed=START))  # no initial field
+    codes = quantizer.encode_fits(samples, corpus.fits.select(slice(0, 3)), EncodeConfig())
+    alone = fit(quantizer.field_config, samples, FitConfig(seed=INITIALIZATION_SEED))  # no initial field
     assert torch.equal(codes, quantizer.encode(alone.fields))
-    starts = fitting.random_initializations(quantizer.field_config, 3, START)
+    starts = fitting.random_initializations(quantizer.field_config, 3, INITIALIZATION_SEED)
     assert not any(torch.equal(starts[0], starts[i]) for i in (1, 2))
 
 
@@ -305,4 +305,4 @@ def test_a_quick_measurement_leaves_all_that_it_promises(tmp_path, monkeypatch, 
     folder = output / "six-families"
     monkeypatch.setattr(measure, "save", None)  # what was learned is only read
     again = measure.made(benchmark.prepare(config, folder / "shared"), "fsq", folder / measure.place(config, "fsq"))
-    assert torch.equal(again.tokenizer.quantizer.tables.code_vectors, tokenizer.quantizer.tables.code_vectors)
+    assert torch.equal(again.tokenizer.quantizer.codebook.code_vectors, tokenizer.quantizer.codebook.code_vectors)

@@ -12,7 +12,7 @@ from training.pretrain import PretrainConfig, new_model
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.model import FILES, Bundle, load_bundle
-from weightgpt.quantizers.auto import QUANTIZERS, load_quantizer
+from weightgpt.quantizers.auto import QUANTIZERS, AutoQuantizer
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -90,7 +90,7 @@ def test_every_quantizer_keeps_the_contract(learned, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_quantizer_of_another_format_is_not_loaded_by_mistake(learned, name, tmp_path):
     learned[name].save_pretrained(tmp_path)
-    assert type(load_quantizer(tmp_path)) is type(learned[name])
+    assert type(AutoQuantizer.from_pretrained(tmp_path)) is type(learned[name])
     for kind in set(QUANTIZERS.values()) - {type(learned[name])}:
         with pytest.raises(InputError, match=r"is not (a codebook|of tables) of version"):
             kind.from_pretrained(tmp_path)

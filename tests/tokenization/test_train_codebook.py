@@ -55,7 +55,7 @@ def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits):
     codebook, encoder = learned.quantizer.codebook, learned.quantizer.encoder
 
     def loss(latents):
-        values = Fields(tiny_config(), codebook.join(latents))(spheres.points)[..., 0]
+        values = Fields(tiny_config(), codebook.weights(latents))(spheres.points)[..., 0]
         return truncated_loss(values, spheres.sdf, 5.0).mean()
 
     guessed = encoder(spheres.sdf[:, :64])

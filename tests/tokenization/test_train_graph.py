@@ -77,7 +77,7 @@ def test_a_shape_encoder_kept_is_kept(learned, fits, spheres):
         spheres,
         replace(SMALL, steps=10, use_shape_encoder=True, shape_encoder_rate=0.0),
     ).quantizer
-    assert all(map(torch.equal, encoder.encoder.shape.parameters(), learned.quantizer.encoder.parameters()))
+    assert all(map(torch.equal, encoder.encoder.shape_encoder.parameters(), learned.quantizer.encoder.parameters()))
 
 
 def test_other_fields_and_shapes_are_refused(learned, fits, spheres):

@@ -11,7 +11,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.weight_vq import cut
+from weightgpt.quantizers.weight_vq import split_vectors
 from weightgpt.shapes.sampling import Samples
 
 CORPUS = tiny_corpus()
@@ -20,9 +20,9 @@ ANY = EncodeConfig()
 
 def error(learned) -> float:
     """Mean squared error of the fits, normalized, through the tables."""
-    tables = learned.quantizer.tables
-    vectors = tables.split(CORPUS.fits.flat)
-    wrong = tables.values(tables.quantize(vectors)) - vectors
+    tables = learned.quantizer.codebook
+    vectors = tables.split_weights(CORPUS.fits.flat)
+    wrong = tables.vectors(tables.quantize(vectors)) - vectors
     return float(wrong.square().mean())
 
 
@@ -30,13 +30,13 @@ def test_bins_hold_equal_mass_and_stand_for_their_means():
     learned = baselines.bins(CORPUS, baselines.raw(CORPUS), 8)
     values = baselines.raw(CORPUS)(CORPUS.fits).flatten().sort().values
     expected = torch.stack([part.mean() for part in values.tensor_split(8)])
-    torch.testing.assert_close(learned.quantizer.tables.code_vectors.flatten(), expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(learned.quantizer.codebook.code_vectors.flatten(), expected, atol=1e-3, rtol=1e-3)
 
 
 def test_lloyd_max_centers_are_means_of_what_is_nearest_to_them_and_better_than_bins():
     normal = baselines.difference(CORPUS)
     learned = baselines.lloyd_max(CORPUS, normal, 8, rounds=2000)
-    centers, values = learned.quantizer.tables.code_vectors.flatten(), normal(CORPUS.fits).flatten()
+    centers, values = learned.quantizer.codebook.code_vectors.flatten(), normal(CORPUS.fits).flatten()
     nearest = (values[:, None] - centers).abs().argmin(1)
     means = torch.stack([values[nearest == code].mean() for code in range(8)])
     torch.testing.assert_close(means, centers, atol=1e-4, rtol=1e-4)
@@ -70,7 +70,7 @@ def test_frozen_tables_are_those_of_the_learnt_library_quantizer(width, levels, 
     module = baselines.library_quantizer(width, 8, levels, groups)
     baselines.trained(module, torch.randn(500, width * groups), 256, batch=128)
     corpus_tables = baselines.tables_of(module)
-    frozen = baselines._frozen(CORPUS, baselines.conditioned(CORPUS), corpus_tables).quantizer.tables
+    frozen = baselines._frozen(CORPUS, baselines.conditioned(CORPUS), corpus_tables).quantizer.codebook
     rows = torch.randn(10, 24 // groups, width * groups, generator=generator(2))
     values, codes, _ = module(rows)
     vectors = rows.unflatten(2, (groups, width)).flatten(1, 2)
@@ -91,14 +91,14 @@ def test_equal_seeds_learn_equal_tables_and_more_levels_a_smaller_error():
 def test_fsq_cells_are_those_of_the_library_and_the_nearest_mean_is_never_further():
     levels = (5, 4, 3)
     learned = baselines.fsq(CORPUS, levels)
-    vectors = cut(baselines.conditioned(CORPUS)(CORPUS.fits), 3).flatten(0, 1)
+    vectors = split_vectors(baselines.conditioned(CORPUS)(CORPUS.fits), 3).flatten(0, 1)
     center, axes = baselines.principal(vectors)
     torch.testing.assert_close(axes @ axes.T, torch.diag(axes.square().sum(1)), atol=1e-4, rtol=0)
     coordinates = (vectors - center) @ axes.T / axes.square().sum(1)
     assert coordinates.square().mean(0).tolist() == pytest.approx([1] * 3, rel=1e-3)
     codes = FSQ(levels=list(levels))(coordinates[None])[1][0].long()
-    table = learned.quantizer.tables.code_vectors[0, 0]
-    own = learned.quantizer.tables.quantize(vectors[None])[0, :, 0]
+    table = learned.quantizer.codebook.code_vectors[0, 0]
+    own = learned.quantizer.codebook.quantize(vectors[None])[0, :, 0]
     assert table.shape == (60, 3)
     assert (own == codes).float().mean() > 0.7
     assert (table[own] - vectors).square().mean() <= (table[codes] - vectors).square().mean()

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from tests.fakes import tiny_codebook, tiny_tokenizer
+from tests.fakes import tiny_codebook, tiny_tokenizer, tiny_weight_vq
 from training.data.latent_augmentation import redraw, redrawn
 from weightgpt.errors import InputError
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 
 def codes_of(book, count: int):
@@ -60,7 +61,7 @@ def test_a_tokenizer_without_latents_is_refused():
     tokenizer = tiny_tokenizer()
     with pytest.raises(InputError, match="--redrawn 0"):
         redrawn(
-            type("Other", (), {"quantizer": object()})(),
+            WeightTokenizer.create(tiny_weight_vq(), ["chair"]),
             tokenizer.vocabulary.ids(codes_of(tiny_codebook(), 1), ["chair"]),
             1,
             0.5,

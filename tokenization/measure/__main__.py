@@ -118,8 +118,8 @@ def made(benchmark: Benchmark, name: str, folder: Path) -> Measured:
         loop, encode = asked(benchmark.config)
         quantizer = learner(name, loop)(benchmark.corpus, True).quantizer
         fitted = benchmark.corpus.samples.select(slice(0, len(benchmark.corpus.fits)))
-        train = quantizer.encode_samples(fitted, encode, fits=benchmark.corpus.fits, progress=True)
-        held = quantizer.encode_samples(benchmark.samples, encode, fits=benchmark.plain, progress=True)
+        train = quantizer.encode_fits(fitted, benchmark.corpus.fits, encode, progress=True)
+        held = quantizer.encode_fits(benchmark.samples, benchmark.plain, encode, progress=True)
         seconds = round(time.perf_counter() - begun, 1)
         save(benchmark, folder, quantizer, {"train": train, "held": held}, {**of, "seconds": seconds})
     tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")

@@ -27,7 +27,7 @@ from tokenization.measure.benchmark import Benchmark
 from weightgpt.fields.field import Fields, layer_matrices
 from weightgpt.metrics.pairwise import chamfer, field_iou, normal_consistency, oriented_points
 from weightgpt.quantizers.base import Quantizer
-from weightgpt.quantizers.codes import usage
+from weightgpt.quantizers.codes import measure_usage
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.meshing import mesh_sdf
 
@@ -142,12 +142,12 @@ def by_levels(benchmark: Benchmark, quantizer: Quantizer, codes: Tensor) -> list
 
 def rate(quantizer: Quantizer, codes: Tensor) -> dict[str, Any]:
     """Tokens and bits of a field, and how the codes (N, C, Q) of the training shapes use the alphabet."""
-    found = usage(codes, quantizer.codebook_size)
+    found = measure_usage(codes, quantizer.codebook_size)
     return {
         "tokens_per_field": quantizer.tokens_per_field,
         "codes": quantizer.codebook_size,
         "bits_per_field": quantizer.tokens_per_field * math.log2(quantizer.codebook_size),
-        "usage": {"used": list(found.used), "dead": list(found.dead), "perplexity": list(found.perplexity)},
+        "usage": {"used": list(found.codes_used), "dead": list(found.dead_codes), "perplexity": list(found.perplexity)},
     }
 
 

@@ -29,7 +29,7 @@ from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.fields.storage import ShapeMetadata, save_fields
 from weightgpt.io import read_json, read_tensors, write_json
-from weightgpt.quantizers.auto import load_quantizer
+from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.shapes.sampling import Samples
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -66,7 +66,7 @@ def more_fields(run: Path, field: FieldConfig, labels: list[str]) -> tuple[Tenso
     path = run / "more.safetensors"
     if not path.is_file() or not len(ids := read_tensors(path)["ids"].long()):
         return torch.zeros(0, field.parameters), []
-    tokenizer = WeightTokenizer.create(load_quantizer(run / "codebook"), labels)
+    tokenizer = WeightTokenizer.create(AutoQuantizer.from_pretrained(run / "codebook"), labels)
     codes, kinds = tokenizer.vocabulary.parse(ids)
     return torch.cat([tokenizer.quantizer.decode(some).flat for some in codes.split(1024)]), kinds
 

@@ -86,11 +86,10 @@ def latents(here: ReferenceSets) -> tuple[Tensor, Callable[[Tensor], Fields]]:
         InputError: the run's quantizer has none.
     """
     quantizer = here.bundle.tokenizer.quantizer
-    book = getattr(quantizer, "codebook", None)
-    if book is None:
+    if not quantizer.has_latents:
         raise InputError("the tokenizer of this run has no latents to put noise on; compare a run of the default one.")
     codes, _ = here.bundle.tokenizer.vocabulary.parse(here.ids[: here.known])
-    return book.latents(codes), lambda z: Fields(quantizer.field_config, book.join(z))
+    return quantizer.latents(codes), quantizer.decode_latents
 
 
 def with_noise(

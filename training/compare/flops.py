@@ -14,11 +14,11 @@ from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 
 from training.baselines.common import count_flops, size_of
-from weightgpt.errors import InputError
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.io import read_json
 from weightgpt.model import Bundle
 from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
 
@@ -77,12 +77,8 @@ def parts(bundle: Bundle) -> tuple[Codebook, ShapeEncoder]:
     Raises:
         InputError: it is another one.
     """
-    quantizer = bundle.tokenizer.quantizer
-    book: Codebook | None = getattr(quantizer, "codebook", None)
-    encoder: ShapeEncoder | None = getattr(quantizer, "encoder", None)
-    if book is None or encoder is None:
-        raise InputError("the costs of this run's tokenizer are not known; compare a run of the default one.")
-    return book, encoder
+    quantizer = RVQAutoencoder.cast(bundle.tokenizer.quantizer)
+    return quantizer.codebook, quantizer.encoder
 
 
 def step_flops(model: GPT2LMHeadModel, batch: int, length: int) -> float:

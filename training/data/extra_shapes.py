@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from training.data.corpus import sequences
+from weightgpt.errors import InputError
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.memorization import TrainingShapes
 from weightgpt.quantizers.base import EncodeConfig
@@ -64,7 +65,13 @@ def seen(train: Sequence[Shape], more: Sequence[Shape]) -> LazySequence[Shape]:
 def encode_extra_shapes(
     shapes: Sequence[Shape], tokenizer: WeightTokenizer, points: Tensor, options: EncodeConfig, path: Path
 ) -> ExtraShapes:
-    """Sequences of N shapes, sampled at the schedule `points` (M, D); kept in `path`, and read from there again."""
+    """Sequences of N shapes, sampled at the schedule `points` (M, D); kept in `path`, and read from there again.
+
+    Raises:
+        InputError: there are such shapes, but the quantizer would have to fit each of them.
+    """
+    if len(shapes) and tokenizer.quantizer.probes is None:
+        raise InputError("this quantizer fits a field to every shape, which takes too long; set num_extra_shapes to 0.")
     if options.steps == 0:
         points = points[:PROBES]
     if not path.is_file():

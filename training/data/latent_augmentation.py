@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.base import Quantizer
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 GROUP = 1024
@@ -19,12 +19,12 @@ GROUP = 1024
 
 
 @torch.no_grad()
-def redraw(book: Codebook, codes: Tensor, generator: torch.Generator, noise: float) -> Tensor:
+def redraw(quantizer: Quantizer, codes: Tensor, generator: torch.Generator, noise: float) -> Tensor:
     """Codes (N, C, Q) of the latents of codes (N, C, Q) with noise, in standard deviations of each of their numbers."""
-    latents = book.latents(codes)
+    latents = quantizer.latents(codes)
     spread = noise * latents.std(0, unbiased=False)
     parts = (part + spread * torch.randn(part.shape, generator=generator) for part in latents.split(GROUP))
-    return torch.cat([book.quantize(part) for part in parts])
+    return torch.cat([quantizer.quantize(part) for part in parts])
 
 
 def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, noise: float, seed: int) -> Tensor:
@@ -33,9 +33,9 @@ def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, noise: float, s
     Raises:
         InputError: the tokenizer has no latents to put noise on.
     """
-    book: Codebook | None = getattr(tokenizer.quantizer, "codebook", None)
-    if book is None:
+    if not tokenizer.quantizer.has_latents:
         raise InputError("the codes of this tokenizer cannot be drawn anew; use the default one, or --redrawn 0.")
     generator = torch.Generator().manual_seed(seed)
     codes, labels = tokenizer.vocabulary.parse(ids)
-    return torch.cat([tokenizer.vocabulary.ids(redraw(book, codes, generator, noise), labels) for _ in range(times)])
+    drawn = (redraw(tokenizer.quantizer, codes, generator, noise) for _ in range(times))
+    return torch.cat([tokenizer.vocabulary.ids(part, labels) for part in drawn])

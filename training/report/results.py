@@ -31,7 +31,7 @@ from weightgpt.io import atomic_write, read_json, write_json
 from weightgpt.metrics.memorization import NearestShapes
 from weightgpt.metrics.pairwise import solid_pieces
 from weightgpt.model import Bundle, GeneratedShapes
-from weightgpt.quantizers.codes import CodebookUsage, usage
+from weightgpt.quantizers.codes import CodebookUsage, measure_usage
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.shape import Sdf
 from weightgpt.shapes.splits import Split
@@ -156,7 +156,7 @@ def measure(
         "roundtrip_iou_train": float(learned.mean()),
         "by_class": by_class(test),
         "codebook": used(
-            usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0], tokenizer.quantizer.codebook_size)
+            measure_usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0], tokenizer.quantizer.codebook_size)
         ),
         "gpt_parameters": parts.bundle.model.num_parameters(),
         "gpt_val_loss": loss,
@@ -191,7 +191,7 @@ def by_class(test: Dataset) -> dict[str, dict[str, float]]:
 
 def used(found: CodebookUsage) -> dict[str, list[float]]:
     """Usage of the codebook over the training shapes, level by level."""
-    return {"dead_codes": list(found.dead), "perplexity": [round(value, 1) for value in found.perplexity]}
+    return {"dead_codes": list(found.dead_codes), "perplexity": [round(value, 1) for value in found.perplexity]}
 
 
 def decode_rate(bundle: Bundle, ids: Tensor) -> float:

@@ -1,10 +1,11 @@
-"""The kinds of quantizers there are: the one place that knows them all, by the `format` in their `config.json`."""
+"""A quantizer of any class from its files: the one place that knows all classes, by the `format` in `config.json`."""
 
 from pathlib import Path
 
 from weightgpt.errors import InputError
 from weightgpt.io import read_json
 from weightgpt.quantizers.base import Quantizer
+from weightgpt.quantizers.files import pretrained_folder
 from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.weight_vq import WeightVQ
@@ -12,15 +13,34 @@ from weightgpt.quantizers.weight_vq import WeightVQ
 QUANTIZERS: dict[str, type[Quantizer]] = {kind.FORMAT: kind for kind in (RVQAutoencoder, GraphQuantizer, WeightVQ)}
 
 
-def load_quantizer(folder: Path | str) -> Quantizer:
-    """The quantizer that was saved to `folder`, of whichever kind.
+class AutoQuantizer:
+    """Reads a quantizer of whichever class wrote the files.
 
-    Raises:
-        InputError: a file is missing, broken, of an unknown kind, or does not belong with the others.
+    Example:
+        >>> AutoQuantizer.from_pretrained("tests/golden/rvq-ae").num_quantizers
+        2
     """
-    path = Path(folder) / "config.json"
-    config = read_json(path)
-    found = config.get("format") if isinstance(config, dict) else None
-    if found not in QUANTIZERS:
-        raise InputError(f"{path} is not of a quantizer; it must name one of {', '.join(QUANTIZERS)}.")
-    return QUANTIZERS[found].from_pretrained(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo: Path | str, *, subfolder: str = "", revision: str | None = None, token: str | None = None
+    ) -> Quantizer:
+        """Read the quantizer that was saved to a folder or pushed to the Hub.
+
+        Args:
+            path_or_repo: a folder, or "owner/name" on the Hub.
+            subfolder: folder inside `path_or_repo` that holds the files; a model has its quantizer in "codebook".
+            revision: branch, tag or commit on the Hub.
+            token: access token of the Hub; the one of `huggingface-cli login` when None.
+
+        Raises:
+            InputError: a file is missing, broken, of an unknown format, or does not belong with the others.
+        """
+        folder = pretrained_folder(path_or_repo, subfolder, revision, token)
+        config = read_json(folder / "config.json")
+        kind = str(config.get("format")) if isinstance(config, dict) else ""
+        if kind not in QUANTIZERS:
+            raise InputError(
+                f"{folder / 'config.json'} is not of a quantizer; its `format` must be one of {', '.join(QUANTIZERS)}."
+            )
+        return QUANTIZERS[kind].from_pretrained(folder)

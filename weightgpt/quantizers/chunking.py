@@ -1,9 +1,9 @@
 """Weights to chunks and back, exactly.
 
-A chunk is a group of neighboring neurons of one layer: their incoming weights and biases. Because the flat form of a
-field keeps neurons together, a chunk is a contiguous slice; narrower chunks are padded with zeros to a common width.
+A chunk is a group of neighboring neurons of one layer: their incoming weights and biases. The flat weights of a field
+keep each neuron together, so a chunk is a contiguous slice. Narrower chunks are padded with zeros to a common width.
 
-Dimensions: B fields, P parameters, C chunks, d chunk width.
+Dimensions: B fields, P parameters of a field, C chunks, d chunk width.
 """
 
 from dataclasses import dataclass
@@ -19,17 +19,23 @@ from weightgpt.fields.field import FieldConfig
 
 @dataclass(frozen=True)
 class ChunkLayout:
-    """How the weights of one architecture are cut."""
+    """Where the chunks of one field architecture begin and end.
+
+    Example:
+        >>> layout = ChunkLayout(FieldConfig(hidden=(32, 32, 32), num_frequencies=4), neurons_per_chunk=32)
+        >>> layout.num_chunks, layout.sizes
+        (4, (896, 1056, 1056, 33))
+    """
 
     field_config: FieldConfig
     neurons_per_chunk: int
-    """Neurons in a chunk, from 1 to the widest layer; the last chunk of a layer takes what is left."""
+    """Neurons in a chunk, from 1 to the width of the widest layer; the last chunk of a layer may have fewer."""
 
     def __post_init__(self) -> None:
         widest = max(outputs for _, outputs in self.field_config.layers)
         if not 1 <= self.neurons_per_chunk <= widest:
             raise InputError(
-                f"{self.neurons_per_chunk} neurons a chunk were asked for; choose 1 to {widest}, the widest layer."
+                f"neurons_per_chunk is {self.neurons_per_chunk}; choose 1 to {widest}, the width of the widest layer."
             )
 
     @cached_property
@@ -37,10 +43,9 @@ class ChunkLayout:
         """Number of parameters in each of the C chunks, in the order of the flat weights."""
         sizes = []
         for inputs, outputs in self.field_config.layers:
-            groups = [
-                min(self.neurons_per_chunk, outputs - first) for first in range(0, outputs, self.neurons_per_chunk)
-            ]
-            sizes += [group * (inputs + 1) for group in groups]
+            for first in range(0, outputs, self.neurons_per_chunk):
+                neurons = min(self.neurons_per_chunk, outputs - first)
+                sizes.append(neurons * (inputs + 1))
         return tuple(sizes)
 
     @property
@@ -50,16 +55,23 @@ class ChunkLayout:
 
     @property
     def width(self) -> int:
-        """d, the parameters of the largest chunk."""
+        """d, the number of parameters of the largest chunk."""
         return max(self.sizes)
 
     def split(self, flat: Tensor) -> Tensor:
-        """(B, P) weights -> (B, C, d) chunks, zeros in the padding. Inverse of `join`."""
-        parts = flat.split(list(self.sizes), dim=1)
-        return torch.stack([F.pad(part, (0, self.width - part.shape[1])) for part in parts], 1)
+        """Chunks (B, C, d) of weights, with zeros in the padding. Inverse of `join`.
+
+        Args:
+            flat: (B, P).
+        """
+        chunks = flat.split(list(self.sizes), dim=1)
+        return torch.stack([F.pad(chunk, (0, self.width - chunk.shape[1])) for chunk in chunks], 1)
 
     def join(self, chunks: Tensor) -> Tensor:
-        """(B, C, d) chunks -> (B, P) weights; the padding is dropped. Inverse of `split`.
+        """Weights (B, P) of chunks; the padding is dropped. Inverse of `split`.
+
+        Args:
+            chunks: (B, C, d).
 
         Raises:
             InputError: the chunks are of another layout.

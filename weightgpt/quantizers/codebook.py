@@ -1,22 +1,27 @@
-"""The frozen codebook: chunks to codes, codes to chunks.
+"""The frozen codebook of the RVQ autoencoder: codes to latents, latents to weights, and weights back to latents.
 
-A chunk of weights is `base + coefficients · basis`, with one base and one small basis for each chunk position, shared
-by the corpus. The coefficients of all chunks of a field come from its latents through one small perceptron
-(`mixer.py`); only the latents differ between fields. A residual vector quantizer writes the latent of each chunk as Q
-codes, coarse first (SoundStream, Zeghidour et al. 2021, algorithm 1). Its K code vectors of each level are shared by
-all positions.
+A chunk of weights is `base + coefficients · basis`. Each chunk position has one base and one small basis, shared by all
+fields. The coefficients of all chunks come from the latents of the field through one latent decoder
+(`latent_decoder.py`); only the latents differ between fields. A residual vector quantizer writes the latent vector of
+each chunk as Q codes, coarse level first. All chunk positions share its K code vectors of each level.
 
 This module only applies a codebook; `tokenization.train_codebook` learns one.
 
-File: `config.json` {format, version, field, neurons_per_chunk, num_quantizers, codes, latent_width, coefficients, mixer_width}
-and `model.safetensors` {base (C, d), basis (C, k, d), codes (Q, K, r), mixer.inner.weight (h, C·r), mixer.inner.bias
-(h), mixer.outer.weight (C·k, h), mixer.outer.bias (C·k)} float32.
+Files, version 1:
+- `config.json`: `format` ("weightgpt.codebook", or the format of the quantizer that the codebook belongs to),
+  `version`, `field_config`, `neurons_per_chunk`, `num_quantizers`, `codebook_size`, `latent_width`,
+  `num_coefficients`, `latent_decoder_width`.
+- `model.safetensors`, all float32: `base` (C, d), `basis` (C, k, d), `code_vectors` (Q, K, r),
+  `latent_decoder.inner.weight` (h, C·r), `latent_decoder.inner.bias` (h), `latent_decoder.outer.weight` (C·k, h),
+  `latent_decoder.outer.bias` (C·k).
 
-Dimensions: B fields, C chunks, d chunk width, k coefficients of a chunk, r latent width, h hidden width of the mixer, Q
-num_quantizers, K codes a level, P parameters.
+Dimensions: B fields, C chunks, d chunk width, k coefficients of a chunk, r latent width, h hidden width of the latent
+decoder, Q num_quantizers, K codebook_size, P parameters of a field.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,18 +31,30 @@ from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.io import read_json, read_tensors, write_json, write_tensors
+from weightgpt.hub import HubObject
+from weightgpt.io import read_tensors, write_json, write_tensors
 from weightgpt.quantizers.chunking import ChunkLayout
-from weightgpt.quantizers.codes import check_codes, check_fields, fingerprint, nearest_code
+from weightgpt.quantizers.codes import check_codes, check_fields, fingerprint, residual_decode, residual_encode
+from weightgpt.quantizers.files import pretrained_folder, read_config
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 
 FORMAT = "weightgpt.codebook"
-VERSION = 2
+"""The format of a codebook that is saved alone."""
+FORMATS = (FORMAT, "weightgpt.rvq-ae", "weightgpt.graph")
+"""The formats of all folders that hold a codebook."""
+VERSION = 1
 
 
 @dataclass(frozen=True)
-class Codebook:
-    """Base, bases, mixer and code vectors of one field architecture."""
+class Codebook(HubObject):
+    """Base, bases, latent decoder and code vectors of one field architecture.
+
+    Example:
+        >>> codebook = Codebook.from_pretrained("tests/golden/rvq-ae")
+        >>> codes = torch.zeros(1, codebook.layout.num_chunks, codebook.num_quantizers, dtype=torch.long)
+        >>> torch.equal(codebook.decode(codes).flat, codebook.weights(codebook.latents(codes)))
+        True
+    """
 
     layout: ChunkLayout
     base: Tensor
@@ -51,21 +68,23 @@ class Codebook:
 
     def __post_init__(self) -> None:
         chunks, width = self.layout.num_chunks, self.layout.width
-        mixed = (chunks, self.latent_decoder.latent_width, self.latent_decoder.coefficients)
-        fits = (
-            self.base.shape == (chunks, width)
-            and self.code_vectors.ndim == 3
-            and self.latent_decoder.num_chunks == chunks
-        )
-        if not fits or self.basis.shape != (*mixed[::2], width) or self.code_vectors.shape[2] != mixed[1]:
+        decoder = self.latent_decoder
+        if (
+            self.base.shape != (chunks, width)
+            or self.basis.shape != (chunks, decoder.num_coefficients, width)
+            or self.code_vectors.ndim != 3
+            or self.code_vectors.shape[2] != decoder.latent_width
+            or decoder.num_chunks != chunks
+        ):
             raise InputError(
-                f"codebook tensors base {tuple(self.base.shape)}, basis {tuple(self.basis.shape)}, codes"
-                f" {tuple(self.code_vectors.shape)}, mixer {mixed} do not fit its layout of {chunks} chunks of {width}; learn"
-                " it again."
+                f"codebook tensors base {tuple(self.base.shape)}, basis {tuple(self.basis.shape)}, code_vectors"
+                f" {tuple(self.code_vectors.shape)} and a latent decoder of {decoder.num_chunks} chunks,"
+                f" {decoder.latent_width} latents and {decoder.num_coefficients} coefficients do not fit a layout of"
+                f" {chunks} chunks of width {width}; learn the codebook again."
             )
-        if not all(torch.isfinite(part).all() for part in self._tensors().values()):
+        if not all(torch.isfinite(tensor).all() for tensor in self._tensors().values()):
             raise InputError("the codebook holds NaN or infinite values; learn it again.")
-        self.latent_decoder.eval().requires_grad_(False)
+        decoder.eval().requires_grad_(False)
 
     @property
     def num_quantizers(self) -> int:
@@ -82,108 +101,165 @@ class Codebook:
         """r."""
         return self.code_vectors.shape[2]
 
-    def join(self, latents: Tensor) -> Tensor:
-        """(B, C, r) latents -> (B, P) weights."""
+    def to(self, device: torch.device | str) -> "Codebook":
+        """The same codebook with its tensors on another device.
+
+        Args:
+            device: where the tensors lie.
+        """
+        return replace(
+            self,
+            base=self.base.to(device),
+            basis=self.basis.to(device),
+            latent_decoder=deepcopy(self.latent_decoder).to(device),
+            code_vectors=self.code_vectors.to(device),
+        )
+
+    def quantize(self, latents: Tensor) -> Tensor:
+        """Codes (B, C, Q) int64 of latents: at each level, the code vector nearest to what is left over.
+
+        Args:
+            latents: (B, C, r).
+        """
+        codes = residual_encode(latents.flatten(0, 1), self.code_vectors)
+        return codes.view(*latents.shape[:2], self.num_quantizers)
+
+    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Tensor:
+        """Latents (B, C, r) of codes.
+
+        Args:
+            codes: (B, C, Q).
+            num_quantizers: levels to use, the first ones: fewer give coarser shapes; None for all Q.
+
+        Raises:
+            InputError: the codes have another shape, one is outside 0 to K-1, or `num_quantizers` is outside 1 to Q.
+        """
+        sizes = (self.layout.num_chunks, self.num_quantizers, self.codebook_size)
+        return residual_decode(codes, self.code_vectors, check_codes(codes, sizes, num_quantizers))
+
+    def weights(self, latents: Tensor) -> Tensor:
+        """Weights (B, P) of latents; gradients flow through.
+
+        Args:
+            latents: (B, C, r).
+        """
         chunks = self.base + torch.einsum("bck,ckd->bcd", self.latent_decoder(latents), self.basis)
         return self.layout.join(chunks)
 
     def project(self, fields: Fields, start: Tensor | None = None) -> Tensor:
-        """Latents (B, C, r) whose weights are nearest to those of existing fields, in the least-squares sense.
+        """Latents (B, C, r) whose weights are nearest to those of existing fields, by least squares.
 
         Args:
-            start: (B, C, r) where the search begins, the encoder's guess; zero by default.
+            fields: B fields of the architecture of the layout.
+            start: (B, C, r) where the search begins, such as latents of an encoder; zero when None.
 
         Raises:
             InputError: the fields are of another architecture.
         """
         check_fields(fields, self.layout.field_config)
-        wanted = torch.einsum("bcd,cdk->bck", self.layout.split(fields.flat) - self.base, torch.linalg.pinv(self.basis))
+        target = torch.einsum("bcd,cdk->bck", self.layout.split(fields.flat) - self.base, torch.linalg.pinv(self.basis))
         if start is None:
-            start = wanted.new_zeros(len(fields), self.layout.num_chunks, self.latent_width)
-        # |Δ · basis| = |R Δ| with basis^T = Q R: what is left over outside the span does not depend on the latents.
-        return self.latent_decoder.invert(wanted, torch.linalg.qr(self.basis.mT).R, start)
-
-    def quantize(self, latents: Tensor) -> Tensor:
-        """Codes (B, C, Q) int64 of latents (B, C, r): at each level the code nearest to what is left."""
-        rest, chosen = latents.flatten(0, 1), []
-        for table in self.code_vectors:
-            chosen.append(nearest_code(rest, table))
-            rest = rest - table[chosen[-1]]
-        return torch.stack(chosen, -1).reshape(*latents.shape[:2], self.num_quantizers)
-
-    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Tensor:
-        """Latents (B, C, r) of codes (B, C, Q); with `num_quantizers`, of the first levels only: a coarser shape.
-
-        Raises:
-            InputError: the codes have another shape, one is outside 0 … K-1, or `num_quantizers` is outside 1 … Q.
-        """
-        most = check_codes(codes, self.layout.num_chunks, (self.num_quantizers, self.codebook_size), num_quantizers)
-        total = self.code_vectors.new_zeros(*codes.shape[:2], self.latent_width)
-        for level in range(most):
-            total = total + self.code_vectors[level][codes[..., level]]
-        return total
+            start = target.new_zeros(len(fields), self.layout.num_chunks, self.latent_width)
+        # |Δ · basis| = |R Δ| with basis^T = Q R: what lies outside the span does not depend on the latents.
+        return self.latent_decoder.invert(target, torch.linalg.qr(self.basis.mT).R, start)
 
     def decode(self, codes: Tensor, num_quantizers: int | None = None) -> Fields:
-        """Fields of codes (B, C, Q)."""
-        return Fields(self.layout.field_config, self.join(self.latents(codes, num_quantizers)))
+        """Fields of codes.
+
+        Args:
+            codes: (B, C, Q).
+            num_quantizers: levels to use, the first ones; None for all Q.
+
+        Raises:
+            InputError: the codes have another shape, one is outside 0 to K-1, or `num_quantizers` is outside 1 to Q.
+        """
+        return Fields(self.layout.field_config, self.weights(self.latents(codes, num_quantizers)))
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that name this codebook; a GPT carries those of the one it was trained with."""
-        return fingerprint(self._config(), self._tensors())
+        """16 hexadecimal digits that identify this codebook; a GPT stores those of the codebook it was trained with."""
+        return fingerprint(self._config(FORMAT), self._tensors())
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, kind: str) -> dict[str, Any]:
         return {
-            "format": FORMAT,
+            "format": kind,
             "version": VERSION,
-            "field": self.layout.field_config.to_dict(),
+            "field_config": self.layout.field_config.to_dict(),
             "neurons_per_chunk": self.layout.neurons_per_chunk,
             "num_quantizers": self.num_quantizers,
             "codebook_size": self.codebook_size,
             "latent_width": self.latent_width,
-            "coefficients": self.latent_decoder.coefficients,
+            "num_coefficients": self.latent_decoder.num_coefficients,
             "latent_decoder_width": self.latent_decoder.inner.out_features,
         }
 
     def _tensors(self) -> dict[str, Tensor]:
-        own = {"base": self.base, "basis": self.basis, "code_vectors": self.code_vectors}
-        return own | {f"mixer.{name}": value for name, value in self.latent_decoder.state_dict().items()}
+        tensors = {"base": self.base, "basis": self.basis, "code_vectors": self.code_vectors}
+        return tensors | {f"latent_decoder.{name}": value for name, value in self.latent_decoder.state_dict().items()}
 
-    def save_pretrained(self, folder: Path | str, kind: str = FORMAT) -> None:
-        """Write `config.json` and `model.safetensors` to `folder`, as the codebook of a quantizer of format `kind`."""
-        folder = Path(folder)
-        write_tensors(folder / "model.safetensors", self._tensors())
-        write_json(folder / "config.json", {**self._config(), "format": kind})
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write `config.json` and `model.safetensors` of a codebook without an encoder.
+
+        Args:
+            folder: where to write; it is created if it does not exist.
+        """
+        self.write(folder, FORMAT)
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, kind: str = FORMAT) -> "Codebook":
-        """Read what `save_pretrained` wrote for a quantizer of format `kind`.
+    def from_pretrained(
+        cls, path_or_repo: Path | str, *, subfolder: str = "", revision: str | None = None, token: str | None = None
+    ) -> "Codebook":
+        """Read what `save_pretrained` wrote, or the codebook of a saved RVQ autoencoder or graph quantizer.
+
+        Args:
+            path_or_repo: a folder, or "owner/name" on the Hub.
+            subfolder: folder inside `path_or_repo` that holds the files; a model has its codebook in "codebook".
+            revision: branch, tag or commit on the Hub.
+            token: access token of the Hub; the one of `huggingface-cli login` when None.
 
         Raises:
-            InputError: a file is missing, cut short, of another format, or of a newer version.
+            InputError: a file is missing, cut short, of another format, or of another version.
         """
-        folder = Path(folder)
-        config = read_json(folder / "config.json")
-        if not isinstance(config, dict) or config.get("format") != kind or config.get("version") != VERSION:
-            raise InputError(
-                f"{folder / 'config.json'} is not a codebook of version {VERSION}; give a codebook folder."
-            )
+        return cls.read(pretrained_folder(path_or_repo, subfolder, revision, token), FORMATS)
+
+    def write(self, folder: Path | str, kind: str) -> None:
+        """Write the files of a codebook that belongs to a quantizer.
+
+        Args:
+            folder: where to write.
+            kind: the `format` of the quantizer.
+        """
+        write_tensors(Path(folder) / "model.safetensors", self._tensors())
+        write_json(Path(folder) / "config.json", self._config(kind))
+
+    @classmethod
+    def read(cls, folder: Path, kinds: Collection[str]) -> "Codebook":
+        """Read the codebook of a local folder.
+
+        Args:
+            folder: the folder.
+            kinds: values of `format` that are allowed.
+
+        Raises:
+            InputError: a file is missing, cut short, of another format, or of another version.
+        """
+        config = read_config(folder, kinds, VERSION)
         tensors = read_tensors(folder / "model.safetensors")
         try:
-            layout = ChunkLayout(FieldConfig.from_dict(config["field"]), config["neurons_per_chunk"])
-            latent_decoder = LatentDecoder(
-                layout.num_chunks, config["latent_width"], config["latent_decoder_width"], config["coefficients"]
-            )
+            layout = ChunkLayout(FieldConfig.from_dict(config["field_config"]), config["neurons_per_chunk"])
+            sizes = (config["latent_width"], config["latent_decoder_width"], config["num_coefficients"])
+            latent_decoder = LatentDecoder(layout.num_chunks, *sizes)
         except (KeyError, TypeError, RuntimeError) as error:
             raise InputError(f"{folder / 'config.json'} lacks a value or has one of another type: {error}.") from error
         try:
-            own = {name: tensors.pop(name) for name in ("base", "basis", "code_vectors")}
-            latent_decoder.load_state_dict({name.removeprefix("mixer."): value for name, value in tensors.items()})
+            parts = {name: tensors.pop(name) for name in ("base", "basis", "code_vectors")}
+            weights = {name.removeprefix("latent_decoder."): value for name, value in tensors.items()}
+            latent_decoder.load_state_dict(weights)
         except (KeyError, RuntimeError) as error:
             raise InputError(
-                f"{folder / 'model.safetensors'} is not of this codebook; take both from one folder."
+                f"{folder / 'model.safetensors'} is not of this codebook; take both files from one folder."
             ) from error
-        codebook = cls(layout, latent_decoder=latent_decoder, **own)
-        if {**codebook._config(), "format": kind} != config:
-            raise InputError(f"the two files in {folder} are of different codebooks; take both from one folder.")
+        codebook = cls(layout, latent_decoder=latent_decoder, **parts)
+        if codebook._config(config["format"]) != config:
+            raise InputError(f"the files in {folder} are of different codebooks; take both from one folder.")
         return codebook

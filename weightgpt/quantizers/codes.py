@@ -1,9 +1,12 @@
-"""Codes, whichever quantizer wrote them: how they are found, checked and counted, and what names their meaning.
+"""Codes of any quantizer: how they are computed, checked and counted.
 
-Nearest codes are found with the same arithmetic as vector-quantize-pytorch, so that both give the same codes bit for
-bit.
+Decisions:
+- Residual vector quantization is written here once: each level codes what the levels before it left over (SoundStream,
+  Zeghidour et al. 2021, algorithm 1).
+- We compute nearest codes with the arithmetic of vector-quantize-pytorch, because codes must equal those of the library
+  that learned the code vectors, bit for bit.
 
-Dimensions: B fields, C chunks, Q num_quantizers, K codes of a level, n vectors, r numbers of a vector.
+Dimensions: B fields, C chunks, Q num_quantizers, K codebook_size, n vectors, r numbers of a vector.
 """
 
 import hashlib
@@ -16,91 +19,168 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 
+SLICE = 1024
+"""Vectors that are compared with the code vectors at once, so that their distances stay in the cache."""
+
+
+@torch.no_grad()
+def nearest_codes(vectors: Tensor, code_vectors: Tensor) -> Tensor:
+    """The index of the nearest code vector for each vector.
+
+    Args:
+        vectors: (n, r).
+        code_vectors: (K, r) of one level.
+
+    Returns:
+        (n,) int64; of code vectors at equal distance, the first.
+    """
+    norms, doubled = (code_vectors**2).sum(-1), (-2 * code_vectors).T  # a factor of 2 is exact in floating point
+    codes = []
+    for part in vectors.split(SLICE):
+        squared = (part**2).sum(-1, keepdim=True) + norms
+        squared += part @ doubled
+        codes.append(_first_least(squared.clamp_(min=1e-8).sqrt_()))
+    return torch.cat(codes)
+
+
+def _first_least(rows: Tensor) -> Tensor:
+    """The index of the first least value of each row; on a CPU, numpy is several times faster here than torch."""
+    return torch.from_numpy(rows.numpy().argmin(-1)) if rows.device.type == "cpu" else rows.argmin(-1)
+
+
+@torch.no_grad()
+def residual_encode(vectors: Tensor, code_vectors: Tensor) -> Tensor:
+    """Residual codes of vectors: at each level, the code vector nearest to what the levels before it left over.
+
+    Args:
+        vectors: (n, r).
+        code_vectors: (Q, K, r), coarse level first.
+
+    Returns:
+        (n, Q) int64.
+
+    Example:
+        >>> import torch
+        >>> levels = torch.tensor([[[0.0], [1.0]], [[0.0], [0.25]]])
+        >>> residual_encode(torch.tensor([[1.2], [0.1]]), levels)
+        tensor([[1, 1],
+                [0, 0]])
+    """
+    rest, codes = vectors, []
+    for level in code_vectors:
+        codes.append(nearest_codes(rest, level))
+        rest = rest - level[codes[-1]]
+    return torch.stack(codes, -1)
+
+
+def residual_decode(codes: Tensor, code_vectors: Tensor, num_quantizers: int | None = None) -> Tensor:
+    """Vectors of residual codes: the sum of their code vectors. Inverse of `residual_encode` up to what is left over.
+
+    Args:
+        codes: (..., Q).
+        code_vectors: (Q, K, r).
+        num_quantizers: levels to add up, the first ones; None for all Q.
+
+    Returns:
+        (..., r).
+
+    Example:
+        >>> import torch
+        >>> levels = torch.tensor([[[0.0], [1.0]], [[0.0], [0.25]]])
+        >>> residual_decode(torch.tensor([[1, 1], [0, 0]]), levels)
+        tensor([[1.2500],
+                [0.0000]])
+    """
+    total = code_vectors.new_zeros(*codes.shape[:-1], code_vectors.shape[-1])
+    for level in range(len(code_vectors) if num_quantizers is None else num_quantizers):
+        total = total + code_vectors[level][codes[..., level]]
+    return total
+
 
 @dataclass(frozen=True)
 class CodebookUsage:
     """How a set of codes uses the K codes of each level."""
 
-    used: tuple[int, ...]
+    codes_used: tuple[int, ...]
     """Codes that occur, for each level."""
-    dead: tuple[int, ...]
+    dead_codes: tuple[int, ...]
     """Codes that never occur, for each level."""
     perplexity: tuple[float, ...]
-    """exp(entropy) of the code frequencies, for each level: K when all are equally frequent."""
+    """exp(entropy) of the code frequencies, for each level; K when all codes are equally frequent."""
 
 
-def usage(codes: Tensor, size: int) -> CodebookUsage:
-    """Usage of `size` = K codes by codes (B, C, Q)."""
-    counts = [torch.bincount(codes[..., level].flatten(), minlength=size) for level in range(codes.shape[-1])]
-    share = [count / count.sum().clamp(min=1) for count in counts]
+def measure_usage(codes: Tensor, codebook_size: int) -> CodebookUsage:
+    """Count how often each code occurs.
+
+    Args:
+        codes: (B, C, Q).
+        codebook_size: K.
+    """
+    counts = [torch.bincount(codes[..., level].flatten(), minlength=codebook_size) for level in range(codes.shape[-1])]
+    shares = [count / count.sum().clamp(min=1) for count in counts]
     used = tuple(int((count > 0).sum()) for count in counts)
     return CodebookUsage(
-        used=used,
-        dead=tuple(size - n for n in used),
-        perplexity=tuple(float(torch.exp(-torch.special.xlogy(p, p).sum())) for p in share),
+        codes_used=used,
+        dead_codes=tuple(codebook_size - number for number in used),
+        perplexity=tuple(float(torch.exp(-torch.special.xlogy(share, share).sum())) for share in shares),
     )
 
 
-@torch.no_grad()
-def nearest_code(vectors: Tensor, table: Tensor) -> Tensor:
-    """Index (n,) of the row of `table` (K, r) nearest to each of `vectors` (n, r), in slices that stay in the cache."""
-    norms, twice = (table**2).sum(-1), (-2 * table).T  # a factor of two leaves no trace in the sums
-    found = []
-    for part in vectors.split(1024):
-        squared = (part**2).sum(-1, keepdim=True) + norms
-        squared += part @ twice
-        found.append(_least(squared.clamp_(min=1e-8).sqrt_()))
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.long)
-
-
-def _least(rows: Tensor) -> Tensor:
-    """The first place of the least value in each row; on a CPU numpy finds it several times faster than torch."""
-    return torch.from_numpy(rows.numpy().argmin(-1)) if rows.device.type == "cpu" else rows.argmin(-1)
-
-
-def check_fields(fields: Fields, config: FieldConfig) -> None:
-    """Refuse fields of another architecture than `config`.
-
-    Raises:
-        InputError: they are.
-    """
-    if fields.config != config:
-        raise InputError(
-            f"the fields are {fields.config}, the codebook is for {config}; use the codebook that was learned for this"
-            " architecture."
-        )
-
-
-def check_codes(codes: Tensor, chunks: int, size: tuple[int, int], num_quantizers: int | None) -> int:
-    """The number of levels to decode of codes (B, C, Q), after a look at the codes.
+def check_fields(fields: Fields, field_config: FieldConfig) -> None:
+    """Refuse fields of another architecture.
 
     Args:
-        chunks: C.
-        size: (Q, K) of the codebook.
-       num_quantizers: how many were asked for, or None for all Q.
+        fields: any fields.
+        field_config: the architecture that they must have.
 
     Raises:
-        InputError: the codes have another shape, one is outside 0 … K-1, or `num_quantizers` is outside 1 … Q.
+        InputError: the architectures differ.
     """
-    most, count = size
-    if codes.ndim != 3 or codes.shape[1:] != (chunks, most):
+    if fields.config != field_config:
         raise InputError(
-            f"codes have shape {tuple(codes.shape)}; this codebook takes (fields, {chunks}, {most}): use codes that it"
-            " wrote."
+            f"the fields are {fields.config}, the quantizer is for {field_config}; use the quantizer that was learned"
+            " for this architecture."
         )
-    if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < count):
+
+
+def check_codes(codes: Tensor, sizes: tuple[int, int, int], num_quantizers: int | None = None) -> int:
+    """Refuse codes that a quantizer cannot decode.
+
+    Args:
+        codes: what should be (B, C, Q).
+        sizes: (C, Q, K) of the quantizer.
+        num_quantizers: levels that the caller wants to decode, or None for all Q.
+
+    Returns:
+        The number of levels to decode.
+
+    Raises:
+        InputError: the codes have another shape, one is outside 0 to K-1, or `num_quantizers` is outside 1 to Q.
+    """
+    num_chunks, levels, codebook_size = sizes
+    if codes.ndim != 3 or codes.shape[1:] != (num_chunks, levels):
         raise InputError(
-            f"codes run from {int(codes.min())} to {int(codes.max())}; this codebook has 0 to {count - 1}: use codes"
+            f"codes have shape {tuple(codes.shape)}; this quantizer takes (fields, {num_chunks}, {levels}): use codes"
             " that it wrote."
         )
-    if num_quantizers is not None and not 1 <= num_quantizers <= most:
-        raise InputError(f"num_quantizers is {num_quantizers}; this codebook has 1 to {most}.")
-    return most if num_quantizers is None else num_quantizers
+    if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < codebook_size):
+        raise InputError(
+            f"codes run from {int(codes.min())} to {int(codes.max())}; this quantizer has 0 to {codebook_size - 1}: use"
+            " codes that it wrote."
+        )
+    if num_quantizers is not None and not 1 <= num_quantizers <= levels:
+        raise InputError(f"num_quantizers is {num_quantizers}; this quantizer has 1 to {levels}.")
+    return levels if num_quantizers is None else num_quantizers
 
 
 def fingerprint(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """16 hexadecimal digits that name a codebook; a GPT carries those of the one it was trained with."""
+    """16 hexadecimal digits that identify what decoding needs; a GPT stores those of its quantizer.
+
+    Args:
+        config: the sizes and the format.
+        tensors: the tensors, by name.
+    """
     digest = hashlib.sha256(repr(sorted(config.items())).encode())
-    for _, part in sorted(tensors.items()):
-        digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+    for _, tensor in sorted(tensors.items()):
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -1,86 +1,184 @@
-"""The quantizer that was learned in the loop: codebook and shape encoder, joined.
+"""The RVQ autoencoder: a shape encoder and a codebook that are learned together.
 
-Shapes and fields go through the encoder to latents, are refined through the quantizer (`encoding.py`) and decode to
-weights that the codebook chooses itself; they resemble the function of a field, not its weights.
+Decisions:
+- A *shape* starts from the latents of the encoder. An *existing field* starts from those or from its projection on the
+  bases, whichever has the smaller loss.
+- The latents are then refined (`_refinement.py`) and quantized.
+- Codes decode to weights that resemble a field as a function. The weights are not those of the field that was encoded.
 
-Dimensions: B fields, C chunks, Q num_quantizers, m probes, M points, P parameters.
+Files, format "weightgpt.rvq-ae", version 1: the two files of the codebook (see `codebook.py`) and `encoder.safetensors`
+(see `shape_encoder.py`).
+
+Dimensions: B fields or shapes, C chunks, Q num_quantizers, m probes, M points, r latent width.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.quantizers import codebook
-from weightgpt.quantizers import refinement as encoding
+from weightgpt.quantizers._refinement import Refinement
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
-from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.codebook import VERSION, Codebook
+from weightgpt.quantizers.codes import check_fields
+from weightgpt.quantizers.latent_quantizer import LatentQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.shapes.sampling import Samples
+from weightgpt.shapes.sampling import Samples, sample, shared_schedule
 from weightgpt.shapes.shape import Shape
 
 
-class RVQAutoencoder(Quantizer):
-    """A codebook with the encoder that was learned together with it."""
+class RVQAutoencoder(LatentQuantizer):
+    """A codebook with the shape encoder that was learned together with it.
 
-    FORMAT, VERSION = codebook.FORMAT, codebook.VERSION
+    Args:
+        codebook: quantizes and decodes latents.
+        encoder: reads shapes at its probes.
 
-    def __init__(self, book: Codebook, encoder: ShapeEncoder) -> None:
+    Raises:
+        InputError: the encoder is for a codebook of another size.
+    """
+
+    FORMAT, VERSION = "weightgpt.rvq-ae", VERSION
+
+    def __init__(self, codebook: Codebook, encoder: ShapeEncoder) -> None:
+        super().__init__(codebook)
         sizes = (encoder.num_chunks, encoder.latent_width, encoder.probes.shape[-1])
-        if sizes != (book.layout.num_chunks, book.latent_width, book.layout.field_config.in_features):
+        wanted = (codebook.layout.num_chunks, codebook.latent_width, codebook.layout.field_config.in_features)
+        if sizes != wanted:
             raise InputError(
-                f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for others; take both from"
-                " one bundle."
+                f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for {wanted}; take both"
+                " from one folder."
             )
-        self.codebook, self.encoder = book, encoder
-        self.field_config, self.num_chunks = book.layout.field_config, book.layout.num_chunks
-        self.num_quantizers, self.codebook_size, self.fingerprint = (
-            book.num_quantizers,
-            book.codebook_size,
-            book.fingerprint,
-        )
-        self.shared_init = book.layout.join(book.base[None])[0]
+        self.encoder = encoder
+
+    @classmethod
+    def cast(cls, quantizer: Quantizer) -> Self:
+        """The same quantizer with the type of this class, for code that needs the codebook or the encoder.
+
+        Args:
+            quantizer: any quantizer.
+
+        Raises:
+            InputError: it is of another class.
+        """
+        if not isinstance(quantizer, cls):
+            raise InputError(
+                f"a quantizer of class {type(quantizer).__name__} has no codebook with a shape encoder; use an RVQ"
+                " autoencoder."
+            )
+        return quantizer
 
     @property
-    def code_vectors(self) -> Tensor:
-        """(Q, K, r), of the latents."""
-        return self.codebook.code_vectors
+    def probes(self) -> Tensor:
+        """(m, D) points at which the encoder reads a shape."""
+        return self.encoder.probes
 
-    def encode(self, fields: Fields, options: EncodeConfig) -> Tensor:
-        """Codes (B, C, Q) of fields, refined against their own signed distances."""
-        return encoding.encode_fields(self.codebook, self.encoder, fields, options)
+    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Tensor:
+        """Codes (B, C, Q) of existing fields, compared with their own signed distances.
 
-    def encode_samples(
-        self, samples: Samples, options: EncodeConfig, *, fits: Fields | None = None, progress: bool = False
-    ) -> Tensor:
-        """Codes (B, C, Q) of B shapes at M points that begin with the encoder's probes; fits are not needed."""
-        count = len(self.encoder.probes)
-        if not torch.equal(samples.points[:count], self.encoder.probes):
+        Args:
+            fields: B fields of the architecture `field_config`.
+            config: how latents are refined; the defaults of `EncodeConfig` when None.
+
+        Raises:
+            InputError: the fields are of another architecture.
+        """
+        config = config or EncodeConfig()
+        check_fields(fields, self.field_config)
+        with torch.no_grad():
+            points = shared_schedule(self._as_shapes(fields), config.num_points, config.seed)
+            samples, probed = Samples(points, fields(points)[..., 0]), fields(self.probes)[..., 0]
+            projection = self.codebook.project(fields, self.encoder(probed))
+        return self._encode(samples, probed, config, projection=projection)
+
+    def encode_samples(self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False) -> Tensor:
+        """Codes (B, C, Q) of shapes that are sampled at the probes and, for refinement, at further points.
+
+        Args:
+            samples: B shapes at M shared points; the first m points are the probes.
+            config: how latents are refined; the defaults of `EncodeConfig` when None.
+            progress: whether to show a progress bar.
+
+        Raises:
+            InputError: the first points are not the probes, or a distance is not finite.
+        """
+        count = len(self.probes)
+        if not torch.equal(samples.points[:count], self.probes):
             raise InputError(
-                f"the first {count} of the samples' points are not the encoder's probes; sample at the points that the"
-                " codebook was learned at."
+                f"the first {count} points of the samples are not the probes of the encoder; sample at the points that"
+                " the codebook was learned at."
             )
-        probed = samples.sdf[:, :count]
-        return encoding.encode_samples(self.codebook, self.encoder, samples, probed, options, progress=progress)
+        return self._encode(samples, samples.sdf[:, :count], config or EncodeConfig(), progress=progress)
 
-    def encode_shapes(self, shapes: list[Shape], options: EncodeConfig, progress: bool = False) -> Tensor:
-        """Codes (B, C, Q) of shapes, refined against their signed distances at a schedule of their own."""
-        return encoding.encode_shapes(self.codebook, self.encoder, shapes, options, progress)
+    def encode_shapes(
+        self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False
+    ) -> Tensor:
+        """Codes (B, C, Q) of shapes; without refinement they are sampled at the probes alone.
 
-    def decode(self, codes: Tensor, num_quantizers: int | None = None) -> Fields:
-        """Fields of codes (B, C, Q)."""
-        return self.codebook.decode(codes, num_quantizers)
+        Args:
+            shapes: B shapes of the dimension of `field_config`.
+            config: where shapes are sampled and how latents are refined; the defaults of `EncodeConfig` when None.
+            progress: whether to show progress bars.
+
+        Raises:
+            InputError: there are no shapes, they are of another dimension, or a distance is not finite.
+        """
+        config = config or EncodeConfig()
+        self._check_shapes(shapes)
+        samples = probed = sample(shapes, self.probes, progress)
+        if config.steps:
+            samples = sample(shapes, shared_schedule(shapes, config.num_points, config.seed), progress)
+        return self._encode(samples, probed.sdf, config, progress=progress)
 
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write the files of the codebook (see `codebook.py`) and `encoder.safetensors`."""
-        self.codebook.save_pretrained(folder)
+        """Write `config.json`, `model.safetensors` and `encoder.safetensors`.
+
+        Args:
+            folder: where to write; it is created if it does not exist.
+        """
+        self.codebook.write(folder, self.FORMAT)
         self.encoder.save(folder)
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str) -> Self:
-        """Read what `save_pretrained` wrote."""
-        book = Codebook.from_pretrained(folder)
-        return cls(book, ShapeEncoder.load(folder, book.layout.num_chunks, book.latent_width))
+    def _read(cls, folder: Path) -> Self:
+        codebook = Codebook.read(folder, (cls.FORMAT,))
+        return cls(codebook, ShapeEncoder.load(folder, codebook.layout.num_chunks, codebook.latent_width))
+
+    def _encode(
+        self,
+        samples: Samples,
+        probed: Tensor,
+        config: EncodeConfig,
+        *,
+        projection: Tensor | None = None,
+        progress: bool = False,
+    ) -> Tensor:
+        """Codes (B, C, Q); `probed` (B, m) are distances at the probes, `projection` (B, C, r) other first latents."""
+        if not (torch.isfinite(samples.sdf).all() and torch.isfinite(probed).all()):
+            raise InputError("signed distances hold NaN or infinite values; leave those shapes out.")
+        refinement = Refinement(self.codebook, samples.points, config)
+        codes = []
+        with tqdm(total=len(probed), desc="encoding", unit="shape", disable=not progress) as bar:
+            for first in range(0, len(probed), config.batch_size):
+                rows = slice(first, first + config.batch_size)
+                sdf = samples.sdf[rows].float()
+                with torch.no_grad():
+                    latents = self.encoder(probed[rows].float())
+                    if projection is not None:
+                        latents = refinement.choose_nearer(latents, projection[rows], sdf)
+                codes.append(refinement.refine(latents, sdf))
+                bar.update(len(latents))
+        return torch.cat(codes)
+
+    @staticmethod
+    def _as_shapes(fields: Fields) -> list[Shape]:
+        """Each field as a shape with its signed distance."""
+        dimension = fields.config.in_features
+        return [
+            Shape(name=str(row), label="none", sdf=sdf, dimension=dimension) for row, sdf in enumerate(fields.sdfs())
+        ]

@@ -1,8 +1,13 @@
 """The shape encoder: signed distances at fixed probe points to latents, in one forward pass.
 
-Latents found by optimization alone carry the noise of the optimizer into the codes; a small network makes them a smooth
-function of the shape, so near shapes get near codes, which a GPT can predict. It is learned together with the codebook
-and travels with it. Any signed distance function can be asked at the probes: a mesh, a family, or an existing field.
+Decisions:
+- We use an encoder because latents that are optimized for each shape alone carry the noise of the optimizer into the
+  codes. A network is a smooth function of the shape, so similar shapes get similar codes, which a GPT can predict.
+- The encoder is learned together with the codebook and saved with it.
+- Anything with a signed distance can be encoded: a mesh, a built-in shape, or an existing field.
+
+File: `encoder.safetensors`, all float32: `probes` (m, D), `truncation` (), and `layers.*` with the weights of three
+linear layers and two layer norms.
 
 Dimensions: B shapes, m probes, D dimension, C chunks, r latent width.
 """
@@ -17,14 +22,22 @@ from weightgpt.io import read_tensors, write_tensors
 
 
 class ShapeEncoder(nn.Module):
-    """Three linear layers from truncated distances (B, m) to latents (B, C, r)."""
+    """Three linear layers from truncated distances (B, m) to latents (B, C, r).
+
+    Args:
+        probes: (m, D) points in [-1, 1]^D.
+        width: width of the hidden layers.
+        num_chunks: C.
+        latent_width: r.
+        truncation: t; the encoder reads tanh(t · sdf).
+    """
 
     probes: Tensor
-    """(m, D) coordinates in [-1, 1]^D."""
+    """(m, D) points in [-1, 1]^D."""
 
-    def __init__(self, probes: Tensor, width: int, chunks: int, latent_width: int, truncation: float = 5.0) -> None:
+    def __init__(self, probes: Tensor, width: int, num_chunks: int, latent_width: int, truncation: float = 5.0) -> None:
         super().__init__()
-        self.truncation, self.num_chunks, self.latent_width = truncation, chunks, latent_width
+        self.truncation, self.num_chunks, self.latent_width = truncation, num_chunks, latent_width
         self.register_buffer("probes", probes)
         self.layers = nn.Sequential(
             nn.Linear(len(probes), width),
@@ -33,22 +46,35 @@ class ShapeEncoder(nn.Module):
             nn.Linear(width, width),
             nn.LayerNorm(width),
             nn.GELU(),
-            nn.Linear(width, chunks * latent_width),
+            nn.Linear(width, num_chunks * latent_width),
         )
 
     def forward(self, sdf: Tensor) -> Tensor:
-        """Latents (B, C, r) of signed distances (B, m) at the probes."""
+        """Latents (B, C, r) of shapes.
+
+        Args:
+            sdf: (B, m) signed distances at the probes.
+        """
         latents: Tensor = self.layers(torch.tanh(self.truncation * sdf))
         return latents.reshape(len(latents), self.num_chunks, self.latent_width)
 
     def save(self, folder: Path | str) -> None:
-        """Write `encoder.safetensors`, beside the codebook's files."""
+        """Write `encoder.safetensors`.
+
+        Args:
+            folder: the folder of the quantizer.
+        """
         tensors = {**self.state_dict(), "truncation": torch.tensor(self.truncation)}
         write_tensors(Path(folder) / "encoder.safetensors", tensors)
 
     @classmethod
-    def load(cls, folder: Path | str, chunks: int, latent_width: int) -> "ShapeEncoder":
+    def load(cls, folder: Path | str, num_chunks: int, latent_width: int) -> "ShapeEncoder":
         """Read what `save` wrote.
+
+        Args:
+            folder: the folder of the quantizer.
+            num_chunks: C of the codebook.
+            latent_width: r of the codebook.
 
         Raises:
             InputError: the file is missing, cut short, or belongs to a codebook of another size.
@@ -57,8 +83,8 @@ class ShapeEncoder(nn.Module):
         tensors = read_tensors(path)
         try:
             truncation = float(tensors.pop("truncation"))
-            encoder = cls(tensors["probes"], len(tensors["layers.0.bias"]), chunks, latent_width, truncation)
+            encoder = cls(tensors["probes"], len(tensors["layers.0.bias"]), num_chunks, latent_width, truncation)
             encoder.load_state_dict(tensors)
         except (KeyError, RuntimeError) as error:
-            raise InputError(f"{path} is not the encoder of this codebook; take both from one bundle.") from error
+            raise InputError(f"{path} is not the encoder of this codebook; take all files from one folder.") from error
         return encoder.eval()

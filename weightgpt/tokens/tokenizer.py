@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.io import read_json, write_json
-from weightgpt.quantizers.auto import load_quantizer
+from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.vocabulary import NONE, Vocabulary, class_name
@@ -50,14 +50,14 @@ class WeightTokenizer:
         Raises:
             InputError: the fields are of another architecture, hold NaN, or a label is unknown.
         """
-        codes = self.quantizer.encode(fields, options or EncodeConfig())
+        codes = self.quantizer.encode(fields, options)
         return self.batch(codes, labels or [NONE] * len(fields))
 
     def encode_shapes(
         self, shapes: list[Shape], options: EncodeConfig | None = None, progress: bool = False
     ) -> BatchEncoding:
         """Token ids of shapes, with their labels as classes (unknown ones become "none")."""
-        codes = self.quantizer.encode_shapes(shapes, options or EncodeConfig(), progress)
+        codes = self.quantizer.encode_shapes(shapes, options, progress=progress)
         known = self.vocabulary.classes
         return self.batch(codes, [shape.label if class_name(shape.label) in known else NONE for shape in shapes])
 
@@ -92,7 +92,7 @@ class WeightTokenizer:
             InputError: a file is missing, broken, or does not belong with the others.
         """
         folder = Path(folder)
-        quantizer = load_quantizer(folder / "codebook")
+        quantizer = AutoQuantizer.from_pretrained(folder / "codebook")
         try:
             backend = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
         except (OSError, ValueError) as error:

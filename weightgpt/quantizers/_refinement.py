@@ -1,0 +1,120 @@
+"""Refinement of latents, used by the RVQ autoencoder alone.
+
+Decisions:
+- Adam changes the latents only. They are decoded through the quantizer (straight-through), so that the loss is that of
+  the codes, and compared with the signed distances of the shape.
+- The best codes so far are the result, so refinement never makes codes worse at the points of comparison.
+- All shapes share the points of a step, or each shape draws its own, a share of them near its own surface. Thin parts
+  need points of their own: they are a small share of the volume, and the shared points lie near other surfaces.
+
+Dimensions: B shapes, M points, n points of a step, E width of the encoded points, C chunks, Q num_quantizers, r latent
+width.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from weightgpt.fields.field import evaluate_encoded, fourier_features
+from weightgpt.fields.fitting import FitConfig
+from weightgpt.fields.optimization import cosine_rate, point_slices, truncated_loss
+from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.quantizers.codebook import Codebook
+from weightgpt.shapes.sampling import draw_points
+
+TRUNCATION = FitConfig.truncation
+"""Truncation of the loss, that of plain fits."""
+INTERVAL = 50
+"""Steps between two comparisons of the codes with the best ones."""
+COMPARED = slice(4096)
+"""Points at which codes are compared."""
+
+Loss = Callable[[Tensor, slice], Tensor]
+"""Latents (B, C, r) and the points of a step to the loss (B,)."""
+
+
+class Refinement:
+    """Refines latents of shapes that are all sampled at the same points.
+
+    Args:
+        codebook: quantizes and decodes latents.
+        points: (M, D) points at which the shapes are sampled.
+        config: how latents are refined.
+    """
+
+    def __init__(self, codebook: Codebook, points: Tensor, config: EncodeConfig) -> None:
+        self.codebook, self.config = codebook, config
+        self.field_config = codebook.layout.field_config
+        self.encoded = fourier_features(points, self.field_config.num_frequencies)
+
+    def choose_nearer(self, first: Tensor, second: Tensor, sdf: Tensor) -> Tensor:
+        """Latents (B, C, r): for each shape `second` where its loss is smaller, otherwise `first`.
+
+        Args:
+            first: (B, C, r).
+            second: (B, C, r).
+            sdf: (B, M) signed distances of the shapes.
+        """
+        losses = [self._loss(latents, self.encoded, sdf) for latents in (first, second)]
+        return torch.where((losses[1] < losses[0])[:, None, None], second, first)
+
+    def refine(self, start: Tensor, sdf: Tensor) -> Tensor:
+        """Codes (B, C, Q) of refined latents.
+
+        Args:
+            start: (B, C, r) latents to start from.
+            sdf: (B, M) signed distances of the shapes.
+        """
+        codebook, config = self.codebook, self.config
+        codes = codebook.quantize(start)
+        if not config.steps:
+            return codes
+        loss = self._losses(sdf)
+        latents = start.clone().requires_grad_()
+        optimizer = torch.optim.Adam([latents], lr=config.learning_rate, betas=(0.9, 0.95))
+        best = self._compare(codes, loss)
+        slices = point_slices(self.encoded.shape[1], config.points_per_step, config.steps, config.seed)
+        for step, points in enumerate(slices):
+            optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_rate(step, config.steps)
+            with torch.no_grad():
+                error = codebook.latents(codebook.quantize(latents)) - latents
+            optimizer.zero_grad()
+            loss(latents + error, points).sum().backward()
+            optimizer.step()
+            if (step + 1) % INTERVAL == 0 or step + 1 == config.steps:
+                candidates = codebook.quantize(latents.detach())
+                now = self._compare(candidates, loss)
+                codes = torch.where((now < best)[:, None, None], candidates, codes)
+                best = torch.minimum(now, best)
+        return codes
+
+    @torch.no_grad()
+    def _compare(self, codes: Tensor, loss: Loss) -> Tensor:
+        """Loss (B,) of codes."""
+        return loss(self.codebook.latents(codes), COMPARED)
+
+    def _loss(self, latents: Tensor, encoded: Tensor, sdf: Tensor) -> Tensor:
+        """Loss (B,) at encoded points, (E + 1, n) or (B, E + 1, n)."""
+        values = evaluate_encoded(self.field_config, self.codebook.weights(latents), encoded)[..., 0]
+        return truncated_loss(values, sdf, TRUNCATION)
+
+    def _losses(self, sdf: Tensor) -> Loss:
+        """The loss at a slice of the points: the shared points, or points that each shape draws from them."""
+        config, total = self.config, sdf.shape[1]
+        if not config.surface_fraction:
+            return lambda latents, points: self._loss(latents, self.encoded[:, points], sdf[:, points])
+        order = torch.empty_like(sdf, dtype=torch.long)
+        for row, distances in enumerate(sdf):  # one shape at a time, so that codes do not depend on the batch
+            generator = torch.Generator().manual_seed(config.seed)
+            indices = draw_points(
+                distances[None], total, config.surface_fraction, config.surface_bandwidth, generator, balanced=True
+            )[0]
+            order[row] = indices[torch.randperm(total, generator=generator)]
+
+        def loss(latents: Tensor, points: slice) -> Tensor:
+            indices = order[:, points]
+            encoded = self.encoded[:, indices].transpose(0, 1).contiguous()
+            return self._loss(latents, encoded, sdf.gather(1, indices))
+
+        return loss

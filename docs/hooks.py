@@ -12,8 +12,8 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
     """
     if "<!-- command line -->" not in markdown:
         return markdown
-    from typer.main import get_command
     from typer.cli import get_docs_for_click
+    from typer.main import get_command
 
     from weightgpt.cli import app
 

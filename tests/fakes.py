@@ -83,7 +83,7 @@ def tiny_codebook(seed: int = 0) -> Codebook:
 
 
 def tiny_latent_decoder(chunks: int, width: int, seed: int = 0) -> LatentDecoder:
-    """A perceptron near the identity: coefficients are the latents and a bend that grows with their square."""
+    """A perceptron near the identity: coefficients are the latents plus a term that grows with their square."""
     latent_decoder = LatentDecoder(chunks, width, 2 * chunks * width, width).requires_grad_(False)
     latent_decoder.inner.weight.copy_(
         0.3 * torch.randn(latent_decoder.inner.weight.shape, generator=generator(seed + 2))
@@ -104,12 +104,12 @@ def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:
 
 
 def tiny_graph(codebook: Codebook, seed: int = 0) -> GraphQuantizer:
-    """Untrained; both the shape encoder and the graph decide about its latents."""
+    """Untrained; both the shape encoder and the graph contribute to its latents."""
     config, chunks, width = codebook.layout.field_config, codebook.layout.num_chunks, codebook.latent_width
-    shape = tiny_encoder(codebook, seed)
+    shape_encoder = tiny_encoder(codebook, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = GraphEncoder(config, chunks, width, shape.probes[:8], 8, 2, shape)
+        encoder = GraphEncoder(config, chunks, width, shape_encoder.probes[:8], 8, 2, shape_encoder)
         torch.nn.init.normal_(encoder.head[-1].weight, std=0.03)
     return GraphQuantizer(codebook, encoder)
 

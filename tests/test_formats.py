@@ -1,6 +1,6 @@
-"""Golden bytes of every file format: what is written today must be what is committed, and must read back equal.
+"""Golden bytes of every file format: today's code must write the committed bytes, and must read them back equal.
 
-`GOLDEN=write python -m pytest tests/test_formats.py` writes the golden files anew, for a change of format that is meant.
+After an intended change of a format, `GOLDEN=write python -m pytest tests/test_formats.py` writes the golden files.
 """
 
 import os
@@ -14,7 +14,8 @@ from torch import Tensor
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
-from weightgpt.quantizers.auto import load_quantizer
+from weightgpt.quantizers.auto import AutoQuantizer
+from weightgpt.quantizers.base import Quantizer
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import GraphQuantizer
@@ -55,15 +56,19 @@ def encoder() -> ShapeEncoder:
     return filled(ShapeEncoder(ramp(4, 3), 4, layout.num_chunks, 2)).eval()
 
 
+def rvq_autoencoder() -> RVQAutoencoder:
+    return RVQAutoencoder(codebook(), encoder())
+
+
 def graph() -> GraphQuantizer:
     layout = ChunkLayout(CONFIG, 2)
     return GraphQuantizer(codebook(), filled(GraphEncoder(CONFIG, layout.num_chunks, 2, ramp(2, 3), 2, 1, encoder())))
 
 
-def tables() -> WeightVQ:
+def weight_vq() -> WeightVQ:
     parameters = CONFIG.parameters
-    found = WeightCodebook(CONFIG, ramp(parameters), ramp(parameters) + 2, ramp(1, 2, 4, 3))
-    return WeightVQ(found, ramp(parameters), ramp(8, 3), FitConfig(steps=5))
+    weight_codebook = WeightCodebook(CONFIG, ramp(parameters), ramp(parameters) + 2, ramp(1, 2, 4, 3))
+    return WeightVQ(weight_codebook, ramp(parameters), ramp(8, 3), FitConfig(steps=5))
 
 
 def metadata() -> ShapeMetadata:
@@ -81,8 +86,9 @@ def write_tokens(folder: Path) -> None:
 WRITERS: dict[str, Callable[[Path], None]] = {
     "fields": write_fields,
     "tokens": write_tokens,
-    "codebook": lambda folder: RVQAutoencoder(codebook(), encoder()).save_pretrained(folder),
-    "tables": lambda folder: tables().save_pretrained(folder),
+    "codebook": lambda folder: codebook().save_pretrained(folder),
+    "rvq-ae": lambda folder: rvq_autoencoder().save_pretrained(folder),
+    "weight-vq": lambda folder: weight_vq().save_pretrained(folder),
     "graph": lambda folder: graph().save_pretrained(folder),
 }
 
@@ -98,29 +104,34 @@ def test_each_format_keeps_its_bytes(name: str, tmp_path: Path):
 
 
 def test_golden_fields_read_back():
-    fields, found = load_fields(GOLDEN / "fields" / "fields.safetensors")
+    fields, read = load_fields(GOLDEN / "fields" / "fields.safetensors")
     assert fields.config == CONFIG
     assert torch.equal(fields.flat, ramp(2, CONFIG.parameters))
-    assert (found.names, found.labels) == (("a", "b"), ("chair", "none"))
-    assert torch.equal(found.center, ramp(2, 3).double())
-    assert found.scale.tolist() == [0.5, 2.0]
+    assert (read.names, read.labels) == (("a", "b"), ("chair", "none"))
+    assert torch.equal(read.center, ramp(2, 3).double())
+    assert read.scale.tolist() == [0.5, 2.0]
 
 
 def test_golden_tokens_read_back():
-    found = load_tokens(GOLDEN / "tokens" / "tokens.json")
-    assert found.ids.tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    assert found.fingerprint == "0123456789abcdef"
+    tokens = load_tokens(GOLDEN / "tokens" / "tokens.json")
+    assert tokens.ids.tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert tokens.fingerprint == "0123456789abcdef"
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [("codebook", lambda: RVQAutoencoder(codebook(), encoder())), ("tables", tables), ("graph", graph)],
-)
-def test_golden_quantizers_decode_as_those_that_were_saved(name: str, make: Callable[[], RVQAutoencoder]):
-    found, expected = load_quantizer(GOLDEN / name), make()
-    assert found.fingerprint == expected.fingerprint
-    codes = (
-        torch.arange(expected.num_chunks * expected.num_quantizers).reshape(1, expected.num_chunks, -1)
-        % expected.codebook_size
-    )
-    assert torch.equal(found.decode(codes).flat, expected.decode(codes).flat)
+def some_codes(chunks: int, levels: int, codebook_size: int) -> Tensor:
+    return torch.arange(chunks * levels).reshape(1, chunks, levels) % codebook_size
+
+
+@pytest.mark.parametrize(("name", "make"), [("rvq-ae", rvq_autoencoder), ("weight-vq", weight_vq), ("graph", graph)])
+def test_golden_quantizers_decode_as_those_that_were_saved(name: str, make: Callable[[], Quantizer]):
+    golden, expected = AutoQuantizer.from_pretrained(GOLDEN / name), make()
+    assert golden.fingerprint == expected.fingerprint
+    codes = some_codes(expected.num_chunks, expected.num_quantizers, expected.codebook_size)
+    assert torch.equal(golden.decode(codes).flat, expected.decode(codes).flat)
+
+
+def test_the_golden_codebook_decodes_as_the_one_that_was_saved():
+    golden, expected = Codebook.from_pretrained(GOLDEN / "codebook"), codebook()
+    assert golden.fingerprint == expected.fingerprint
+    codes = some_codes(expected.layout.num_chunks, expected.num_quantizers, expected.codebook_size)
+    assert torch.equal(golden.decode(codes).flat, expected.decode(codes).flat)

@@ -1,4 +1,4 @@
-"""Chunks are a cut of the weights: nothing is lost, nothing is added."""
+"""Chunks hold every weight once, and zeros besides."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def layouts(draw: st.DrawFn) -> ChunkLayout:
     return ChunkLayout(config, draw(st.integers(1, max(*hidden, outputs))))
 
 
-def counted(layout: ChunkLayout, fields: int = 2) -> torch.Tensor:
+def distinct_weights(layout: ChunkLayout, fields: int = 2) -> torch.Tensor:
     """Weights (B, P) that are all different and none of them 0."""
     return torch.arange(1.0, fields * layout.field_config.parameters + 1).reshape(fields, -1)
 
@@ -31,22 +31,22 @@ def counted(layout: ChunkLayout, fields: int = 2) -> torch.Tensor:
 @given(layouts())
 @settings(deadline=None, max_examples=60)
 def test_join_undoes_split(layout):
-    flat = counted(layout)
+    flat = distinct_weights(layout)
     assert torch.equal(layout.join(layout.split(flat)), flat)
 
 
 @given(layouts())
 @settings(deadline=None, max_examples=60)
-def test_split_undoes_join_but_for_the_padding(layout):
+def test_split_undoes_join_except_in_the_padding(layout):
     chunks = torch.rand(2, layout.num_chunks, layout.width) + 1
-    kept = torch.arange(layout.width) < torch.tensor(layout.sizes)[:, None]
-    assert torch.equal(layout.split(layout.join(chunks)), chunks * kept)
+    inside = torch.arange(layout.width) < torch.tensor(layout.sizes)[:, None]
+    assert torch.equal(layout.split(layout.join(chunks)), chunks * inside)
 
 
 @given(layouts())
 @settings(deadline=None, max_examples=60)
-def test_sizes_sum_to_the_parameters_and_the_rest_is_zero(layout):
-    chunks = layout.split(counted(layout))
+def test_sizes_sum_to_the_parameters_and_the_padding_is_zero(layout):
+    chunks = layout.split(distinct_weights(layout))
     assert chunks.shape == (2, layout.num_chunks, layout.width)
     assert sum(layout.sizes) == layout.field_config.parameters
     assert int((chunks != 0).sum()) == 2 * layout.field_config.parameters

@@ -1,4 +1,4 @@
-"""Permuting the hidden neurons of a field changes no code; and codes come and go as those of the codebook."""
+"""Permuting the hidden neurons of a field changes no code, and codes decode as those of the codebook."""
 
 from dataclasses import replace
 
@@ -7,14 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import generator, tiny_codebook, tiny_config, tiny_graph
+from tests.fakes import generator, sphere_shape, tiny_codebook, tiny_config, tiny_graph
 from tests.fields.test_canonical import coarse_weights, powers_of_two
 from tests.fields.test_symmetry import SEEDS, random_factors, random_weights
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
+from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.fields.symmetry import permute, random_permutations, rescale
+from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.graph import GraphQuantizer
+from weightgpt.quantizers.graph import INITIALIZATION_SEED, GraphQuantizer
+from weightgpt.shapes.sampling import sample, shared_schedule
 
 CODEBOOK = tiny_codebook()
 GRAPH = tiny_graph(CODEBOOK)
@@ -22,10 +25,10 @@ CONFIG = tiny_config()
 
 
 def fine(levels: int = 6, codes: int = 512) -> GraphQuantizer:
-    """With many and small code vectors, so that a difference in the last digits of a latent would change a code."""
-    shrink = 0.3 ** torch.arange(float(levels))
-    tables = torch.randn(levels, codes, CODEBOOK.latent_width, generator=generator(3)) * shrink[:, None, None]
-    return tiny_graph(replace(CODEBOOK, code_vectors=tables))
+    """With many small code vectors, so that a difference in the last digits of a latent changes a code."""
+    sizes = 0.3 ** torch.arange(float(levels))
+    code_vectors = torch.randn(levels, codes, CODEBOOK.latent_width, generator=generator(3)) * sizes[:, None, None]
+    return tiny_graph(replace(CODEBOOK, code_vectors=code_vectors))
 
 
 FINE = fine()
@@ -51,7 +54,7 @@ def test_rescaling_relu_neurons_by_powers_of_two_changes_no_code(seed):
 
 
 def test_rescaling_by_other_factors_hardly_changes_a_code():
-    """Only where rounding decides between two code vectors, which then are about equally near."""
+    """A code changes only where two code vectors are equally near up to rounding."""
     flat = random_weights(CONFIG, 200)
     same = codes(rescale(CONFIG, flat, random_factors(CONFIG, 200))) == codes(flat)
     assert same.flatten(1).all(1).float().mean() > 0.97
@@ -71,10 +74,10 @@ def test_different_fields_have_different_codes():
     assert len(codes(random_weights(CONFIG, 40)).flatten(1).unique(dim=0)) == 40
 
 
-def test_codes_fields_and_names_are_those_of_the_codebook():
-    found = codes(random_weights(CONFIG, 3), GRAPH)
-    assert torch.equal(GRAPH.decode(found).flat, CODEBOOK.decode(found).flat)
-    assert torch.equal(GRAPH.decode(found, 1).flat, CODEBOOK.decode(found, 1).flat)
+def test_codes_decode_as_those_of_the_codebook():
+    written = codes(random_weights(CONFIG, 3), GRAPH)
+    assert torch.equal(GRAPH.decode(written).flat, CODEBOOK.decode(written).flat)
+    assert torch.equal(GRAPH.decode(written, 1).flat, CODEBOOK.decode(written, 1).flat)
     assert (GRAPH.tokens_per_field, GRAPH.fingerprint) == (
         CODEBOOK.layout.num_chunks * CODEBOOK.num_quantizers,
         CODEBOOK.fingerprint,
@@ -108,16 +111,14 @@ def test_parts_that_do_not_belong_together_are_refused():
         GraphQuantizer(CODEBOOK, broken)
 
 
-def test_a_saved_quantizer_comes_back_bit_for_bit(tmp_path):
+def test_a_saved_quantizer_returns_bit_for_bit(tmp_path):
     FINE.save_pretrained(tmp_path)
     again, flat = GraphQuantizer.from_pretrained(tmp_path), random_weights(CONFIG, 20)
-    assert (
-        again.fingerprint == FINE.fingerprint == Codebook.from_pretrained(tmp_path, GraphQuantizer.FORMAT).fingerprint
-    )
+    assert again.fingerprint == FINE.fingerprint == Codebook.from_pretrained(tmp_path).fingerprint
     assert torch.equal(codes(flat, again), codes(flat))
 
 
-def test_a_cut_or_missing_file_is_told(tmp_path):
+def test_a_file_that_is_cut_short_or_missing_is_refused(tmp_path):
     GRAPH.save_pretrained(tmp_path)
     path = tmp_path / "encoder.safetensors"
     path.write_bytes(path.read_bytes()[:100])
@@ -126,3 +127,20 @@ def test_a_cut_or_missing_file_is_told(tmp_path):
     path.unlink()
     with pytest.raises(InputError, match="does not exist"):
         GraphQuantizer.from_pretrained(tmp_path)
+
+
+def test_shapes_are_fitted_from_random_initializations():
+    shapes, config = [sphere_shape(0.5), sphere_shape(0.6)], EncodeConfig(num_points=512)
+    samples = sample(shapes, shared_schedule(shapes, 512, 0))
+    fits = fit(CONFIG, samples, FitConfig(seed=INITIALIZATION_SEED)).fields
+    assert torch.equal(GRAPH.encode_shapes(shapes, config), GRAPH.encode(fits))
+    assert torch.equal(GRAPH.encode_samples(samples), GRAPH.encode(fits))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fragment"),
+    [([], "no shapes to encode"), ([sphere_shape(0.5, dimension=2)], "the quantizer is for 3D shapes")],
+)
+def test_shapes_of_another_dimension_and_no_shapes_are_refused(shapes, fragment):
+    with pytest.raises(InputError, match=fragment):
+        GRAPH.encode_shapes(shapes)

@@ -1,4 +1,4 @@
-"""The graph encoder does not see the order of hidden neurons, and what it learned comes back bit for bit."""
+"""The latents do not depend on the order of hidden neurons, and a saved encoder returns bit for bit."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ LOAD = (tiny_config(), CODEBOOK.layout.num_chunks, CODEBOOK.latent_width)
 @settings(deadline=None, max_examples=30)
 @torch.no_grad()
 def test_latents_do_not_depend_on_the_order_of_neurons(config, seed, traces, rounds):
-    """The encoder by itself, without a canonical form before it; up to rounding."""
+    """The encoder alone, on fields that are not in canonical form; up to rounding."""
     torch.manual_seed(seed)
     encoder = GraphEncoder(config, 2, 3, uniform_points(traces, config.in_features, 0), 8, rounds).eval()
     flat = random_weights(config, 3, seed)
@@ -35,8 +35,8 @@ def test_latents_do_not_depend_on_the_order_of_neurons(config, seed, traces, rou
 
 
 @torch.no_grad()
-def test_every_weight_is_seen_by_the_graph_alone():
-    """Without traces and without a shape encoder, each weight still moves the latents."""
+def test_every_weight_changes_the_latents_of_the_graph_alone():
+    """Without traces and without a shape encoder."""
     torch.manual_seed(0)
     encoder = GraphEncoder(*LOAD, torch.zeros(0, 3), 8, 3)
     flat = random_weights(tiny_config(), 1)
@@ -47,25 +47,24 @@ def test_every_weight_is_seen_by_the_graph_alone():
 
 
 @torch.no_grad()
-def test_before_learning_the_latents_are_those_of_the_shape_encoder():
-    shape = tiny_graph(CODEBOOK).encoder.shape
-    encoder, flat = GraphEncoder(*LOAD, torch.zeros(0, 3), shape=shape), random_weights(tiny_config(), 4)
-    values = torch.stack([CODEBOOK.decode(torch.zeros(1, 3, 2).long())(shape.probes)[0, :, 0]])
-    latents = encoder(CODEBOOK.decode(torch.zeros(1, 3, 2).long()).flat)
-    torch.testing.assert_close(latents, shape(values))
+def test_before_training_the_latents_are_those_of_the_shape_encoder():
+    shape_encoder = tiny_graph(CODEBOOK).encoder.shape_encoder
+    encoder = GraphEncoder(*LOAD, torch.zeros(0, 3), shape_encoder=shape_encoder)
+    flat, fields = random_weights(tiny_config(), 4), CODEBOOK.decode(torch.zeros(1, 3, 2).long())
+    torch.testing.assert_close(encoder(fields.flat), shape_encoder(fields(shape_encoder.probes)[..., 0]))
     assert not torch.allclose(ENCODER(flat), encoder(flat))
 
 
 def test_a_shape_encoder_needs_one_distance():
     config = replace(tiny_config(), out_features=2)
     with pytest.raises(InputError, match="not 2 outputs"):
-        GraphEncoder(config, 3, 3, torch.zeros(0, 3), shape=ENCODER.shape)
+        GraphEncoder(config, 3, 3, torch.zeros(0, 3), shape_encoder=ENCODER.shape_encoder)
 
 
-@pytest.mark.parametrize("shape", [None, ENCODER.shape])
+@pytest.mark.parametrize("shape_encoder", [None, ENCODER.shape_encoder])
 @pytest.mark.parametrize("traces", [0, 8])
-def test_a_saved_encoder_comes_back_bit_for_bit(tmp_path, shape, traces):
-    encoder = GraphEncoder(*LOAD, uniform_points(traces, 3, 0), 8, 2, shape)
+def test_a_saved_encoder_returns_bit_for_bit(tmp_path, shape_encoder, traces):
+    encoder = GraphEncoder(*LOAD, uniform_points(traces, 3, 0), 8, 2, shape_encoder)
     encoder.save(tmp_path)
     again, flat = GraphEncoder.load(tmp_path, *LOAD), random_weights(tiny_config(), 2)
     assert {name: value.tolist() for name, value in again.state_dict().items()} == {

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from weightgpt._programs import cli_main
 from weightgpt.io import write_tensors
-from weightgpt.metrics.frechet import POINTS, WEIGHTS, WIDTH, PointFeatures
+from weightgpt.metrics.frechet import FEATURE_POINTS, WEIGHTS, WIDTH, PointFeatures
 from weightgpt.shapes.families import FAMILIES, draw_shapes
 from weightgpt.shapes.sampling import near_surface
 from weightgpt.shapes.shape import Shape
@@ -50,7 +50,7 @@ def train_features(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
         for _ in tqdm(range(epochs), "learning", unit="epoch"):
             for rows in torch.randperm(len(clouds)).split(batch):
-                seen = clouds[rows][:, torch.randperm(clouds.shape[1])[:POINTS]]
+                seen = clouds[rows][:, torch.randperm(clouds.shape[1])[:FEATURE_POINTS]]
                 answers = head(encoder(seen + torch.randn_like(seen) * JITTER).relu())
                 loss = F.cross_entropy(answers, labels[rows])
                 optimizer.zero_grad()
@@ -63,7 +63,7 @@ def train_features(
 @torch.no_grad()
 def accuracy(encoder: PointFeatures, head: nn.Linear, clouds: Tensor, labels: Tensor) -> float:
     """Share of clouds (N, n, 3) whose class (N,) the classifier names, from their first `POINTS` points."""
-    answers = torch.cat([head(encoder(part).relu()).argmax(1) for part in clouds[:, :POINTS].split(64)])
+    answers = torch.cat([head(encoder(part).relu()).argmax(1) for part in clouds[:, :FEATURE_POINTS].split(64)])
     return float((answers == labels).float().mean())
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
+from weightgpt.metrics.from_files import equal_sets, read_source, table
 
 from tests import fakes
 from tests.fakes import fitted_sphere, tiny_config
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.storage import ShapeMetadata, save_fields
-from weightgpt.metrics.from_files import equal_sets, read_source, table
 from weightgpt.shapes.sampling import uniform_points
 
 QUICK = ("--resolution", "24", "--points", "128")

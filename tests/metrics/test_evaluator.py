@@ -1,4 +1,4 @@
-"""`SetEvaluator`: balls whose nearest neighbors are known, empty shapes, several sets, and the earth mover's distance."""
+"""`SetEvaluator`: balls whose nearest neighbors are known, empty shapes, several sets, earth mover's distances."""
 
 from dataclasses import replace
 

@@ -113,8 +113,8 @@ def write_report(run: Path, report: Report) -> Path:
 def pack_mesh(mesh: trimesh.Trimesh) -> str:
     """Pack a mesh as base64 of deflated little-endian data.
 
-    The data are: uint32 V and F; int16 differences of the V x-coordinates, then y, then z (unit = 32767), padded to four
-    bytes; uint32 differences of the 3 F indices. Differences wrap around.
+    The data are: uint32 V and F; int16 differences of the V x-coordinates, then y, then z (unit = 32767), padded to
+    four bytes; uint32 differences of the 3 F indices. Differences wrap around.
 
     Args:
         mesh: V vertices in [-1, 1]^3 and F triangles.

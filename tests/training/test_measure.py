@@ -37,7 +37,8 @@ def test_a_run_and_the_evaluate_command_give_the_same_rows():
         24,
     )
     assert rows == evaluate(samples, train=train, held_out=held_out, resolution=24).rows
-    assert nearest.index == [0, 0, 2] or nearest.index[2] == 2
+    assert len(nearest.index) == 3
+    assert nearest.index[2] == 2  # the ball of radius 0.62 is nearest to that of 0.6
 
 
 def test_the_rows_of_a_run_describe_its_files(finished: Path):

@@ -77,7 +77,7 @@ def of_run(folder: Path) -> Source:
     config, figures = read_json(folder / "config.json"), read_json(folder / "metrics.json")
     corpus, tokenizer = load_from_disk(str(folder / "corpus")), WeightTokenizer.from_pretrained(folder / "model")
     ids = [column(part(corpus, name).select_columns("ids"), "ids").long() for name in ("train", "validation", "test")]
-    near = {"iou": figures["roundtrip_iou_heldout"], "iou_ratio": figures["roundtrip_over_fit"]}
+    near = {"iou": figures["iou"], "iou_ratio": figures["iou_ratio"]}
     name = f"{config['tokenizer']} of {folder.name}"
     return Source(Path(config["shapes"] or "built-in").name, name, tokenizer, Ids(*ids), near)
 

@@ -25,7 +25,7 @@ from training.data.sdf_samples import SampledSplit, sample_split
 from training.data.shapes import load_split
 from training.presets import PipelineConfig, parse
 from training.pretrain import pretrain
-from training.report.results import Parts, show
+from training.report.results import LearnedRun, report_run
 from training.run import Run
 from weightgpt._programs import cli_main
 from weightgpt.fields.fitting import Fits, fit, fit_mean_initialization
@@ -48,12 +48,12 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         InputError: the folder of shapes or the output folder cannot be used.
     """
     job = Run(config.to_dict(), output)
-    return show(learn(config, job, load_split), job.stage)
+    return report_run(learn(config, job, load_split), job.stage)
 
 
 def learn(
     config: PipelineConfig, job: Run, load_split: Callable[[dict[str, Any]], tuple[Split, list[Refusal]]]
-) -> Parts:
+) -> LearnedRun:
     """Do, or finish, all stages up to the GPT.
 
     Args:
@@ -83,20 +83,20 @@ def learn(
         )
     with job.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, more, tokenizer, output)
-    return Parts(
+    return LearnedRun(
         output=output,
         config=config.to_dict(),
         split=split,
         refusals=refusals,
         sampled=sampled,
         fit_history=plain.history,
-        fit_gain=float(
+        iou_gain=float(
             (
                 field_iou(plain.fields, sampled.judged_test) - field_iou(plain.at_three_quarters, sampled.judged_test)
             ).mean()
         ),
         corpus=corpus,
-        more=more,
+        extra_shapes=more,
         bundle=Bundle(model, tokenizer),
     )
 

@@ -54,7 +54,7 @@ def write_run(folder, counts: tuple[int, int, int]) -> None:
     save(corpus, folder / "corpus")
     tokenizer.save_pretrained(folder / "model")
     write_json(folder / "config.json", {"shapes": "files/balls", "tokenizer": "tiny"})
-    write_json(folder / "metrics.json", {"roundtrip_iou_heldout": 0.5, "roundtrip_over_fit": 0.625})
+    write_json(folder / "metrics.json", {"iou": 0.5, "iou_ratio": 0.625})
 
 
 def run_main(monkeypatch, *arguments: str) -> int:

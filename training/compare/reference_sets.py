@@ -23,7 +23,8 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.io import read_json, read_tensors
-from weightgpt.metrics.evaluator import POINTS, SetEvaluator, ShapeSet, mesh_all
+from weightgpt.metrics.evaluator import SetEvaluator
+from weightgpt.metrics.shape_set import POINTS, ShapeSet, mesh_shapes
 from weightgpt.model import Bundle, load_bundle
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.shapes.families import draw_shapes
@@ -89,7 +90,7 @@ class ReferenceSets:
         """The held-out shapes and the guard."""
         held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
         guard = self.more.guard(self.train, self.samples)
-        return SetEvaluator.of(held, guard, self.config["seed"], self.emd, self.count)
+        return SetEvaluator.create(held, guard, seed=self.config["seed"], emd=self.emd, size=self.count)
 
     @cached_property
     def true(self) -> ShapeSet:
@@ -98,7 +99,7 @@ class ReferenceSets:
 
     def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0, dense: bool = False) -> ShapeSet:
         """Shapes with as many points as asked for."""
-        return mesh_all(sdfs, seed=seed, points=self.points, dense=dense, title=title)
+        return mesh_shapes(sdfs, seed=seed, points=self.points, dense=dense, title=title)
 
 
 def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> ReferenceSets:

@@ -39,7 +39,7 @@ from weightgpt.quantizers.codes import residual_decode, residual_encode
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.shapes.sampling import Samples, draw_points
+from weightgpt.shapes.sampling import Samples, sample_point_indices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +288,7 @@ def _train(
         elif step > warm and step % config.vq_update_interval == 0:
             quantizer.learn(latents.detach())
         quantized = quantizer.apply(latents.detach()) if step >= warm else latents.detach()
-        where = draw_points(
+        where = sample_point_indices(
             sdf,
             config.points_per_step,
             config.surface_fraction,

@@ -79,7 +79,7 @@ def learn(
         folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
         corpus = load_from_disk(str(folder))
         more = encode_extra_shapes(
-            split.more, tokenizer, sampled.train.points, config.encode, output / "more.safetensors"
+            split.extra, tokenizer, sampled.train.points, config.encode, output / "more.safetensors"
         )
     with job.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, more, tokenizer, output)

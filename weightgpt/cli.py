@@ -55,14 +55,14 @@ def fit(
     from weightgpt.fields.fitting import FitConfig
     from weightgpt.fields.fitting import fit as fit_fields
     from weightgpt.fields.storage import ShapeMetadata, save_fields
-    from weightgpt.shapes.sampling import sample as sample_shapes
-    from weightgpt.shapes.sampling import shared_schedule
+    from weightgpt.shapes.sampling import sample_sdf as sample_shapes
+    from weightgpt.shapes.sampling import shared_points
 
     console.check_target(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
     config, start = console.initial_field(hidden, shared_init)
     shapes = console.shapes(inputs)
-    samples = sample_shapes(shapes, shared_schedule(shapes, 32768, seed), console.show_progress())
+    samples = sample_shapes(shapes, shared_points(shapes, 32768, seed), console.show_progress())
     fits = fit_fields(
         config, samples, options, shared_init=start, progress="fitting" if console.show_progress() else None
     )
@@ -150,7 +150,7 @@ def decode(
 
 
 @app.command()
-def sample(
+def sample_sdf(
     model: Bundle,
     output: Output,
     n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 16,

@@ -93,16 +93,16 @@ def shapes(inputs: list[str]) -> "list[Shape]":
     Raises:
         InputError: a file cannot be read, or a folder holds no mesh that can.
     """
-    from weightgpt.shapes.meshes import load_folder, shape_from_file
+    from weightgpt.shapes.meshes import load_shape, load_shapes
 
     found = []
     for path in inputs:
         if not Path(path).is_dir():
-            found.append(shape_from_file(path))
+            found.append(load_shape(path))
             continue
-        read, refused = load_folder(path)
+        read = load_shapes(path)
         found += read
-        for refusal in refused:
+        for refusal in read.refused:
             warn(f"left out: {refusal.reason}")
     return found
 
@@ -254,10 +254,10 @@ def _of_tokens(path: str) -> dict[str, Any]:
 
 
 def _of_mesh(path: str) -> dict[str, Any]:
-    from weightgpt.shapes.meshes import SIDE, shape_from_file
+    from weightgpt.shapes.meshes import SIDE, load_shape
     from weightgpt.shapes.sampling import uniform_points
 
-    shape = shape_from_file(path)
+    shape = load_shape(path)
     inside = float((shape.sdf(uniform_points(16384, 3, 0)) < 0).float().mean())
     volume = inside * (2 * shape.scale) ** 3
     return {"kind": "mesh", "longest_side": shape.scale * SIDE, "center": shape.center, "volume": volume}

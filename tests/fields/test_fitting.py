@@ -12,7 +12,7 @@ from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization, random_initializations
 from weightgpt.fields.optimization import cosine_rate, point_slices, truncated_loss
 from weightgpt.metrics.pairwise import iou
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 
 RADII = [0.4, 0.5, 0.6, 0.7, 0.8]
 SHORT = FitConfig(steps=20, points_per_step=256, batch_size=2)
@@ -21,7 +21,7 @@ SHORT = FitConfig(steps=20, points_per_step=256, batch_size=2)
 @pytest.fixture(scope="module")
 def spheres() -> Samples:
     shapes = [sphere_shape(radius) for radius in RADII]
-    return sample(shapes, shared_schedule(shapes, 2048, 0))
+    return sample_sdf(shapes, shared_points(shapes, 2048, 0))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def spheres() -> Samples:
     ],
 )
 def test_a_small_field_reaches_its_shape(shape, config):
-    samples = sample([shape], shared_schedule([shape], 4096, 0))
+    samples = sample_sdf([shape], shared_points([shape], 4096, 0))
     fits = fit(config, samples, FitConfig(steps=300, points_per_step=512, learning_rate=1e-2))
     points = uniform_points(20_000, shape.dimension, 1)
     assert iou(fits.fields(points)[..., 0], shape.sdf(points)).item() > 0.93

@@ -14,7 +14,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields, layer_matrices
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.fields.symmetry import align, inverse, permute, random_permutations, rescale
-from weightgpt.shapes.sampling import sample, shared_schedule
+from weightgpt.shapes.sampling import sample_sdf, shared_points
 
 SMALL = FieldConfig(hidden=(5, 4), num_frequencies=1)
 SEEDS = st.integers(0, 2**32)
@@ -169,7 +169,7 @@ def test_256_permuted_fields_of_real_size_come_back(activation):
 def test_permuted_conditioned_fits_come_back():
     shapes = [sphere_shape(radius) for radius in (0.4, 0.5, 0.7, 0.8)]
     shapes += [box_shape((side, 0.8, 1.0)) for side in (0.6, 0.9, 1.2, 1.5)]
-    samples = sample(shapes, shared_schedule(shapes, 2048, 0))
+    samples = sample_sdf(shapes, shared_points(shapes, 2048, 0))
     fits = fit(
         tiny_config(), samples, FitConfig(steps=100, points_per_step=512, batch_size=8), shared_init=fitted_sphere()
     )

@@ -122,6 +122,6 @@ def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POIN
     codes = column(ids.select_columns("ids"), "ids").long()
     bundle = load_bundle(run / "model")
     more = encode_extra_shapes(
-        split.more, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
+        split.extra, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
     )
     return ReferenceSets(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)

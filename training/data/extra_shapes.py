@@ -23,7 +23,7 @@ from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.memorization import TrainingShapes
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.shapes.lazy import LazySequence
-from weightgpt.shapes.sampling import Samples, sample
+from weightgpt.shapes.sampling import Samples, sample_sdf
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -79,7 +79,7 @@ def encode_extra_shapes(
         probed = torch.zeros(0, min(PROBES, len(points)), dtype=torch.float16)
         for first in tqdm(range(0, len(shapes), GROUP), "encoding more shapes", unit=f"{GROUP} shapes"):
             some = shapes[first : first + GROUP]
-            found = sample(some, points)
+            found = sample_sdf(some, points)
             codes = tokenizer.quantizer.encode_samples(found, options)
             rows = tokenizer.vocabulary.ids(codes, [shape.label for shape in some])
             ids, probed = torch.cat([ids, rows.int()]), torch.cat([probed, found.sdf[:, :PROBES].half()])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightgpt.io import read_tensors, write_tensors
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.splits import Split
 
 
@@ -27,16 +27,16 @@ class SampledSplit:
 def sample_split(split: Split, schedule: int, judged: int, seed: int, path: Path) -> SampledSplit:
     """Sample all shapes, or read what an earlier run sampled, at `schedule` shared and `judged` uniform points."""
     if not path.is_file():
-        points = shared_schedule(split.train, schedule, seed)
+        points = shared_points(split.train, schedule, seed)
         uniform = uniform_points(judged, split.train[0].dimension, seed + 1)
         tensors = {
             "points": points,
             "uniform": uniform,
-            "train": sample(split.train, points, progress=True).sdf.half(),
-            "validation": sample(split.validation, points).sdf,
-            "test": sample(split.test, points).sdf,
-            "judged_train": sample(split.train[: len(split.test)], uniform).sdf,
-            "judged_test": sample(split.test, uniform).sdf,
+            "train": sample_sdf(split.train, points, progress=True).sdf.half(),
+            "validation": sample_sdf(split.validation, points).sdf,
+            "test": sample_sdf(split.test, points).sdf,
+            "judged_train": sample_sdf(split.train[: len(split.test)], uniform).sdf,
+            "judged_test": sample_sdf(split.test, uniform).sdf,
         }
         write_tensors(path, tensors)
     found = read_tensors(path)

@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from weightgpt.shapes.families import draw_shapes, drawing
-from weightgpt.shapes.meshes import Refusal, load_folder
+from weightgpt.shapes.families import draw_shapes, lazy_shapes
+from weightgpt.shapes.meshes import Refusal, load_shapes
 from weightgpt.shapes.splits import Split, augment, split_shapes
 
 
@@ -28,12 +28,12 @@ def load_split(settings: dict[str, Any]) -> tuple[Split, list[Refusal]]:
     if settings["shapes"] is None:
         total = settings["num_shapes"] + held
         split = split_shapes(draw_shapes(total, seed), held / total, seed)
-        return replace(split, more=drawing(total, more, seed)), []
-    shapes, refusals = load_folder(settings["shapes"])
-    for refusal in refusals:
+        return replace(split, extra=lazy_shapes(total, more, seed)), []
+    shapes = load_shapes(settings["shapes"])
+    for refusal in shapes.refused:
         print(f"refused: {refusal.reason}", file=sys.stderr)
-    print(f"{len(shapes)} shapes, {len(refusals)} files refused", file=sys.stderr)
+    print(f"{len(shapes)} shapes, {len(shapes.refused)} files refused", file=sys.stderr)
     split = split_shapes(shapes, settings["held_out_fraction"], seed)
     count = (copies + 1) * len(split.train)
     train = augment(split.train, copies + -(-more // len(split.train)), seed, settings["mirror_all_axes"])
-    return Split(train[:count], split.validation, split.test, train[count : count + more]), refusals
+    return Split(train[:count], split.validation, split.test, train[count : count + more]), list(shapes.refused)

@@ -21,7 +21,7 @@ from weightgpt.fields.fitting import FitConfig
 from weightgpt.fields.optimization import cosine_rate, point_slices, truncated_loss
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.shapes.sampling import draw_points
+from weightgpt.shapes.sampling import sample_point_indices
 
 TRUNCATION = FitConfig.truncation
 """Truncation of the loss, that of plain fits."""
@@ -107,8 +107,8 @@ class Refinement:
         order = torch.empty_like(sdf, dtype=torch.long)
         for row, distances in enumerate(sdf):  # one shape at a time, so that codes do not depend on the batch
             generator = torch.Generator().manual_seed(config.seed)
-            indices = draw_points(
-                distances[None], total, config.surface_fraction, config.surface_bandwidth, generator, balanced=True
+            indices = sample_point_indices(
+                distances[None], total, config.surface_fraction, config.surface_bandwidth, generator, balance_sides=True
             )[0]
             order[row] = indices[torch.randperm(total, generator=generator)]
 

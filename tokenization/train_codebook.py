@@ -31,8 +31,9 @@ from vector_quantize_pytorch import ResidualVQ
 
 from tokenization.corpus import TrainedQuantizer
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
-from weightgpt.fields.optimization import cosine_rate, truncated_loss
+from weightgpt.fields.field import Fields
+from weightgpt.fields.functional import evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, truncated_loss
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import residual_decode, residual_encode
@@ -82,7 +83,7 @@ class CodebookConfig:
     """Whether as many of those are drawn inside as outside: of a thin part, points outside tell next to nothing."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
-    truncation: float = 5.0
+    truncation: float = DEFAULT_TRUNCATION
     """Of the distance loss, as in `FitConfig`."""
     squared_weight: float = 0.0
     """Weight of squared errors in it, beside plain ones: columns and other thin parts that few shapes have stay whole

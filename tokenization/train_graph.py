@@ -22,7 +22,8 @@ from tqdm import tqdm
 from tokenization.train_codebook import CodebookConfig
 from weightgpt.errors import InputError
 from weightgpt.fields.canonical import canonical
-from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
+from weightgpt.fields.field import Fields
+from weightgpt.fields.functional import evaluate_encoded, fourier_features
 from weightgpt.fields.optimization import cosine_rate, truncated_loss
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import check_fields

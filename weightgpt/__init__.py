@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weightgpt.errors import InputError as InputError
+    from weightgpt.fields.config import FieldConfig as FieldConfig
     from weightgpt.fields.field import Field as Field
-    from weightgpt.fields.field import FieldConfig as FieldConfig
     from weightgpt.fields.field import Fields as Fields
     from weightgpt.fields.fitting import FitConfig as FitConfig
     from weightgpt.fields.fitting import fit as fit
@@ -40,7 +40,7 @@ _HOMES = {
     "Codebook": "quantizers.codebook",
     "EncodeConfig": "quantizers.base",
     "Field": "fields.field",
-    "FieldConfig": "fields.field",
+    "FieldConfig": "fields.config",
     "Fields": "fields.field",
     "FitConfig": "fields.fitting",
     "Grammar": "tokens.generation",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from weightgpt.fields.field import FieldConfig, Fields
@@ -171,28 +170,9 @@ def draw(path: Path, fields: "Fields", names: list[str], size: int) -> None:
     Raises:
         InputError: the fields are neither solids, planar shapes nor images.
     """
-    from weightgpt.visual.rendering import contact_sheet, save_png
+    from weightgpt.visual.rendering import save_png
 
-    pictures = [picture for first in range(0, len(fields), 16) for picture in _pictures(fields, first, size)]
-    save_png(contact_sheet(pictures, names), path)
-
-
-def _pictures(fields: "Fields", first: int, size: int) -> "list[np.ndarray[Any, Any]]":
-    from weightgpt.errors import InputError
-    from weightgpt.visual.rendering import render, render_2d
-
-    part, config = fields.select(slice(first, first + 16)), fields.config
-    if (config.in_features, config.out_features) not in ((3, 1), (2, 1), (2, 3)):
-        raise InputError(f"fields of {config} cannot be drawn; give solids, planar shapes or images.")
-    if config.in_features == 3:
-        return list(render(lambda points: part(points)[..., 0], size))
-    if config.out_features == 1:
-        return [render_2d(sdf, size) for sdf in part.sdfs()]
-    return [render_2d(_image(part.select(slice(i, i + 1))), size) for i in range(len(part))]
-
-
-def _image(one: "Fields") -> Any:
-    return lambda points: one(points)[0]
+    save_png(fields.render(size, names), path)
 
 
 def evaluate(

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tests.fakes import generator, sphere_shape, tiny_codebook, tiny_config, tiny_graph
 from tests.fields.test_canonical import coarse_weights, powers_of_two
-from tests.fields.test_symmetry import SEEDS, random_factors, random_weights
+from tests.fields.test_symmetry import SEEDS, random_factors, random_weights, rescale
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
-from weightgpt.fields.symmetry import permute, random_permutations, rescale
+from weightgpt.fields.symmetry import permute, random_permutations
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import INITIALIZATION_SEED, GraphQuantizer

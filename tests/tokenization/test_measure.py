@@ -201,8 +201,8 @@ def test_some_classes_of_a_folder_are_the_same_shapes_as_in_the_whole_and_each_i
 
 def test_other_settings_of_the_loop_fit_nothing_again_and_other_fields_do(tmp_path, monkeypatch):
     config, fitted = replace(SMALL, fit_steps=2, most_steps=2), []
-    true = fitting._fit_group
-    monkeypatch.setattr(fitting, "_fit_group", lambda config, *rest: fitted.append(config) or true(config, *rest))
+    true = fitting._fit_batch
+    monkeypatch.setattr(fitting, "_fit_batch", lambda config, *rest: fitted.append(config) or true(config, *rest))
     first = benchmark.prepare(config, tmp_path)
     assert fitted == [FieldConfig()] * 3  # the initial field, the held-out shapes, the training shapes
     again = benchmark.prepare(replace(config, changes={"levels": 2, "steps": 7}), tmp_path)

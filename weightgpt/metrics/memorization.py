@@ -24,11 +24,10 @@ import torch
 from torch import Tensor
 
 from weightgpt.errors import InputError
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION
 from weightgpt.shapes.sampling import near_surface_points, sdf_gradient
 from weightgpt.shapes.shape import Sdf
 
-DEFAULT_TRUNCATION = 5.0
-"""Slope of the tanh that truncates distances at the probes."""
 NUM_SURFACE_POINTS = 256
 """Points on each surface."""
 NUM_CANDIDATES = 4

@@ -112,10 +112,9 @@ def _load_path(path: Path, keep_unreadable: bool) -> LoadedSet:
             f"{path} is neither a folder of meshes nor a .safetensors file of fields; give one of the two."
         )
     loaded = load_shapes(path)
-    shapes, refusals = list(loaded), loaded.refused
-    unreadable = [refusal.path for refusal in refusals if refusal.path.suffix.lower() in FORMATS]
-    shapes += [Shape(name=mesh.stem, label="none", sdf=_broken_sdf) for mesh in unreadable if keep_unreadable]
-    return LoadedSet(shapes=shapes, refused=tuple(refusal.reason for refusal in refusals))
+    unreadable = [refusal.path for refusal in loaded.refused if refusal.path.suffix.lower() in FORMATS]
+    broken = [Shape(name=mesh.stem, label="none", sdf=_broken_sdf) for mesh in unreadable if keep_unreadable]
+    return LoadedSet(shapes=[*loaded, *broken], refused=tuple(refusal.reason for refusal in loaded.refused))
 
 
 def _from_fields(fields: Fields, labels: Sequence[str], names: Sequence[str] | None, source: str) -> LoadedSet:

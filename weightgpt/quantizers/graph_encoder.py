@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, activate, evaluate_encoded, fourier_features, layer_matrices
+from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig
+from weightgpt.fields.functional import activate, evaluate_encoded, fourier_features, layer_matrices
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 

@@ -52,8 +52,8 @@ def test_the_zero_level_lies_midway_and_the_slope_is_one() -> None:
         (np.ones((4, 4), bool), "all of the image"),
         (np.full((4, 4), np.nan), "NaN or outside"),
         (np.full((4, 4), 2.0), "NaN or outside"),
-        (np.zeros((4, 4), np.int64), "an image of int64"),
-        (np.full((4, 4), "a"), "an image of <U1"),
+        (np.zeros((4, 4), np.int64), "the image is of int64"),
+        (np.full((4, 4), "a"), "the image is of <U1"),
     ],
 )
 def test_bad_images_are_refused(image: ArrayLike, sentence: str) -> None:

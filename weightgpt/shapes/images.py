@@ -53,9 +53,9 @@ def _pixels(image: ArrayLike) -> NDArray[np.float64]:
     """Check an image and convert it to gray values (h, w) in [0, 1]."""
     array = np.asarray(image)
     if array.ndim != 2 or array.size == 0:
-        raise InputError(f"an image of shape {array.shape} was given; give one channel of shape (height, width).")
+        raise InputError(f"the image has shape {array.shape}; give one channel of shape (height, width).")
     if array.dtype.kind not in "fb" and array.dtype != np.uint8:
-        raise InputError(f"an image of {array.dtype} was given; give uint8, bool, or float in [0, 1].")
+        raise InputError(f"the image is of {array.dtype}; give uint8, bool, or float in [0, 1].")
     pixels = array / 255.0 if array.dtype == np.uint8 else array.astype(np.float64)
     if not ((pixels >= 0.0) & (pixels <= 1.0)).all():
         raise InputError("the image has gray values that are NaN or outside [0, 1]; scale them into that range.")

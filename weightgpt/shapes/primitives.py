@@ -257,7 +257,7 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
 
 
 def _to_segments(columns: Sequence[Tensor], starts: Array, ends: Array) -> Tensor:
-    """Distances (n,) of points, given as d columns (n,), from the nearest of k segments, whose ends are (k, d)."""
+    """Distances (n,) of points, which are d columns (n,), from the nearest of k segments, whose ends are (k, d)."""
     edges = ends - starts
     rows = np.stack([starts, edges, edges / (edges**2).sum(axis=1, keepdims=True)]).transpose(0, 2, 1)[..., None]
     start, edge, step = columns[0].new_tensor(rows)  # each (d, k, 1)

@@ -18,12 +18,14 @@ from datasets import Dataset
 from PIL import Image
 from torch import Tensor
 
-from training.data.corpus import column, part
-from training.data.extra_shapes import ExtraShapes, seen
+from training.data.corpus import column_tensor, split_rows
+from training.data.extra_shapes import ExtraShapes, join_shapes
 from training.data.sdf_samples import SampledSplit
 from training.evaluate import Judged, demo_set_metrics, mesh_fields
+from training.presets import PipelineConfig
 from training.pretrain import code_loss
 from training.report.html import Curve, Pair, Report, write_report
+from weightgpt._programs import command_line
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
 from weightgpt.fields.storage import ShapeMetadata, save_fields
@@ -50,7 +52,7 @@ class Parts:
     """What the earlier stages of a run made."""
 
     output: Path
-    config: dict[str, Any]
+    config: PipelineConfig
     split: Split
     refusals: list[Refusal]
     sampled: SampledSplit
@@ -66,8 +68,8 @@ class Parts:
 def show(parts: Parts, stage: Stage) -> dict[str, Any]:
     """Sample, measure and report; returns the figures."""
     with stage("samples"):
-        generated = parts.bundle.sample(parts.config["num_samples"], seed=parts.config["seed"], progress=True)
-        judged = mesh_fields(generated.fields, parts.config["resolution"], "meshing samples")
+        generated = parts.bundle.sample(parts.config.num_samples, seed=parts.config.seed, progress=True)
+        judged = mesh_fields(generated.fields, parts.config.resolution, "meshing samples")
         posters = write_samples(parts, generated, judged)
     with stage("figures"):
         near = neighbors(parts, generated, judged)
@@ -108,7 +110,7 @@ def write_samples(parts: Parts, generated: GeneratedShapes, judged: Judged) -> n
 
 def neighbors(parts: Parts, generated: GeneratedShapes, judged: Judged) -> tuple[NearestShapes, NearestShapes]:
     """The nearest training shapes of the samples that have a surface, and of the test shapes."""
-    training = parts.more.guard(parts.split.train, parts.sampled.train)
+    training = parts.more.seen_by_gpt(parts.split.train, parts.sampled.train)
     return training.nearest(solids(generated, judged)), training.nearest([shape.sdf for shape in parts.split.test])
 
 
@@ -137,12 +139,12 @@ def measure(
     parts: Parts, generated: GeneratedShapes, judged: Judged, samples: NearestShapes, held_out: NearestShapes
 ) -> dict[str, Any]:
     """All figures of a run but the seconds."""
-    tokenizer, test = parts.bundle.tokenizer, part(parts.corpus, "test")
-    train = part(parts.corpus, "train")
-    loss = code_loss(parts.bundle.model, column(test, "ids").long())
-    fit, trip = np.array(test["fit_iou"]), np.array(test["roundtrip_iou"])
-    learned = np.array([value for value in train["roundtrip_iou"] if value is not None])
-    seen = {tuple(row) for row in column(train, "ids").tolist()}
+    tokenizer, test = parts.bundle.tokenizer, split_rows(parts.corpus, "test")
+    train = split_rows(parts.corpus, "train")
+    loss = code_loss(parts.bundle.model, column_tensor(test, "input_ids").long())
+    fit, trip = np.array(test["iou_plain_fit"]), np.array(test["iou"])
+    learned = np.array([value for value in train["iou"] if value is not None])
+    seen = {tuple(row) for row in column_tensor(train, "input_ids").tolist()}
     ratio = median(samples.distance) / median(held_out.distance) if samples.distance and held_out.distance else None
     return {
         "shapes": {"train": len(train), "validation": len(parts.split.validation), "test": len(test)},
@@ -156,7 +158,10 @@ def measure(
         "roundtrip_iou_train": float(learned.mean()),
         "by_class": by_class(test),
         "codebook": used(
-            measure_usage(tokenizer.vocabulary.parse(column(train, "ids").long())[0], tokenizer.quantizer.codebook_size)
+            measure_usage(
+                tokenizer.vocabulary.parse(column_tensor(train, "input_ids").long())[0],
+                tokenizer.quantizer.codebook_size,
+            )
         ),
         "gpt_parameters": parts.bundle.model.num_parameters(),
         "gpt_val_loss": loss,
@@ -164,7 +169,7 @@ def measure(
         "uniform_bits_per_token": math.log2(tokenizer.quantizer.codebook_size),
         "gpt_bits_over_uniform": loss / math.log(tokenizer.quantizer.codebook_size),
         "samples": len(generated.labels),
-        "temperature": parts.config["temperature"],
+        "temperature": parts.config.temperature,
         "decode_rate": decode_rate(parts.bundle, generated.ids),
         "empty_rate": judged.empty_rate,
         "one_piece_rate": judged.one_piece_rate,
@@ -179,7 +184,7 @@ def measure(
 def by_class(test: Dataset) -> dict[str, dict[str, float]]:
     """Mean fit and round-trip IoU of the test shapes of each class."""
     labels = np.array(test["label"])
-    fit, trip = np.array(test["fit_iou"]), np.array(test["roundtrip_iou"])
+    fit, trip = np.array(test["iou_plain_fit"]), np.array(test["iou"])
     return {
         str(label): {
             "fit_iou": float(fit[labels == label].mean()),
@@ -208,8 +213,8 @@ def decode_rate(bundle: Bundle, ids: Tensor) -> float:
 
 def one_piece_rate_train(parts: Parts) -> float:
     """Share of the first training shapes, as many as there are samples, whose true solid is in one piece."""
-    shapes = parts.split.train[: parts.config["num_samples"]]
-    return float(np.mean([solid_pieces(sdf_grid(shape.sdf, parts.config["resolution"])) == 1 for shape in shapes]))
+    shapes = parts.split.train[: parts.config.num_samples]
+    return float(np.mean([solid_pieces(sdf_grid(shape.sdf, parts.config.resolution)) == 1 for shape in shapes]))
 
 
 def write_page(
@@ -222,7 +227,6 @@ def write_page(
 ) -> None:
     """Write `report.html`."""
     config = parts.config
-    shapes = f" --shapes {config['shapes']}" if config["shapes"] else ""
     keys = ("tokens_per_field", "fit_iou_heldout", "roundtrip_iou_heldout", "gpt_val_bits_per_token", "one_piece_rate")
     plain = {key: value for key, value in figures.items() if isinstance(value, int | float)}
     report = Report(
@@ -246,8 +250,8 @@ def write_page(
         },
         pairs=pairs(parts, generated, judged, near, posters),
         curves=curves(parts),
-        command=f"python -m training.pipeline{shapes} --output {parts.output}",
-        config=config,
+        command=command_line("training.pipeline"),
+        config=config.to_dict(),
         contact_sheet=(parts.output / "samples.png").read_bytes(),
     )
     write_report(parts.output, report)
@@ -265,7 +269,7 @@ def pairs(
     """The first samples with a surface, each beside its nearest training shape."""
     solid = [i for i, meshed in enumerate(judged.meshed) if meshed.mesh is not None]
     made = []
-    known = seen(parts.split.train, parts.split.more)
+    known = join_shapes(parts.split.train, parts.split.more)
     for place, i in enumerate(solid[:PAIRS]):
         shape = known[near.index[place]]
         sample, other = mesh_sdf(generated.fields.sdf(i), 56).mesh, mesh_sdf(shape.sdf, 56).mesh
@@ -288,7 +292,7 @@ def pairs(
 
 def curves(parts: Parts) -> list[Curve]:
     """Training curves of the fits, the codebook and the GPT."""
-    steps, size = parts.config["fit"]["steps"], parts.bundle.tokenizer.quantizer.codebook_size
+    steps, size = parts.config.tokenizer.fit.steps, parts.bundle.tokenizer.quantizer.codebook_size
     fits = [((i + 1) * steps / 20, value) for i, value in enumerate(parts.fit_history.mean(0).tolist())]
     book = [(step, value) for step, value in read_json(parts.output / "codebook" / "history.json")]
     log = read_json(parts.output / "gpt" / "history.json")["log"]

@@ -32,7 +32,6 @@ from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
 from tokenization.train_codebook import CodebookConfig, learn
 from weightgpt._programs import cli_main, command_line
-from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
 from weightgpt.io import write_json, write_text
@@ -214,11 +213,9 @@ def measure(settings: Settings, model: Path | None, command: str) -> dict[str, A
     """All three jobs.
 
     Raises:
-        InputError: the model has no codebook that was learned in the loop.
+        InputError: the quantizer of the model is not an RVQ autoencoder.
     """
-    chosen = WeightTokenizer.from_pretrained(model).quantizer if model else None
-    if not isinstance(chosen, RVQAutoencoder | None):
-        raise InputError(f"{model} has no codebook that was learned in the loop; give one that has.")
+    chosen = RVQAutoencoder.cast(WeightTokenizer.from_pretrained(model).quantizer) if model else None
     learned = learning(settings)
     quantizer = chosen or learned.quantizer
     return {

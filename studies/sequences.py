@@ -78,7 +78,7 @@ def of_run(folder: Path) -> Source:
     config, figures = read_config(folder), read_json(folder / "metrics.json")
     corpus, tokenizer = load_from_disk(str(folder / "corpus")), WeightTokenizer.from_pretrained(folder / "model")
     ids = [column_tensor(split_rows(corpus, name), "input_ids").long() for name in ("train", "validation", "test")]
-    near = {"iou": figures["roundtrip_iou_heldout"], "iou_ratio": figures["roundtrip_over_fit"]}
+    near = {"iou": figures["iou"], "iou_ratio": figures["iou_ratio"]}
     name = f"{config.tokenizer.kind} of {folder.name}"
     return Source("built-in" if config.is_built_in else Path(config.corpus).name, name, tokenizer, Ids(*ids), near)
 

@@ -1,4 +1,4 @@
-"""Small stand-ins for the trained parts: real classes, a hundred parameters, made in well under a second."""
+"""Small stand-ins for trained objects: real classes with a hundred parameters, built in well under a second."""
 
 from functools import cache
 
@@ -18,7 +18,8 @@ from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ
+from weightgpt.quantizers.weight_codebook import WeightCodebook
+from weightgpt.quantizers.weight_vq import WeightVQ
 from weightgpt.shapes.sampling import sample, shared_schedule, uniform_points
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.generation import generation_config
@@ -73,13 +74,15 @@ def fitted_sphere() -> torch.Tensor:
 
 @cache
 def tiny_codebook(seed: int = 0) -> Codebook:
-    """3 chunks, latent width 3, 2 levels of 8 codes, about a rough sphere: most decoded fields have a surface."""
+    """3 chunks, latent width 3, 2 levels of 8 codes; most decoded fields are rough spheres."""
     layout = ChunkLayout(tiny_config(), 6)
     directions = torch.randn(3, layout.field_config.parameters, generator=generator(seed))
     basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1).contiguous()
     level = torch.tensor([0.25, 0.08])[:, None, None]
-    codes = torch.randn(2, 8, 3, generator=generator(seed + 1)) * level
-    return Codebook(layout, layout.split(fitted_sphere()[None])[0], basis, tiny_latent_decoder(3, 3, seed), codes)
+    code_vectors = torch.randn(2, 8, 3, generator=generator(seed + 1)) * level
+    return Codebook(
+        layout, layout.split(fitted_sphere()[None])[0], basis, tiny_latent_decoder(3, 3, seed), code_vectors
+    )
 
 
 def tiny_latent_decoder(chunks: int, width: int, seed: int = 0) -> LatentDecoder:

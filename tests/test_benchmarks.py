@@ -59,7 +59,7 @@ def test_ties_are_told_from_mistakes_by_hand():
 
 
 def test_a_race_is_run_with_the_same_tables_and_sees_a_wrong_code():
-    tables = tiny_weight_vq(groups=1).tables
+    tables = tiny_weight_vq(groups=1).codebook
     vectors = torch.randn(5, 28, 4, generator=generator(3))
     row = race("vectors", vectors, tables.quantize, tables.code_vectors[0], 1)
     assert (row["fields"], row["vectors"], row["different"], row["tables"]) == (5, 140, 0, [2, 8, 4])
@@ -88,4 +88,4 @@ def test_a_model_of_tables_is_refused(tmp_path, monkeypatch, capsys):
     WeightTokenizer.create(tiny_weight_vq(), ["chair"]).save_pretrained(tmp_path / "tables")
     monkeypatch.setattr(sys, "argv", ["speed", "--output", str(tmp_path / "x"), "--model", str(tmp_path / "tables")])
     assert encoding_speed.main() == 2
-    assert "learned in the loop" in capsys.readouterr().err
+    assert "use an RVQ autoencoder" in capsys.readouterr().err

@@ -23,7 +23,8 @@ from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ
+from weightgpt.quantizers.weight_codebook import WeightCodebook
+from weightgpt.quantizers.weight_vq import WeightVQ
 from weightgpt.tokens.storage import Tokens, load_tokens, save_tokens
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -24,7 +24,8 @@ from vector_quantize_pytorch import FSQ, GroupedResidualVQ
 from tokenization.corpus import Corpus, TrainedQuantizer
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ, split_vectors
+from weightgpt.quantizers.weight_codebook import WeightCodebook, split_vectors
+from weightgpt.quantizers.weight_vq import WeightVQ
 
 LEAST = 0.05
 """Least deviation of a parameter, as a share of the deviation of all."""

@@ -32,7 +32,7 @@ from training.data.latent_augmentation import augment_sequences
 from training.data.sdf_samples import SampledSplit, sample_split
 from training.presets import PRESETS, SUMMARIES, PipelineConfig
 from training.pretrain import pretrain
-from training.report.results import Parts, show
+from training.report.results import LearnedRun, report_run
 from training.run import Run
 from training.splits import load_split
 from weightgpt._programs import cli_main, parse
@@ -67,10 +67,10 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         InputError: the folder of meshes or the output folder cannot be used.
     """
     job = Run(config, output)
-    return show(learn(job, load_split), job.stage)
+    return report_run(learn(job, load_split), job.stage)
 
 
-def learn(job: Run, load_split: LoadSplit) -> Parts:
+def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
     """Run, or resume, all stages up to the GPT.
 
     Args:
@@ -101,16 +101,16 @@ def learn(job: Run, load_split: LoadSplit) -> Parts:
         extra = encode_extra_shapes(split.more, tokenizer, points, config.tokenizer.encode, path)
     with job.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, extra, tokenizer, output)
-    return Parts(
+    return LearnedRun(
         output=output,
         config=config,
         split=split,
         refusals=refusals,
         sampled=sampled,
         fit_history=test_fits.history,
-        fit_gain=iou_gain_last_quarter(test_fits, sampled),
+        iou_gain=iou_gain_last_quarter(test_fits, sampled),
         corpus=corpus,
-        more=extra,
+        extra_shapes=extra,
         bundle=Bundle(model, tokenizer),
     )
 

@@ -1,119 +1,226 @@
-"""Write measured figures into a page: `python -m training.publish --run runs/demo --page README.md`.
+"""Write measured values into a page.
 
-The table between `<!-- figures:NAME -->` and `<!-- /figures:NAME -->` is replaced by the run's measured figures and the
-command that made them, so no figure in a page is typed by hand. With `--picture` the contact sheet is copied as well.
-With `--compared docs/results/evaluation.json` in place of a run it is a run's samples beside what they must beat.
+    python -m training.publish --page docs/results/demo.md --run runs/demo --picture docs/images/samples.png
+    python -m training.publish --page README.md --comparison docs/results/evaluation.json
+
+The text between `<!-- figures:NAME -->` and `<!-- /figures:NAME -->` is replaced by a table and the command that
+measured its values, so nobody types a value by hand. A run fills the places "demo" (eight rows) and "demo-metrics"
+(everything); a comparison fills the place "comparison".
 """
 
-import argparse
 import re
 import shutil
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.compare import page as compare_page
-from weightgpt._programs import cli_main
+from weightgpt._programs import cli_main, parse
 from weightgpt.errors import InputError
-from weightgpt.formatting import markdown_table
+from weightgpt.formatting import format_number, markdown_table
 from weightgpt.io import read_json, write_text
 
+Row = Mapping[str, Any]
+"""A row of metrics; docs/metrics.md lists the keys."""
 
-def _sets(values: dict[str, float] | None) -> str:
-    return f"{100 * values['mmd']:.2f}, {values['cov']:.2f}, {values['1-nna']:.2f}" if values else "–"
-
-
-ROWS = (
-    ("shapes to learn from / held out for test", lambda f: f"{f['shapes']['train']} / {f['shapes']['test']}"),
-    ("tokens per field (weights per field)", lambda f: f"{f['tokens_per_field']} ({f['parameters_per_field']})"),
-    ("IoU of the plain fit, held out", lambda f: f"{f['fit_iou_heldout']:.3f}"),
-    ("… gained in the last quarter of its steps", lambda f: f"{f['fit_iou_heldout_gain_last_quarter']:.4f}"),
-    ("IoU after the round trip through tokens, held out", lambda f: f"{f['roundtrip_iou_heldout']:.3f}"),
-    ("round trip ÷ plain fit", lambda f: f"{f['roundtrip_over_fit']:.3f}"),
+COMPARISON_ROWS = {
+    "reference": "true shapes (reference)",
+    "round-trip": "true shapes through our tokens",
+    "latent-noise": "true shapes with noise",
+    "independent-codes": "codes drawn independently",
+    "weight-diffusion": "diffusion on weights",
+    "flow-matching": "flow matching on weights",
+    "ours": "**weightgpt**",
+}
+"""The rows of the short comparison, and their titles."""
+COMPARISON_COLUMNS = {
+    "one_nna": "1-NNA (0.5 is ideal)",
+    "cov": "COV (higher is better)",
+    "one_piece": "one piece",
+    "nearest_train_ratio": "distance to training",
+    "train_flops": "training FLOPs",
+}
+"""The columns of the short comparison, and their titles."""
+DEMO_ROWS: tuple[tuple[str, Callable[[Row], Any], Callable[[Row], str]], ...] = (
+    ("tokens per field", lambda m: m["tokens_per_field"], lambda m: f"{_text(m['parameters_per_field'])} weights"),
+    ("volume IoU after tokens", lambda m: m["iou"], lambda m: f"{_text(m['iou_plain_fit'])} without tokens"),
     (
-        "GPT, bits a token on held-out shapes (uniform)",
-        lambda f: f"{f['gpt_val_bits_per_token']:.2f} ({f['uniform_bits_per_token']:.0f})",
+        "bits per token of the GPT",
+        lambda m: m["gpt_bits_per_token"],
+        lambda m: f"{_text(m['uniform_bits_per_token'])} for random codes",
     ),
-    ("GPT parameters", lambda f: f"{f['gpt_parameters']:,}"),
-    ("samples that decode, at temperature", lambda f: f"{f['decode_rate']:.3f} of {f['samples']}, {f['temperature']}"),
-    ("empty samples", lambda f: f"{f['empty_rate']:.3f}"),
-    (
-        "samples in one piece (training shapes)",
-        lambda f: f"{f['one_piece_rate']:.3f} ({f['one_piece_rate_train']:.3f})",
-    ),
-    (
-        "distance to the nearest training shape, samples ÷ held-out shapes",
-        lambda f: "–" if f["nearest_train_chamfer_ratio"] is None else f"{f['nearest_train_chamfer_ratio']:.2f}",
-    ),
-    ("MMD ×100, COV, 1-NNA of samples against held-out shapes", lambda f: _sets(f["set_metrics"])),
-    ("… of as many training shapes (what can be hoped for)", lambda f: _sets(f["set_metrics_of_training_shapes"])),
-    ("samples equal to a training sequence", lambda f: str(f["samples_equal_to_training"])),
-    ("minutes in all, on the machine of the run", lambda f: f"{sum(f['seconds'].values()) / 60:.1f}"),
-    ("peak memory, MB", lambda f: str(f["peak_memory_mb"])),
+    ("samples in one piece", lambda m: m["samples"]["one_piece"], lambda m: _true_shapes(m, "one_piece")),
+    ("1-NNA", lambda m: m["samples"]["one_nna"], lambda m: f"{_true_shapes(m, 'one_nna')}, 0.5 is ideal"),
+    ("COV", lambda m: m["samples"]["cov"], lambda m: f"{_true_shapes(m, 'cov')}, higher is better"),
+    ("share of memorized samples", lambda m: m["samples"]["memorized_share"], lambda m: "0.05 for new shapes"),
+    ("minutes in total", lambda m: round(sum(m["seconds"].values()) / 60, 1), lambda m: f"{m['peak_memory_mb']} MB"),
 )
+"""The rows of the short table of a run: title, value, and what to compare the value with."""
 
 
-COMPARED = (
-    *(("MMD ×100", "mmd"), ("COV", "cov"), ("1-NNA", "one_nna"), ("one piece", "one_piece")),
-    *(("nearest", "nearest_train_ratio"), ("training FLOPs", "train_flops"), ("FLOPs a sample", "sample_flops")),
-)
+@dataclass(frozen=True, kw_only=True)
+class PublishConfig:
+    """Write measured values into a page."""
+
+    page: Path
+    """Page with places such as `<!-- figures:demo --><!-- /figures:demo -->`, each on two lines."""
+    run: Path | None = None
+    """Folder of a finished run of `training.pipeline`."""
+    comparison: Path | None = None
+    """The file `evaluation.json` that `training.compare` wrote."""
+    corpus: str = "six-families"
+    """Corpus of the comparison."""
+    rows: tuple[str, ...] = tuple(COMPARISON_ROWS)
+    """Rows of the comparison that are shown."""
+    command: str = "make demo"
+    """The command that made the run."""
+    picture: Path | None = None
+    """Where the contact sheet of the run is copied to; nowhere by default."""
+
+    def __post_init__(self) -> None:
+        if (self.run is None) == (self.comparison is None):
+            raise InputError("publish needs a run or a comparison; give either --run or --comparison.")
+        if self.picture is not None and self.run is None:
+            raise InputError("--picture copies the samples of a run; give --run too, or leave --picture out.")
 
 
-def table(figures: dict[str, Any], command: str) -> str:
-    """The figures as a Markdown table, below the command that made them."""
-    rows = [(name, show(figures)) for name, show in ROWS]
-    return f"`{command}` measured:\n\n{markdown_table(('figure', 'value'), rows)}"
+def run_table(metrics: Row) -> str:
+    """Return the most important metrics of a run as a Markdown table of eight rows.
+
+    Args:
+        metrics: the content of `metrics.json`.
+    """
+    rows = [(title, _text(value(metrics)), compare_with(metrics)) for title, value, compare_with in DEMO_ROWS]
+    return markdown_table(("held-out shapes, samples, cost", "value", "compare with"), rows)
 
 
-def beside(rows: list[dict[str, Any]], corpus: str) -> str:
-    """The rows of a comparison that are of the same run as ours and of as many shapes in a set, as a Markdown table.
+def metrics_table(metrics: Row) -> str:
+    """Return all metrics of a run as a Markdown table.
+
+    Args:
+        metrics: the content of `metrics.json`.
+    """
+    return markdown_table(("metric", "value"), list(_flat_rows(metrics)))
+
+
+def comparison_table(rows: Sequence[Row], corpus: str, names: Sequence[str]) -> str:
+    """Return a short comparison as a Markdown table.
+
+    Rows of other runs of the corpus, and rows with fewer samples than a set has, do not compare and are left out.
+
+    Args:
+        rows: the rows of `evaluation.json`.
+        corpus: name of the corpus.
+        names: the rows to show, in this order.
 
     Raises:
-        InputError: there is no row of ours for that corpus.
+        InputError: the comparison has no row "ours" for the corpus.
     """
-    here = [row for row in rows if row["corpus"] == corpus and row.get("cov") is not None]
-    ours = next((row for row in here if row["row"] == "ours"), None)
-    if ours is None:
-        raise InputError(f"the comparison has no row of ours for {corpus}; compare a run of it first.")
-    shown = [row for row in here if row.get("codebook") == ours.get("codebook") and row["count"] >= row["size"]]
-    commands = " and ".join(f"`{told}`" for told in dict.fromkeys(row["command"] for row in shown))
-    return f"{commands} measured:\n\n{compare_page.table(list(COMPARED), shown)}"
+    shown = comparable_rows(rows, corpus, names)
+    lines = [
+        [COMPARISON_ROWS.get(row["row"], row["row"]), *(_cell(row, key) for key in COMPARISON_COLUMNS)] for row in shown
+    ]
+    table = markdown_table(["row", *COMPARISON_COLUMNS.values()], lines)
+    return f"{table}\n\n{_source([row['command'] for row in shown], shown[-1].get('version', '0.1.0'))}"
 
 
-def publish(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the markers called `name`.
+def comparable_rows(rows: Sequence[Row], corpus: str, names: Sequence[str]) -> list[Row]:
+    """Select the rows of a corpus that can be compared with the row "ours".
+
+    Args:
+        rows: the rows of `evaluation.json`.
+        corpus: name of the corpus.
+        names: the rows to select, in this order.
 
     Raises:
-        InputError: the page has no such markers.
+        InputError: the comparison has no row "ours" for the corpus.
     """
-    before = page.read_text(encoding="utf-8")
-    pattern = rf"(<!-- figures:{re.escape(name)} -->\n).*?(<!-- /figures:{re.escape(name)} -->)"
-    after, count = re.subn(pattern, lambda m: f"{m[1]}{text}\n{m[2]}", before, flags=re.DOTALL)
-    if count != 1:
-        raise InputError(f"{page} has {count} places called figures:{name}; it needs one pair of markers.")
-    write_text(page, after)
+    by_name = {row["row"]: row for row in rows if row["corpus"] == corpus and row.get("cov") is not None}
+    if "ours" not in by_name:
+        raise InputError(f'the comparison has no row "ours" for {corpus}; run training.compare on that corpus first.')
+    codebook = by_name["ours"].get("codebook")
+    selected = [by_name[name] for name in names if name in by_name]
+    return [row for row in selected if row.get("codebook") == codebook and row["count"] >= row["set_size"]]
+
+
+def publish(page: Path, tables: Mapping[str, str]) -> None:
+    """Replace the text of all places on a page that a table exists for.
+
+    Args:
+        page: the page.
+        tables: a text for each place.
+
+    Raises:
+        InputError: the page has none of the places, or has one twice.
+    """
+    text = page.read_text(encoding="utf-8")
+    filled = 0
+    for name, table in tables.items():
+        pattern = rf"(<!-- figures:{re.escape(name)} -->\n).*?(<!-- /figures:{re.escape(name)} -->)"
+        text, count = re.subn(pattern, lambda match, new=table: f"{match[1]}{new}\n{match[2]}", text, flags=re.DOTALL)
+        if count > 1:
+            raise InputError(f"{page} has {count} places called figures:{name}; leave one.")
+        filled += count
+    if not filled:
+        raise InputError(f"{page} has no place called {' or '.join(f'figures:{name}' for name in tables)}; add one.")
+    write_text(page, text)
+
+
+def _text(value: Any) -> str:
+    """Return a number with three significant digits."""
+    return format_number(value, 3)
+
+
+def _true_shapes(metrics: Row, key: str) -> str:
+    """Return the value of the training shapes."""
+    return f"{_text(metrics['reference'][key])} for true shapes"
+
+
+def _cell(row: Row, key: str) -> str:
+    """Return a value of a comparison with its interval, if there is one."""
+    value, interval = row.get(key), row.get(f"{key}_interval")
+    if value is None:
+        return "–"
+    if key.endswith("flops"):
+        return f"{value:.1e}"
+    return f"{value:.2f}" if interval is None else f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def _source(commands: Sequence[str], version: str) -> str:
+    """Return the sentence that says which commands measured a table."""
+    return f"Measured with weightgpt {version} by {', '.join(f'`{command}`' for command in dict.fromkeys(commands))}."
+
+
+def _flat_rows(values: Row, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested values as keys, joined by dots, and texts."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat_rows(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            yield f"`{prefix}{key}`", ", ".join(format_number(item) for item in value)
+        else:
+            yield f"`{prefix}{key}`", format_number(value)
 
 
 @cli_main
 def main() -> None:
-    """Parse arguments and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", type=Path, help="a finished run of training.pipeline")
-    source.add_argument("--compared", type=Path, help="evaluation.json, as training.compare writes it")
-    parser.add_argument("--page", type=Path, required=True)
-    parser.add_argument("--corpus", default="six-families", help="of the comparison")
-    parser.add_argument("--name", default="demo", help="name of the markers")
-    parser.add_argument("--command", default="make demo", help="the command that made the run")
-    parser.add_argument("--picture", type=Path, help="where to copy samples.png")
-    given = parser.parse_args()
-    if given.compared:
-        publish(given.page, given.name, beside(read_json(given.compared)["rows"], given.corpus))
+    """Read the options and write the page."""
+    config = parse(PublishConfig, "training.publish")
+    if config.comparison is not None:
+        rows = read_json(config.comparison)["rows"]
+        publish(config.page, {"comparison": comparison_table(rows, config.corpus, config.rows)})
         return
-    publish(given.page, given.name, table(read_json(given.run / "metrics.json"), given.command))
-    if given.picture:
-        given.picture.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(given.run / "samples.png", given.picture)
+    assert config.run is not None
+    metrics = read_json(config.run / "metrics.json")
+    source = _source([config.command], metrics["version"])
+    publish(
+        config.page,
+        {"demo": f"{run_table(metrics)}\n\n{source}", "demo-metrics": f"{metrics_table(metrics)}\n\n{source}"},
+    )
+    if config.picture is not None:
+        config.picture.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(config.run / "samples.png", config.picture)
 
 
 if __name__ == "__main__":

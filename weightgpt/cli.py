@@ -243,7 +243,7 @@ def evaluate(
     held_out: Annotated[str, typer.Option(help="those of the same kind that it never saw, in the same form")],
     count: Annotated[int | None, typer.Option(min=2, help="shapes of each set; all when left out")] = None,
     max_memorized: Annotated[float | None, typer.Option(min=0, max=1, help="exit with 1 above this share")] = None,
-    points: Annotated[int, typer.Option(min=16, help="points on each surface")] = 1024,
+    points: Annotated[int, typer.Option(min=16, help="points on each surface")] = 512,
     emd: Annotated[int, typer.Option(min=0, help="shapes to compare by earth mover's distance as well; slow")] = 0,
     resolution: Resolution = 64,
     seed: Seed = 0,
@@ -261,8 +261,8 @@ def evaluate(
         if path is not None:
             console.check_target(path, suffix)
     options = {"count": count, "points": points, "emd": emd, "resolution": resolution, "seed": seed}
-    found = console.judge((generated, train, held_out), options, output, picture, as_json)
-    if max_memorized is not None and (objection := found.objection(max_memorized)):
+    report = console.evaluate((generated, train, held_out), options, output, picture, as_json)
+    if max_memorized is not None and (objection := report.memorization_objection(max_memorized)):
         console.warn(objection)
         raise typer.Exit(1)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from weightgpt.fields.field import FieldConfig, Fields
     from weightgpt.fields.storage import ShapeMetadata
-    from weightgpt.metrics.from_files import EvaluationReport
+    from weightgpt.metrics.evaluation import EvaluationReport
     from weightgpt.model import Bundle
     from weightgpt.shapes.shape import Shape
 
@@ -195,33 +195,33 @@ def _image(one: "Fields") -> Any:
     return lambda points: one(points)[0]
 
 
-def judge(
+def evaluate(
     paths: tuple[str, str, str], options: dict[str, Any], output: Path | None, picture: Path | None, as_json: bool
 ) -> "EvaluationReport":
-    """Judge generated shapes beside training and held-out ones (`paths`); told, and written and drawn where asked.
+    """Evaluate samples against training and held-out shapes (`paths`); print the rows, and write and draw them.
 
     Raises:
-        InputError: as `weightgpt.metrics.from_files.read_source` and `judge`.
+        InputError: as `weightgpt.metrics.evaluation.evaluate`.
     """
     from weightgpt.io import write_json
-    from weightgpt.metrics import from_files as judging
+    from weightgpt.metrics.evaluation import evaluate as evaluate_samples
     from weightgpt.visual.rendering import save_png
 
-    sources = [judging.read_source(path, generated=number == 0) for number, path in enumerate(paths)]
-    for source, fate in zip(sources, ("broken", "left out", "left out"), strict=True):
-        for reason in source.refused:
+    samples, train, held_out = paths
+    report = evaluate_samples(samples, train=train, held_out=held_out, **options, progress=show_progress())
+    for name, fate in (("samples", "broken"), ("training", "left out"), ("held-out", "left out")):
+        for reason in report.refused[name]:
             warn(f"{fate}: {reason}")
-    found = judging.judge(*sources, **options, progress=show_progress())
-    took, (generated, train, held_out) = len(found.names), (len(source.shapes) for source in sources)
-    warn(f"took {took} of {generated} generated, of {held_out} held-out and of {train} training shapes.")
+    counts = ", ".join(f"{count} {name}" for name, count in report.available.items())
+    warn(f"compared {len(report.names)} shapes of each set; the sets hold {counts} shapes.")
     if output is not None:
-        write_json(output, found.rows)
-    if picture is not None and found.samples.solid:
-        save_png(found.picture(), picture)
+        write_json(output, report.to_dict())
+    if picture is not None and report.nearest is not None:
+        save_png(report.picture(), picture)
     elif picture is not None:
         warn(f"{picture} was not drawn: no sample has a surface.")
-    print(json.dumps(found.rows, allow_nan=False) if as_json else "\n".join(judging.table(found.rows)))
-    return found
+    print(json.dumps(report.to_dict(), allow_nan=False) if as_json else report.table())
+    return report
 
 
 def description(path: str) -> dict[str, Any]:

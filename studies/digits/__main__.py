@@ -24,7 +24,7 @@ from training.data.corpus import column_tensor, split_rows
 from training.pipeline import learn
 from training.presets import PipelineConfig
 from training.pretrain import PretrainConfig
-from training.report.results import Parts
+from training.report.results import LearnedRun
 from training.run import Run
 from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
@@ -107,7 +107,7 @@ def load_split(config: PipelineConfig, gray: Pictures) -> tuple[Split, list[Refu
     return Split(slanted(split.train, config.augmentations, config.seed), split.validation, split.test), refusals
 
 
-def set_up(parts: Parts, gray: Pictures, seed: int) -> Benchmark:
+def set_up(parts: LearnedRun, gray: Pictures, seed: int) -> Benchmark:
     """The images of each part of the split, the renderer and the classifier."""
     split = parts.split
     originals = [shape for shape in split.train if "~" not in shape.name]

@@ -20,7 +20,7 @@ from studies.digits.classifier import accuracy
 from studies.digits.images import render_images, ssim_matrix
 from training.data.corpus import column_tensor, split_rows
 from training.pretrain import code_loss
-from training.report.results import Parts
+from training.report.results import LearnedRun
 from weightgpt.fields.field import Fields
 from weightgpt.metrics import set_metrics
 from weightgpt.model import Bundle
@@ -156,7 +156,7 @@ def compare(benchmark: Benchmark, chosen: Row, seed: int) -> tuple[list[Row], Fi
     return rows, fields
 
 
-def measure(benchmark: Benchmark, parts: Parts) -> Row:
+def measure(benchmark: Benchmark, parts: LearnedRun) -> Row:
     """The figures of the stages: fields, round trip, classifier and GPT, all of held-out images."""
     test = split_rows(parts.corpus, "test")
     ids, images = column_tensor(test, "input_ids").long(), benchmark.test.images

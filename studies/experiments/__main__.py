@@ -33,7 +33,8 @@ from training.pretrain import PretrainConfig, code_loss, pretrain
 from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
-from weightgpt.metrics.evaluator import SetEvaluator, mesh_all
+from weightgpt.metrics.evaluator import SetEvaluator
+from weightgpt.metrics.shape_set import mesh_shapes
 from weightgpt.model import Bundle
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
@@ -136,12 +137,13 @@ class Lab:
 
     def limit(self) -> dict[str, Any]:
         """The figures of other true shapes."""
-        shapes = draw_shapes(len(self.judge.held.sdfs), JUDGED_BY + 1)
+        shapes = draw_shapes(len(self.judge.held_out.sdfs), JUDGED_BY + 1)
         return self.row([shape.sdf for shape in shapes], seed=2)
 
     def row(self, sdfs: list[Sdf], seed: int) -> dict[str, Any]:
         """The figures of shapes, without the guard."""
-        return self.judge.row(mesh_all(sdfs, seed=seed, points=POINTS, title="meshing"), guard=False)
+        shapes = mesh_shapes(sdfs, seed=seed, points=POINTS, title="meshing")
+        return self.judge.evaluate(shapes, check_memorization=False).to_row()
 
     def run(self, trial: Trial) -> dict[str, Any]:
         """Train, sample and judge."""
@@ -158,7 +160,7 @@ class Lab:
         steps = read_json(own / "history.json")["log"][-1]["step"]
         bits = code_loss(model, ids.held) / math.log(2)
         bundle = Bundle(model, tokenizer)
-        count = len(self.judge.held.sdfs)
+        count = len(self.judge.held_out.sdfs)
         settings = {"temperature": trial.temperature, "top_p": trial.top_p, "top_k": trial.top_k}
         sampled = bundle.sample(count, seed=self.seed, progress=True, **settings)
         return {
@@ -199,11 +201,11 @@ def measure(given: argparse.Namespace, command: str) -> None:
     base = Trial(shapes=given.shapes, preset=given.preset, steps=given.steps, temperature=given.temperature)
     chosen = trials(base, given.axes.split(",") if given.axes else list(AXES), tokenizer.quantizer.num_quantizers)
     most = max(trial.shapes for _, trial in chosen)
-    held = mesh_all(
+    held = mesh_shapes(
         [s.sdf for s in draw_shapes(given.count, JUDGED_BY)], seed=1, title="held-out shapes", points=POINTS
     )
     ids = draw(tokenizer, most, 512, given.seed, output / "drawn")
-    lab = Lab(tokenizer, ids, SetEvaluator(held, None, [], given.seed), given.seed, output)
+    lab = Lab(tokenizer, ids, SetEvaluator(held_out=held, seed=given.seed), given.seed, output)
     path, fingerprint = output / "experiments.json", tokenizer.quantizer.fingerprint
     rows = read_json(path)["rows"] if path.is_file() else []
     shared = {"fingerprint": fingerprint, "seed": given.seed, "count": given.count}

@@ -1,4 +1,4 @@
-"""Laws of the metrics: hand values, brute force, and what is symmetric stays symmetric."""
+"""Pairwise metrics: hand values, brute force, and symmetry."""
 
 import math
 
@@ -96,7 +96,7 @@ def test_chamfer_matrix_is_brute_force():
 
 
 @pytest.mark.parametrize("cloud", [np.zeros((0, 3)), np.zeros((4, 2)), np.full((4, 3), np.nan)])
-def test_a_cloud_that_is_none_is_refused(cloud: np.ndarray):
+def test_a_misshapen_cloud_is_refused(cloud: np.ndarray):
     with pytest.raises(InputError, match="finite points"):
         chamfer(cloud, np.zeros((1, 3)))
 
@@ -141,7 +141,7 @@ def test_normals_of_a_sphere_point_outward():
     assert np.array_equal(points, surface_points(trimesh.creation.icosphere(subdivisions=4), 500, seed=3))
 
 
-def test_one_normal_for_each_point():
+def test_a_cloud_needs_one_normal_for_each_point():
     points = np.zeros((2, 3))
     with pytest.raises(InputError, match="one normal for each point"):
         normal_consistency((points, points[:1]), (points, points))

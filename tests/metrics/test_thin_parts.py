@@ -18,15 +18,15 @@ LEGS = box(0.07, 1.2, 0.07).moved(x=0.6, y=-0.1, z=0.6).mirrored("xz")
 TABLE = union(TOP, LEGS)
 
 
-def drawn(mesh: trimesh.Trimesh, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def sample_mesh(mesh: trimesh.Trimesh, n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Points of a mesh and their normals, (n, 3) each."""
     points, normals = (torch.from_numpy(part).float() for part in oriented_points(mesh, n, seed))
     return points, normals
 
 
 def surface(sdf, n: int = 4000, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points on the zero level, meshed, and their normals."""
-    return drawn(mesh_grid(sdf_grid(sdf, 64)).mesh, n, seed)
+    """Points on the meshed zero level, and their normals."""
+    return sample_mesh(mesh_grid(sdf_grid(sdf, 64)).mesh, n, seed)
 
 
 def above(height: float, n: int = 50) -> torch.Tensor:
@@ -36,49 +36,49 @@ def above(height: float, n: int = 50) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("width", [0.01, 0.0713, 0.4])
-def test_a_slab_is_as_thick_as_it_is(width):
+def test_the_thickness_of_a_slab_is_its_width(width):
     points = above(width / 2)
-    found = thickness(box_shape((1.2, width, 1.2)).sdf, points, UP.expand_as(points), most=1.0)
-    assert found.tolist() == pytest.approx([width] * 50, abs=1e-5)
+    measured = thickness(box_shape((1.2, width, 1.2)).sdf, points, UP.expand_as(points), max_thickness=1.0)
+    assert measured.tolist() == pytest.approx([width] * 50, abs=1e-5)
 
 
-def test_points_that_lie_a_little_off_the_surface_measure_the_same():
+def test_points_slightly_off_the_surface_give_the_same_thickness():
     slab = box_shape((1.2, 0.1, 1.2)).sdf
     points = above(0.05 + 0.007)
-    found = thickness(slab, points, UP.expand_as(points), most=0.5)
-    assert found.tolist() == pytest.approx([0.1] * 50, abs=1e-5)
+    measured = thickness(slab, points, UP.expand_as(points), max_thickness=0.5)
+    assert measured.tolist() == pytest.approx([0.1] * 50, abs=1e-5)
 
 
-def test_only_signs_count():
+def test_thickness_depends_on_signs_only():
     """A field that grows three times too fast, as learned ones may, has the same thickness."""
     slab = box_shape((1.2, 0.1, 1.2)).sdf
     points = above(0.05)
-    found = thickness(lambda p: torch.tanh(3 * slab(p)), points, UP.expand_as(points), most=0.5)
-    assert found.tolist() == pytest.approx([0.1] * 50, abs=1e-3)
+    measured = thickness(lambda p: torch.tanh(3 * slab(p)), points, UP.expand_as(points), max_thickness=0.5)
+    assert measured.tolist() == pytest.approx([0.1] * 50, abs=1e-3)
 
 
-def test_a_ball_is_as_thick_as_its_diameter_and_no_more_than_asked():
+def test_the_thickness_of_a_ball_is_its_diameter_or_the_maximum():
     ball = sphere_shape(0.3).sdf
     normals = torch.nn.functional.normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
     points = 0.3 * normals
-    assert thickness(ball, points, normals, most=1.0).tolist() == pytest.approx([0.6] * 200, abs=1e-3)
-    assert thickness(ball, points, normals, most=0.25).tolist() == pytest.approx([0.25] * 200)
+    assert thickness(ball, points, normals, max_thickness=1.0).tolist() == pytest.approx([0.6] * 200, abs=1e-3)
+    assert thickness(ball, points, normals, max_thickness=0.25).tolist() == pytest.approx([0.25] * 200)
 
 
-def test_a_hollow_is_measured_to_its_wall():
+def test_the_thickness_of_a_wall_ends_at_the_hollow_behind_the_wall():
     walls = union(box(1, 0.1, 1).moved(y=0.5), box(1, 0.1, 1).moved(y=-0.5))
     points = above(0.55)
     assert thickness(walls, points, UP.expand_as(points), 1.5).tolist() == pytest.approx([0.1] * 50, abs=1e-5)
 
 
-def test_a_ray_that_does_not_enter_says_nothing():
+def test_a_ray_that_does_not_enter_gives_the_maximum():
     slab = box_shape((1.2, 0.05, 1.2)).sdf
     points = above(0.1)
-    assert thickness(slab, points, UP.expand_as(points), most=0.5).tolist() == pytest.approx([0.5] * 50)
+    assert thickness(slab, points, UP.expand_as(points), max_thickness=0.5).tolist() == pytest.approx([0.5] * 50)
 
 
-def test_a_solid_ends_where_the_box_ends():
-    """Everything below y = -0.95 is a slab of 0.05, and the field is asked about the box alone."""
+def test_a_solid_ends_at_the_box_and_the_field_is_not_evaluated_outside():
+    """Everything below y = -0.95 is a slab of 0.05."""
 
     def below(points: torch.Tensor) -> torch.Tensor:
         assert points.abs().max() <= 1
@@ -98,12 +98,12 @@ def test_the_thin_points_of_a_table_are_on_its_legs():
 def test_the_share_of_thin_points_is_that_of_the_area():
     """Only the two large faces of the slab are thin, 2·1.2² of 2·1.2² + 4·1.2·0.08."""
     slab = box_shape((1.2, 0.08, 1.2)).sdf
-    points, normals = drawn(trimesh.creation.box((1.2, 0.08, 1.2)), 4000)
+    points, normals = sample_mesh(trimesh.creation.box((1.2, 0.08, 1.2)), 4000)
     assert len(thin_points(slab, points, normals)) / 4000 == pytest.approx(2.88 / 3.264, abs=0.02)
-    assert len(thin_points(slab, points, normals, bound=0.07)) == 0
+    assert len(thin_points(slab, points, normals, max_thickness=0.07)) == 0
 
 
-def test_a_table_without_legs_has_lost_them():
+def test_a_table_without_legs_has_a_low_recall():
     thin = thin_points(TABLE, *surface(TABLE))
     whole, legless = surface(TABLE, 8000, seed=1)[0], surface(TOP, 8000, seed=1)[0]
     assert thin_recall(thin, whole.numpy()) > 0.97
@@ -117,7 +117,7 @@ def test_the_recall_by_hand():
     assert thin_recall(thin, np.zeros((0, 3))) == 0
 
 
-def test_what_cannot_be_measured_is_refused():
+def test_misshapen_points_and_empty_references_are_refused():
     ball, points = sphere_shape(0.3).sdf, torch.zeros(4, 3)
     for call in (
         lambda: thickness(ball, points, points[:3], 1.0),

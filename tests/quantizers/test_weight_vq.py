@@ -12,7 +12,8 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.quantizers.auto import AutoQuantizer
-from weightgpt.quantizers.weight_vq import WeightCodebook, WeightVQ, split_vectors
+from weightgpt.quantizers.weight_codebook import WeightCodebook, split_vectors
+from weightgpt.quantizers.weight_vq import WeightVQ
 from weightgpt.shapes.sampling import Samples, sample
 
 QUANTIZER = tiny_weight_vq()

@@ -57,7 +57,7 @@ def write_run(folder, counts: tuple[int, int, int]) -> None:
     save_corpus(corpus, folder / "corpus")
     tokenizer.save_pretrained(folder / "model")
     Run(PipelineConfig(corpus="files/balls", tokenizer=TokenizerConfig(kind="fsq")), folder).write_config()
-    write_json(folder / "metrics.json", {"roundtrip_iou_heldout": 0.5, "roundtrip_over_fit": 0.625})
+    write_json(folder / "metrics.json", {"iou": 0.5, "iou_ratio": 0.625})
 
 
 def run_main(monkeypatch, *arguments: str) -> int:

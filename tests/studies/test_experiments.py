@@ -12,7 +12,8 @@ from studies.sequences import Ids
 from tests.fakes import generator, tiny_tokenizer
 from weightgpt.errors import InputError
 from weightgpt.io import read_json
-from weightgpt.metrics.evaluator import SetEvaluator, mesh_all
+from weightgpt.metrics.evaluator import SetEvaluator
+from weightgpt.metrics.shape_set import mesh_shapes
 
 
 def test_one_thing_is_changed_at_a_time():
@@ -33,7 +34,7 @@ def test_fewer_tokens_are_the_first_levels(tmp_path):
     codes = torch.randint(vocabulary.codebook_size, shape, generator=generator(0))
     ids = vocabulary.ids(codes, ["chair"] * 5)
     lab = experiments.Lab(
-        tokenizer, Ids(ids, ids[:2], ids[:1]), SetEvaluator(mesh_all([], seed=0), None, []), 0, tmp_path
+        tokenizer, Ids(ids, ids[:2], ids[:1]), SetEvaluator(held_out=mesh_shapes([], seed=0)), 0, tmp_path
     )
     short, cut = lab.shortened(1)
     assert torch.equal(short.vocabulary.parse(cut.train)[0], codes[..., :1])

@@ -102,7 +102,7 @@ def test_an_encoder_of_another_codebook_is_refused(dimension, chunks, width):
 def test_a_folder_with_parts_of_two_tokenizers_is_refused(tmp_path):
     TOKENIZER.save_pretrained(tmp_path)
     codebook = replace(TOKENIZER.quantizer.codebook, code_vectors=TOKENIZER.quantizer.codebook.code_vectors[:, :7])
-    codebook.save_pretrained(tmp_path / "codebook")
+    RVQAutoencoder(codebook, TOKENIZER.quantizer.encoder).save_pretrained(tmp_path / "codebook")
     with pytest.raises(InputError, match="take both from one bundle"):
         WeightTokenizer.from_pretrained(tmp_path)
 

@@ -11,7 +11,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.weight_vq import split_vectors
+from weightgpt.quantizers.weight_codebook import split_vectors
 from weightgpt.shapes.sampling import Samples
 
 CORPUS = tiny_corpus()

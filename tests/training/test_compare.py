@@ -16,8 +16,9 @@ from training.compare import reference_sets as load_reference_sets
 from training.presets import PipelineConfig
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
-from weightgpt.metrics.evaluator import EMPTY_METRICS, mesh_all
+from weightgpt.metrics.evaluator import EMPTY_METRICS
 from weightgpt.metrics.set_metrics import LOWER_IS_BETTER
+from weightgpt.metrics.shape_set import mesh_shapes
 
 
 def test_independent_codes_keep_the_class_and_the_place():
@@ -197,7 +198,7 @@ def test_a_rival_without_fields_has_its_cost_and_its_loss_for_a_picture(tmp_path
 
 def test_a_strip_is_drawn(tmp_path: Path):
     compare_page.draw(
-        tmp_path / "x" / "row.png", mesh_all([sphere_shape(0.5).sdf] * 2, seed=0, resolution=16, points=32)
+        tmp_path / "x" / "row.png", mesh_shapes([sphere_shape(0.5).sdf] * 2, seed=0, resolution=16, points=32)
     )
     assert (tmp_path / "x" / "row.png").stat().st_size > 1000
 
@@ -240,5 +241,5 @@ def test_a_run_is_compared_twice_to_the_digit_and_then_left_alone(finished: Path
     assert 0 < rows["round-trip"]["thin_recall"] <= 1
     assert rows["flow-matching"]["count"] == 4
     assert rows["ours"]["train_flops"] > 0
-    monkeypatch.setattr(load_reference_sets, "mesh_all", None)  # what was measured is only read
+    monkeypatch.setattr(load_reference_sets, "mesh_shapes", None)  # what was measured is only read
     run_main(monkeypatch, compare.main, f"compare {options}")

@@ -45,8 +45,10 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import load_fields
 from weightgpt.io import read_json, write_json
-from weightgpt.metrics.evaluator import EMPTY_METRICS, POINTS, SET_METRICS, ShapeSet
-from weightgpt.metrics.memorization import SHARE
+from weightgpt.metrics.evaluator import EMPTY_METRICS
+from weightgpt.metrics.memorization import EXPECTED_SHARE
+from weightgpt.metrics.set_metrics import SET_METRICS
+from weightgpt.metrics.shape_set import POINTS, ShapeSet
 from weightgpt.quantizers.codes import fingerprint
 from weightgpt.shapes.shape import Sdf
 from weightgpt.tokens.quasirandom import stratified_labels
@@ -97,10 +99,10 @@ def with_noise(
 ) -> tuple[list[Sdf], dict[str, Any]]:
     """Training fields with the best amount of noise, and the sweep that chose it."""
     some = min(SWEPT, here.count)
-    judge, sweep = replace(here.judge.of_first(some), emd=0), []
+    judge, sweep = replace(here.judge.with_first_held_out(some), emd=0), []
     for amount in AMOUNTS:
         fields = decode(noisy(values, amount, here.judge.seed)[:some])
-        row = judge.row(here.mesh(fields.sdfs(), f"noise {amount}"))
+        row = judge.evaluate(here.mesh(fields.sdfs(), f"noise {amount}")).to_row()
         sweep.append(
             {"amount": amount} | {key: row[key] for key in (*SET_METRICS, *(name for _, name in compare_page.GUARD))}
         )
@@ -112,7 +114,7 @@ def with_noise(
 
 def is_new(row: dict[str, Any]) -> bool:
     """Whether samples of these figures pass the guard."""
-    return row["memorized_share"] <= SHARE and row["nearest_train_ratio"] >= 1
+    return row["memorized_share"] <= EXPECTED_SHARE and row["nearest_train_ratio"] >= 1
 
 
 def of_rival(folder: Path, count: int, fields: float = 0.0) -> tuple[list[Sdf] | None, dict[str, Any]]:
@@ -171,7 +173,7 @@ def judged(here: ReferenceSets, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, d
     """The shapes of a row, meshed, and their figures."""
     shapes = here.true if name == "limit" else here.mesh(sdfs, f"meshing {name}", dense=name in PAIRED)
     truth = here.true if name in PAIRED else None
-    return shapes, here.judge.row(shapes, truth=truth, per_shape_values=True)
+    return shapes, here.judge.evaluate(shapes, truth=truth).to_row(per_shape_values=True)
 
 
 def compare(given: argparse.Namespace, command: str) -> None:

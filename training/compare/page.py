@@ -12,8 +12,9 @@ from matplotlib import pyplot
 
 from weightgpt.formatting import markdown_table
 from weightgpt.io import atomic_write, read_json, write_json, write_text
-from weightgpt.metrics.evaluator import EMD_POINTS, THIN, ShapeSet
+from weightgpt.metrics.evaluator import EMD_POINTS
 from weightgpt.metrics.set_metrics import LOWER_IS_BETTER, paired_difference_ci
+from weightgpt.metrics.shape_set import THIN_THICKNESS, ShapeSet
 from weightgpt.metrics.thin_parts import TOLERANCE
 from weightgpt.visual.rendering import contact_sheet, render, save_png
 
@@ -66,7 +67,7 @@ compared for itself, and the figures are means over them.
   samples did not pass the guard, and a lower temperature covered less. These choices were made on the held-out files.
 - *Fréchet*: of the features of the project's own point network, which tells the built-in families apart. That of the
   limit is what two sets of true shapes differ by, so smaller differences than that say nothing.
-- *thin*: share of the surface where the solid is thinner than {THIN} half-sides of the box, as legs and wings are.
+- *thin*: share of the surface where the solid is thinner than {THIN_THICKNESS} half-sides of the box, as legs and wings are.
   *thin kept*: share of that part of a true shape's surface that its copy has too, {TOLERANCE} half-sides away at most.
 - *memorized*: share of samples nearer to a training shape than 95 % of held-out shapes are (new shapes: 0.05);
   *nearest*: median distance to the nearest training shape, over that of held-out shapes. Distances are from surface to

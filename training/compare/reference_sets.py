@@ -24,7 +24,8 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import fit
 from weightgpt.io import read_tensors
-from weightgpt.metrics.evaluator import POINTS, SetEvaluator, ShapeSet, mesh_all
+from weightgpt.metrics.evaluator import SetEvaluator
+from weightgpt.metrics.shape_set import POINTS, ShapeSet, mesh_shapes
 from weightgpt.model import Bundle, load_bundle
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples
@@ -88,7 +89,7 @@ class ReferenceSets:
         """The held-out shapes and the guard."""
         held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
         guard = self.more.seen_by_gpt(self.train, self.samples)
-        return SetEvaluator.of(held, guard, self.config.seed, self.emd, self.count)
+        return SetEvaluator.create(held, guard, seed=self.config.seed, emd=self.emd, size=self.count)
 
     @cached_property
     def true(self) -> ShapeSet:
@@ -97,7 +98,7 @@ class ReferenceSets:
 
     def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0, dense: bool = False) -> ShapeSet:
         """Shapes with as many points as asked for."""
-        return mesh_all(sdfs, seed=seed, points=self.points, dense=dense, title=title)
+        return mesh_shapes(sdfs, seed=seed, points=self.points, dense=dense, title=title)
 
 
 def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> ReferenceSets:

@@ -1,291 +1,255 @@
-"""Sets of shapes, meshed once and compared: the rows that an honest evaluation prints together.
+"""`SetEvaluator`: the one evaluation of a set of shapes, for runs, comparisons and the command line.
 
 Decisions:
-- A shape is its mesh on a grid: points on its surface, equally many for all, its pieces, and whether it is empty or
-  broken. True shapes and fields go the same way, so that the grid's own error is in every row.
-- Empty and broken shapes count in their rates and are left out of the set metrics. As many held-out shapes are left out
-  with them, drawn at random, so that both sets stay equal; nothing is drawn again in place of an empty shape.
-- Set metrics depend on the size of the sets. Where a size is given, shapes are compared set by set of that size, and
-  the figures are means over the sets; if there are fewer held-out sets than sets of samples, the held-out ones serve
-  again. Of each set as many shapes are compared as the one with the fewest surfaces has. The guard, which is slow, and
-  the earth mover's distance look at the first set.
-- Every surface is sampled with a seed of its own. With one seed for all, like meshes would get like points, and true
-  shapes would look nearer to each other than fields can be to any.
+- Empty and broken shapes count in their rates and are left out of the set metrics. Equally many held-out shapes,
+  chosen at random, are left out too, so both sets stay equal in size. Empty shapes are not replaced by new samples.
+- Set metrics depend on the size of the sets. If a size is given, shapes are compared set by set, and the metrics are
+  means over the sets. If there are fewer held-out sets than sample sets, the held-out sets are reused. In each set as
+  many shapes are compared as the set with the fewest surfaces has.
+- The memorization check and the earth mover's distance are slow, so they look at the first set only.
+- EMD is off by default (`emd=0`). If it is on, it uses the first `emd` shapes of each set and `EMD_POINTS` points.
 - Distances between held-out shapes are computed once for all rows.
-- The earth mover's distance is exact and slow: it is asked for, and then it compares the first shapes of each set, by
-  fewer points.
-- A thin part counts as kept where the sample has surface nearby. That is looked for among far more points than those
-  that are compared, and needs to know which true shape a sample should be.
 
 Dimensions: n shapes of a set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from weightgpt.errors import InputError
-from weightgpt.metrics import frechet as features
 from weightgpt.metrics.emd import emd_matrix
-from weightgpt.metrics.memorization import TrainingShapes, memorization_stats
-from weightgpt.metrics.pairwise import chamfer_matrices, oriented_points, solid_pieces, surface_points
-from weightgpt.metrics.set_metrics import Distances, set_metrics
-from weightgpt.metrics.thin_parts import thin_points, thin_recall
-from weightgpt.shapes.shape import Sdf
-from weightgpt.visual.meshing import mesh_grid, sdf_grid
+from weightgpt.metrics.frechet import frechet_distance
+from weightgpt.metrics.memorization import MemorizationStats, NearestShapes, TrainingShapes, memorization_stats
+from weightgpt.metrics.pairwise import Array, chamfer_matrices
+from weightgpt.metrics.set_metrics import SET_METRICS, Distances, SetMetrics, set_metrics
+from weightgpt.metrics.shape_set import Rates, ShapeSet
 
-Array = NDArray[np.float64]
-
-POINTS = 512
-"""Points on each surface."""
-THIN = 0.15
-"""Thickness, in half-sides of the box, below which a part is thin: that of legs, wings and walls of built-in shapes."""
 EMD_POINTS = 192
 """Points of each surface under the earth mover's distance."""
-DENSE = 8192
-"""Points of each surface among which thin parts of a true shape are looked for."""
-SET_METRICS = ("mmd", "cov", "one_nna")
-EMPTY_METRICS: dict[str, Any] = dict.fromkeys(
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The metrics of one set of shapes; None marks what was not measured."""
+
+    count: int
+    """Shapes of the set."""
+    compared: int
+    """Shapes of the set that entered MMD, COV and 1-NNA."""
+    rates: Rates
+    """Shares of the set that need no other set."""
+    chamfer: SetMetrics | None = None
+    """Set metrics under the Chamfer-L1 distance; None if a set has fewer than two shapes with a surface."""
+    squared: SetMetrics | None = None
+    """Set metrics under squared Chamfer distances (HyperDiffusion's protocol)."""
+    frechet: float | None = None
+    """Fréchet distance of point features."""
+    emd_compared: int | None = None
+    """Shapes of the set that entered `emd`."""
+    emd: SetMetrics | None = None
+    """Set metrics under the earth mover's distance."""
+    memorization: MemorizationStats | None = None
+    """The memorization check; None if it was not run or if no shape has a surface."""
+    nearest: NearestShapes | None = None
+    """Nearest training shapes of the shapes with a surface of the first set, if the memorization check was run."""
+    thin_recall: float | None = None
+    """Mean share of the thin surface of true shapes that these copies have too."""
+
+    def to_row(self, *, per_shape_values: bool = False) -> dict[str, Any]:
+        """Return the metrics as one flat row of JSON values; see docs/metrics.md for the keys.
+
+        Args:
+            per_shape_values: add the values whose means are the set metrics, for
+                `weightgpt.metrics.set_metrics.paired_difference_ci`.
+        """
+        row: dict[str, Any] = {"count": self.count, "compared": self.compared, **asdict(self.rates), **EMPTY_METRICS}
+        if self.chamfer is not None:
+            values = asdict(self.chamfer)
+            values_of_shapes = values.pop("per_shape_values")
+            row |= values | {"frechet": self.frechet}
+            row |= {"per_shape_values": values_of_shapes} if per_shape_values else {}
+        if self.squared is not None:
+            row |= _suffixed(self.squared, "squared")
+        if self.emd is not None:
+            row |= {"emd_compared": self.emd_compared, **_suffixed(self.emd, "emd")}
+        if self.memorization is not None:
+            row |= asdict(self.memorization)
+        row["thin_recall"] = self.thin_recall
+        return row
+
+
+def _suffixed(metrics: SetMetrics, protocol: str) -> dict[str, float]:
+    """Return MMD, COV and 1-NNA with the protocol in their keys."""
+    return {
+        f"mmd_{protocol}": metrics.mmd,
+        f"cov_{protocol}": metrics.cov,
+        f"one_nna_{protocol}": metrics.one_nna,
+    }
+
+
+EMPTY_METRICS: Mapping[str, Any] = dict.fromkeys(
     [
         *SET_METRICS,
         *(f"{name}_interval" for name in SET_METRICS),
         "frechet",
         *(f"{name}_squared" for name in SET_METRICS),
-        *("emd_compared", *(f"{name}_emd" for name in SET_METRICS)),
-        *("memorized_share", "nearest_train_ratio", "nearest_train_quantiles", "thin_recall"),
+        "emd_compared",
+        *(f"{name}_emd" for name in SET_METRICS),
+        *(column.name for column in fields(MemorizationStats)),
+        "thin_recall",
     ]
 )
-"""The figures of a row before they are measured."""
+"""The keys of a row that need a held-out set, each None: a row that could not be evaluated."""
 
 
-@dataclass(frozen=True)
-class ShapeSet:
-    """n shapes, meshed."""
-
-    sdfs: list[Sdf]
-    clouds: list[Array | None]
-    """Surface points (m, 3) of each; None where there is no surface."""
-    pieces: list[int]
-    """Separate pieces of each solid."""
-    broken: list[bool]
-    """Whether a value is not finite."""
-    thin: list[Array]
-    """Those of the surface points where the solid is thinner than `THIN`."""
-    dense: list[Array]
-    """Other surface points (`DENSE`, 3) of each, if they were drawn; (0, 3) where not, or where there is no surface."""
-
-    @cached_property
-    def solid(self) -> list[int]:
-        """The shapes that have a surface."""
-        return [i for i, cloud in enumerate(self.clouds) if cloud is not None]
-
-    @cached_property
-    def surfaces(self) -> list[Array]:
-        """The points of those that have a surface."""
-        return [cloud for cloud in self.clouds if cloud is not None]
-
-    @cached_property
-    def features(self) -> Array:
-        """Of those, by the project's own point network, from the first points of each."""
-        clouds = np.stack([cloud[: features.POINTS] for cloud in self.surfaces])
-        return features.features(features.load_features(), torch.from_numpy(clouds).float())
-
-    @cached_property
-    def distances(self) -> tuple[Array, Array]:
-        """Between those, Chamfer-L1 and squared."""
-        return chamfer_matrices(self.surfaces, self.surfaces)
-
-    def first(self, n: int) -> "ShapeSet":
-        """The first `n` shapes."""
-        return self.some(slice(0, n))
-
-    def some(self, which: slice) -> "ShapeSet":
-        """The shapes of a slice."""
-        return ShapeSet(**{part.name: getattr(self, part.name)[which] for part in fields(self)})
-
-    def sets(self, size: int | None) -> list["ShapeSet"]:
-        """Sets of `size` shapes, those left over being left out; the whole set where it is not larger than that."""
-        count = len(self.sdfs)
-        if size is None or count <= size:
-            return [self]
-        return [self.some(slice(first, first + size)) for first in range(0, count - size + 1, size)]
-
-    def rates(self) -> dict[str, float]:
-        """Shares of the n shapes: in one piece, empty, broken; and the mean share of thin surface."""
-        count = len(self.sdfs)
-        empty = count - len(self.solid) - sum(self.broken)
-        one = sum(pieces == 1 and cloud is not None for pieces, cloud in zip(self.pieces, self.clouds, strict=True))
-        thin = sum(len(self.thin[i]) / len(cloud) for i, cloud in zip(self.solid, self.surfaces, strict=True))
-        return {
-            "one_piece": one / count,
-            "empty": empty / count,
-            "broken": sum(self.broken) / count,
-            "thin_share": thin / max(len(self.solid), 1),
-        }
-
-    def thin_recall(self, truth: "ShapeSet") -> float | None:
-        """Mean share of the thin parts of true shapes that these shapes have, the i-th those of the i-th.
-
-        None where no true shape has thin parts. See `weightgpt.metrics.thin_parts.thin_recall`.
-
-        Raises:
-            InputError: there is not one true shape for each, or these were meshed without `dense`.
-        """
-        if len(self.sdfs) != len(truth.sdfs):
-            raise InputError(f"{len(self.sdfs)} shapes came with {len(truth.sdfs)} true ones; give one for each.")
-        if any(len(self.dense[i]) == 0 for i in self.solid):
-            raise InputError("shapes have no points to look for thin parts among; mesh them with dense=True.")
-        found = [thin_recall(thin, dense) for thin, dense in zip(truth.thin, self.dense, strict=True) if len(thin)]
-        return float(np.mean(found)) if found else None
-
-
-@torch.no_grad()
-def mesh_all(
-    sdfs: Sequence[Sdf],
-    *,
-    seed: int,
-    resolution: int = 64,
-    points: int = POINTS,
-    dense: bool = False,
-    title: str | None = None,
-) -> ShapeSet:
-    """Mesh shapes on a grid of `resolution`³ and draw points on their surfaces; a `title` shows progress.
-
-    Args:
-        seed: of the points; sets that are compared need different ones.
-        dense: draw `DENSE` further points on each, for `thin_recall`; they take 192 KiB a shape.
-    """
-    clouds: list[Array | None] = []
-    pieces, broken, thin, further = [], [], [], []
-    for i, sdf in enumerate(tqdm(sdfs, title, unit="shape", disable=title is None)):
-        grid = sdf_grid(sdf, resolution)
-        meshed = mesh_grid(grid)
-        mesh = meshed.mesh
-        if mesh is None or not mesh.area > 0:
-            clouds.append(None)
-            thin.append(np.zeros((0, 3)))
-            further.append(np.zeros((0, 3)))
-        else:
-            cloud, normals = oriented_points(mesh, points, (seed << 20) + i)
-            clouds.append(cloud)
-            thin.append(thin_points(sdf, torch.from_numpy(cloud).float(), torch.from_numpy(normals).float(), THIN))
-            own = (seed << 20) + (1 << 19) + i
-            further.append(surface_points(mesh, DENSE, own) if dense else np.zeros((0, 3)))
-        broken.append(meshed.outcome == "nonfinite")
-        pieces.append(0 if broken[-1] else solid_pieces(grid))
-    return ShapeSet(list(sdfs), clouds, pieces, broken, thin, further)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SetEvaluator:
-    """Held-out shapes and training shapes, ready to judge sets of samples by."""
+    """Held-out shapes and training shapes, prepared to evaluate sets of shapes.
 
-    held: ShapeSet
-    training: TrainingShapes | None
-    """None where no guard is asked for."""
-    familiar: list[float]
+    Example:
+        >>> from weightgpt.metrics.shape_set import mesh_shapes
+        >>> balls = [lambda points, radius=radius: points.norm(dim=-1) - radius for radius in (0.4, 0.6)]
+        >>> evaluator = SetEvaluator(held_out=mesh_shapes(balls, seed=1, resolution=16))
+        >>> evaluator.evaluate(mesh_shapes(balls, seed=2, resolution=16), check_memorization=False).to_row()["cov"]
+        1.0
+    """
+
+    held_out: ShapeSet
+    """The held-out shapes."""
+    training: TrainingShapes | None = None
+    """All training shapes; None if the memorization check is never needed."""
+    held_out_nn_distances: tuple[float, ...] = ()
     """Distances of the held-out shapes of the first set to their nearest training shapes."""
     seed: int = 0
+    """Seed of the bootstrap and of the choice of held-out shapes."""
     emd: int = 0
-    """Shapes of each set, at most, that are compared under the earth mover's distance too; 0 for none."""
+    """Largest number of shapes of a set that are compared under the earth mover's distance; 0 for none."""
     size: int | None = None
-    """Shapes of a set; all in one set when None."""
+    """Shapes of each set; None puts all shapes into one set."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers of shapes that cannot be compared."""
         if self.emd < 0 or self.emd == 1:
             raise InputError(f"sets of {self.emd} cannot be compared under the earth mover's distance; give 0 or 2 up.")
         if self.size is not None and self.size < 2:
             raise InputError(f"sets of {self.size} shapes cannot be compared; give a size of 2 or more.")
 
     @classmethod
-    def of(cls, held: ShapeSet, training: TrainingShapes, seed: int = 0, emd: int = 0, size: int | None = None) -> Self:
-        """A judge that finds the nearest training shapes of the held-out ones first, of those of the first set."""
-        first = held.sets(size)[0]
-        near = training.nearest([first.sdfs[i] for i in first.solid])
-        return cls(held, training, near.distance, seed, emd, size)
-
-    def of_first(self, count: int) -> "SetEvaluator":
-        """A judge by the first `count` held-out shapes, whose guard stays as it is."""
-        return replace(self, held=self.held.first(count))
-
-    @cached_property
-    def sets(self) -> list[ShapeSet]:
-        """The held-out shapes, set by set."""
-        return self.held.sets(self.size)
-
-    @cached_property
-    def moved(self) -> Array:
-        """Earth mover's distances between the first held-out shapes."""
-        return emd_matrix(first := _some(self.held, self.emd), first)
-
-    def row(
-        self, samples: ShapeSet, *, guard: bool = True, truth: ShapeSet | None = None, per_shape_values: bool = False
-    ) -> dict[str, Any]:
-        """The figures of samples; those of set metrics are None if a set has fewer than two with a surface.
+    def create(
+        cls, held_out: ShapeSet, training: TrainingShapes, *, seed: int = 0, emd: int = 0, size: int | None = None
+    ) -> Self:
+        """Find the nearest training shapes of the held-out shapes, and prepare the evaluator.
 
         Args:
-            guard: whether to look for the nearest training shapes; no use for training shapes themselves.
-            truth: the shape that each sample should be, where there is one, for the recall of its thin parts.
-            places: keep what each held-out shape adds to the figures, to compare rows by (`set_metrics.leads`).
+            held_out: shapes that no training has seen.
+            training: all training shapes.
+            seed: seed of the bootstrap and of the choice of held-out shapes.
+            emd: largest number of shapes of a set that are compared under the earth mover's distance; 0 for none.
+            size: shapes of each set; None puts all shapes into one set.
+
+        Raises:
+            InputError: `emd` is 1 or negative, or `size` is below 2.
         """
-        pairs = [(part, self.sets[i % len(self.sets)]) for i, part in enumerate(samples.sets(self.size))]
-        count = min(min(len(part.solid), len(held.solid)) for part, held in pairs)
-        compared = count * len(pairs)
-        values: dict[str, Any] = {"count": len(samples.sdfs), "compared": compared, **samples.rates(), **EMPTY_METRICS}
-        if count >= 2:
-            values |= self._compare(pairs, count)
-            if not per_shape_values:
-                del values["per_shape_values"]
-            values |= self._move(samples, min(count, self.emd)) if self.emd else {}
-        if truth is not None:
-            values["thin_recall"] = samples.thin_recall(truth)
-        first = pairs[0][0]
-        if guard and self.training is not None and first.solid:
-            near = self.training.nearest([first.sdfs[i] for i in first.solid]).distance
-            told = memorization_stats(near, self.familiar)
-            values["memorized_share"] = told.memorized_share
-            values["nearest_train_ratio"] = told.nearest_train_ratio
-            values["nearest_train_quantiles"] = told.quantiles
-        return values
+        first = held_out.split(size)[0]
+        nearest = training.nearest([first.sdfs[i] for i in first.with_surface])
+        return cls(
+            held_out=held_out,
+            training=training,
+            held_out_nn_distances=tuple(nearest.distance),
+            seed=seed,
+            emd=emd,
+            size=size,
+        )
+
+    def with_first_held_out(self, count: int) -> Self:
+        """Return an evaluator that compares with fewer held-out shapes; the memorization check stays as it is.
+
+        Args:
+            count: number of held-out shapes, the first ones.
+        """
+        return replace(self, held_out=self.held_out.select(slice(0, count)))
+
+    @cached_property
+    def held_out_sets(self) -> list[ShapeSet]:
+        """The held-out shapes, set by set."""
+        return self.held_out.split(self.size)
+
+    @cached_property
+    def held_out_emd(self) -> Array:
+        """Earth mover's distances between the first held-out shapes."""
+        clouds = _emd_clouds(self.held_out, self.emd)
+        return emd_matrix(clouds, clouds)
+
+    def evaluate(
+        self, samples: ShapeSet, *, check_memorization: bool = True, truth: ShapeSet | None = None
+    ) -> Evaluation:
+        """Measure a set of shapes against the held-out shapes.
+
+        Args:
+            samples: the shapes to measure.
+            check_memorization: search the nearest training shapes; of no use for training shapes themselves.
+            truth: the shape that each sample copies, if there is one; needed for the recall of thin parts.
+
+        Raises:
+            InputError: as `ShapeSet.thin_recall`.
+        """
+        pairs = [
+            (part, self.held_out_sets[i % len(self.held_out_sets)]) for i, part in enumerate(samples.split(self.size))
+        ]
+        count = min(min(len(part.with_surface), len(held_out.with_surface)) for part, held_out in pairs)
+        nearest = self._nearest_training(pairs[0][0]) if check_memorization else None
+        return Evaluation(
+            count=len(samples),
+            compared=count * len(pairs),
+            rates=samples.rates(),
+            **(self._compare(pairs, count) if count >= 2 else {}),
+            **(self._compare_emd(samples, min(count, self.emd)) if count >= 2 and self.emd else {}),
+            memorization=None if nearest is None else memorization_stats(nearest.distance, self.held_out_nn_distances),
+            nearest=nearest,
+            thin_recall=None if truth is None else samples.thin_recall(truth),
+        )
+
+    def _nearest_training(self, samples: ShapeSet) -> NearestShapes | None:
+        """Find the nearest training shapes of samples with a surface; None if there are no such samples."""
+        if self.training is None or not samples.with_surface:
+            return None
+        return self.training.nearest([samples.sdfs[i] for i in samples.with_surface])
 
     def _compare(self, pairs: list[tuple[ShapeSet, ShapeSet]], count: int) -> dict[str, Any]:
+        """Compare `count` shapes of each set of samples with those of its held-out set."""
         plain: list[Distances] = []
         squared: list[Distances] = []
         frechet = []
-        for samples, held in pairs:
-            # Each with the same seed: of held-out shapes that serve again, the same ones are compared.
-            mine, theirs = (
-                np.sort(np.random.default_rng(self.seed).permutation(len(part.solid))[:count])
-                for part in (samples, held)
+        for samples, held_out in pairs:
+            # All pairs use one seed, so the same shapes of a reused held-out set are compared.
+            rows, columns = (
+                np.sort(np.random.default_rng(self.seed).permutation(len(part.with_surface))[:count])
+                for part in (samples, held_out)
             )
-            cross = chamfer_matrices([samples.surfaces[i] for i in mine], [held.surfaces[i] for i in theirs])
-            for found, within, across, known in zip(
-                (plain, squared), samples.distances, cross, held.distances, strict=True
+            cross = chamfer_matrices([samples.surfaces[i] for i in rows], [held_out.surfaces[i] for i in columns])
+            for distances, within, across, between in zip(
+                (plain, squared), samples.distances, cross, held_out.distances, strict=True
             ):
-                found.append((within[np.ix_(mine, mine)], across, known[np.ix_(theirs, theirs)]))
-            frechet.append(features.frechet_distance(samples.features[mine], held.features[theirs]))
-        same = len(self.sets) == 1
-        others = set_metrics(*squared, same_held=same, seed=self.seed)
+                distances.append((within[np.ix_(rows, rows)], across, between[np.ix_(columns, columns)]))
+            frechet.append(frechet_distance(samples.features[rows], held_out.features[columns]))
+        same_held_out = len(self.held_out_sets) == 1
         return {
-            **asdict(set_metrics(*plain, same_held=same, seed=self.seed)),
-            **{f"{name}_squared": getattr(others, name) for name in SET_METRICS},
+            "chamfer": set_metrics(*plain, same_held_out=same_held_out, seed=self.seed),
+            "squared": set_metrics(*squared, same_held_out=same_held_out, seed=self.seed),
             "frechet": float(np.mean(frechet)),
         }
 
-    def _move(self, samples: ShapeSet, count: int) -> dict[str, Any]:
-        mine = _some(samples, count)
-        cross, held = emd_matrix(mine, _some(self.held, count)), self.moved[:count, :count]
-        figures = set_metrics((emd_matrix(mine, mine), cross, held), seed=self.seed)
-        return {"emd_compared": count} | {f"{name}_emd": getattr(figures, name) for name in SET_METRICS}
+    def _compare_emd(self, samples: ShapeSet, count: int) -> dict[str, Any]:
+        """Compare the first `count` shapes under the earth mover's distance."""
+        clouds = _emd_clouds(samples, count)
+        cross = emd_matrix(clouds, _emd_clouds(self.held_out, count))
+        distances = emd_matrix(clouds, clouds), cross, self.held_out_emd[:count, :count]
+        return {"emd_compared": count, "emd": set_metrics(distances, seed=self.seed)}
 
 
-def _some(shapes: ShapeSet, count: int) -> list[Array]:
-    """The first points of the first `count` surfaces."""
+def _emd_clouds(shapes: ShapeSet, count: int) -> list[Array]:
+    """Return the first points of the first `count` surfaces."""
     return [cloud[:EMD_POINTS] for cloud in shapes.surfaces[:count]]

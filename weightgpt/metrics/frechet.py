@@ -1,14 +1,16 @@
-"""Features of point clouds, and the Fréchet distance of two sets of them.
+"""Features of point clouds, and the Fréchet distance of two sets of features.
 
 Decisions:
 
-- The encoder is a small PointNet (Qi et al. 2017): one perceptron for every point, a maximum over the points, one more
-  layer. It is learned by `training.point_features` to tell the six built-in families apart, and ships with its weights.
-- Its features say what tells those families apart, and little else: for other shapes, or to compare with published
-  figures, give `frechet_distance` the features of another extractor; it takes any.
-- A maximum grows with the number of points: compare clouds of equal size only. It was learned on `POINTS` points.
-- The Fréchet distance needs no root of a matrix: with centered rows A, B over √(N - 1), √(M - 1), the trace of
-  (AᵀA BᵀB)^½ is the sum of the singular values of A Bᵀ, which few rows or constant columns do not upset.
+- The encoder is a small PointNet (Qi et al. 2017): one perceptron for every point, a maximum over the points, and one
+  more layer. `training.point_features` trains it to classify the six built-in families. Its weights ship with the
+  package.
+- The features describe differences between those families and little else. For other shapes, or to compare with
+  published values, pass the features of another extractor to `frechet_distance`.
+- A maximum grows with the number of points, so compare only clouds of equal size. The encoder was trained on clouds of
+  `FEATURE_POINTS` points.
+- We compute the Fréchet distance without a matrix square root. With centered rows A, B over √(N - 1), √(M - 1), the
+  trace of (AᵀA BᵀB)^½ is the sum of the singular values of A Bᵀ, which is stable for few rows and constant columns.
 
 Dimensions: N, M clouds; n points; d features.
 """
@@ -28,22 +30,29 @@ WEIGHTS = Path(__file__).with_name("point_features.safetensors")
 """The weights that ship with the package."""
 WIDTH = 64
 """d of `PointFeatures`."""
-POINTS = 512
-"""Points of the clouds that the shipped encoder has learned from."""
+FEATURE_POINTS = 512
+"""Number of points of the clouds that the shipped encoder was trained on."""
 
 
 class PointFeatures(nn.Module):
-    """Clouds (N, n, 3) in the unit cube to features (N, 64), whatever the order of the points."""
+    """A PointNet from clouds (N, n, 3) in [-1, 1]^3 to features (N, 64), independent of the order of the points."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 32, 64, 128)
-        layers = [(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(widths)]
-        self.points = nn.Sequential(*(part for layer in layers for part in layer))
+        layers = [(nn.Linear(inputs, outputs), nn.ReLU()) for inputs, outputs in pairwise(widths)]
+        # The names of these two modules are keys of the shipped file.
+        self.points = nn.Sequential(*(module for layer in layers for module in layer))
         self.whole = nn.Linear(widths[-1], WIDTH)
 
     def forward(self, clouds: Tensor) -> Tensor:
-        """Features (N, 64) of clouds (N, n, 3), n >= 1.
+        """Compute the features of clouds.
+
+        Args:
+            clouds: (N, n, 3) points, n >= 1.
+
+        Returns:
+            (N, 64) features.
 
         Raises:
             InputError: the clouds have another shape.
@@ -54,8 +63,14 @@ class PointFeatures(nn.Module):
         return features
 
 
-def load_features(path: Path | str = WEIGHTS) -> PointFeatures:
-    """The encoder of a file that `training.point_features` wrote, by default the one that ships, ready to use.
+def load_point_features(path: Path | str = WEIGHTS) -> PointFeatures:
+    """Load an encoder that `training.point_features` wrote.
+
+    Args:
+        path: a .safetensors file; the file that ships with the package by default.
+
+    Returns:
+        The encoder, frozen, in evaluation mode.
 
     Raises:
         InputError: the file is missing, cut short, or holds no such encoder.
@@ -71,28 +86,43 @@ def load_features(path: Path | str = WEIGHTS) -> PointFeatures:
 
 
 @torch.no_grad()
-def features(model: nn.Module, clouds: Tensor, batch: int = 64) -> Array:
-    """Features (N, d) in double precision of clouds (N, n, 3), `batch` clouds at a time.
+def extract_features(model: nn.Module, clouds: Tensor, batch_size: int = 64) -> Array:
+    """Compute features of many clouds in batches.
+
+    Args:
+        model: an encoder from clouds (N, n, 3) to features (N, d).
+        clouds: (N, n, 3) points.
+        batch_size: number of clouds that are encoded at once.
+
+    Returns:
+        (N, d) features in double precision.
 
     Raises:
         InputError: as `PointFeatures.forward`.
     """
-    parts = [model(part) for part in clouds.float().split(batch)]
-    return torch.cat(parts).double().numpy()
+    batches = [model(batch) for batch in clouds.float().split(batch_size)]
+    return torch.cat(batches).double().numpy()
 
 
 def frechet_distance(a: Array, b: Array) -> float:
-    """Fréchet distance of the Gaussians through two sets of features (Heusel et al. 2017, equation 6).
+    """Compute the Fréchet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017, equation 6).
 
-    |μ_a - μ_b|² + Tr(C_a + C_b - 2 (C_a C_b)^½), with unbiased covariances; 0 for equal sets, lower is better. It is
-    squared, as the FID is, and biased upwards for small sets: compare only figures of equally many rows.
+    |μ_a - μ_b|² + Tr(C_a + C_b - 2 (C_a C_b)^½), with unbiased covariances. The value is squared, as the FID is. It is
+    biased upwards for small sets, so compare only values of sets of equal size.
 
     Args:
         a: (N, d) finite features, N >= 2.
         b: (M, d) finite features, M >= 2.
 
+    Returns:
+        The distance; 0 for equal sets, lower is better.
+
     Raises:
         InputError: a set has fewer than 2 rows, is misshapen or non-finite, or the widths differ.
+
+    Example:
+        >>> frechet_distance(np.array([[0.0], [2.0]]), np.array([[3.0], [5.0]]))
+        9.0
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise InputError(
@@ -100,14 +130,14 @@ def frechet_distance(a: Array, b: Array) -> float:
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise InputError("some features are not finite; leave out the shapes that have none.")
-    (mean_a, root_a), (mean_b, root_b) = _gaussian(a), _gaussian(b)
-    shared = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
-    spread = np.square(root_a).sum() + np.square(root_b).sum() - 2 * shared
-    return float(np.square(mean_a - mean_b).sum() + max(spread, 0.0))
+    (mean_a, root_a), (mean_b, root_b) = _fit_gaussian(a), _fit_gaussian(b)
+    root_trace = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+    covariance_term = np.square(root_a).sum() + np.square(root_b).sum() - 2 * root_trace
+    return float(np.square(mean_a - mean_b).sum() + max(covariance_term, 0.0))
 
 
-def _gaussian(rows: Array) -> tuple[Array, Array]:
-    """The mean (d,) and a root R of the covariance, RᵀR = C, of at most d rows."""
+def _fit_gaussian(rows: Array) -> tuple[Array, Array]:
+    """Return the mean (d,) and a root R of the covariance, RᵀR = C, of at most d rows."""
     rows = rows.astype(np.float64)
     mean = rows.mean(0)
     return mean, np.linalg.qr((rows - mean) / np.sqrt(len(rows) - 1)).R

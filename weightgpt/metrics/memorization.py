@@ -1,17 +1,18 @@
-"""Whether generated shapes were only remembered: their nearest training shapes, beside those of held-out shapes.
+"""The memorization check: whether generated shapes are copies of training shapes.
 
 A held-out shape is as near to the training set as a new shape of the same kind is. Samples that are nearer were copied,
-at least in part (Zeng et al. 2026 find most generators of weights doing so); samples as near are new.
+at least in part; samples that are as near are new. Zeng et al. 2026 find that most generators of weights copy.
 
 Decisions:
-- The nearest training shape is found in two steps: the few nearest by truncated distances at probe points, and among
-  these the nearest by Chamfer distance. Both sets are searched in the same way.
-- That distance is from points of each surface to the other surface, not to points of it. Two clouds of one surface are
-  as far apart as their points are, and a new shape of many alike is no farther from the nearest of them, so that copies
-  would count as new.
-- A sample counts as memorized if it is nearer to training than 95 % of held-out shapes are; of new shapes 5 % are.
+- The nearest training shape is searched in two steps: the few nearest ones by truncated distances at probe points, and
+  among these the nearest one by Chamfer distance. Samples and held-out shapes are searched in the same way.
+- The Chamfer distance goes from points of each surface to the other surface, not to points of the other surface. Two
+  clouds of one surface are as far apart as their points are. Among many similar training shapes, a new shape is no
+  farther from its nearest cloud than that, so copies would count as new.
+- A sample counts as memorized if it is nearer to training than 95 % of held-out shapes are. By this definition 5 % of
+  held-out shapes count as memorized, and so do 5 % of new shapes.
 
-Dimensions: N training shapes, m probes, D dimension.
+Dimensions: N training shapes, m probes, D dimension, B fields, P parameters.
 """
 
 from collections.abc import Sequence
@@ -26,130 +27,179 @@ from weightgpt.errors import InputError
 from weightgpt.shapes.sampling import gradient, near_surface
 from weightgpt.shapes.shape import Sdf
 
-CLOUD, CANDIDATES = 256, 4
-STEPS = 3
-"""Newton steps to the surface; after two, points of a field still lie off it, which would count as a difference."""
-SHARE = 0.05
+DEFAULT_TRUNCATION = 5.0
+"""Slope of the tanh that truncates distances at the probes."""
+NUM_SURFACE_POINTS = 256
+"""Points on each surface."""
+NUM_CANDIDATES = 4
+"""Training shapes that are compared by Chamfer distance."""
+NEWTON_STEPS = 3
+"""Newton steps to the surface. After two steps the points of a field still lie off the surface, which would count as a
+difference."""
+EXPECTED_SHARE = 0.05
 """Share of held-out shapes that count as memorized, by definition."""
-FLAT = 0.3
-"""Least slope that counts; that of a signed distance is 1, but at the few places that are as near to two sides."""
+MIN_SLOPE = 0.3
+"""Gradient norms are clamped to this minimum. A signed distance has norm 1 except on its medial axis."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Quantiles of the distances that are reported."""
+_SHAPES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class NearestShapes:
-    """For each query its nearest training shape."""
+    """The nearest training shape of each query."""
 
     index: list[int]
+    """Numbers of the training shapes."""
     distance: list[float]
-    """Chamfer-L1 distances."""
+    """Chamfer-L1 distances, in half-sides of the box."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemorizationStats:
-    """The guard's answer."""
+    """The result of the memorization check."""
 
-    nearest_train_ratio: float
-    """Median distance to the nearest training shape, of samples over that of held-out shapes; 1 or more is new."""
     memorized_share: float
-    """Share of samples nearer to training than 95 % of held-out shapes are; 0.05 is what new shapes have."""
-    quantiles: dict[str, tuple[float, ...]]
-    """5, 25, 50, 75 and 95 % quantiles of the distance, of "samples" and of "held_out"."""
+    """Share of samples nearer to training than 95 % of held-out shapes are; about 0.05 for new shapes."""
+    nearest_train_ratio: float
+    """Median distance to the nearest training shape, of samples divided by that of held-out shapes; 1 or more for new
+    shapes."""
+    nearest_train_quantiles: dict[str, tuple[float, ...]]
+    """The `QUANTILES` of the distances, of "samples" and of "held_out"."""
 
 
 class TrainingShapes:
-    """Finds the nearest training shape of a signed distance function."""
+    """All training shapes, prepared for the search of the nearest one."""
 
-    def __init__(self, shapes: Sequence[Sdf], probes: Tensor, probed: Tensor) -> None:
-        """Shapes and their distances (N, m) at the probes (m, D).
+    def __init__(self, shapes: Sequence[Sdf], probes: Tensor, sdf: Tensor) -> None:
+        """Prepare the search.
+
+        Args:
+            shapes: N signed distance functions.
+            probes: (m, D) points.
+            sdf: (N, m) signed distances of the shapes at the probes; half precision where there are many shapes.
 
         Raises:
             InputError: there is no shape, or not one row of distances for each.
         """
-        if not len(shapes) or probed.shape != (len(shapes), len(probes)):
+        if not len(shapes) or sdf.shape != (len(shapes), len(probes)):
             raise InputError(
-                f"{len(shapes)} training shapes came with distances {tuple(probed.shape)} at {len(probes)} probes; give"
+                f"{len(shapes)} training shapes came with distances {tuple(sdf.shape)} at {len(probes)} probes; give"
                 " one shape or more, and a row for each."
             )
-        self.shapes, self.probes, self.probed = shapes, probes, probed
-        self.clouds: dict[int, Tensor] = {}
-
-    def cloud(self, index: int) -> Tensor:
-        """Surface points (CLOUD, D) of a training shape."""
-        if index not in self.clouds:
-            self.clouds[index] = surface_cloud(self.shapes[index], self.probes.shape[1])
-        return self.clouds[index]
+        self.shapes, self.probes, self.sdf = shapes, probes, sdf
+        self._clouds: dict[int, Tensor] = {}
 
     @torch.no_grad()
     def nearest(self, queries: Sequence[Sdf]) -> NearestShapes:
-        """The nearest training shape of each query."""
+        """Find the nearest training shape of each query.
+
+        Args:
+            queries: signed distance functions of shapes that have a surface.
+        """
         index: list[int] = []
         distance: list[float] = []
-        seen = [torch.tanh(5 * sdf(self.probes).float()) for sdf in queries]
-        if not seen:
+        if not len(queries):
             return NearestShapes(index, distance)
-        # In parts: of many shapes the distances are kept in half precision.
-        parts = (torch.tanh(5 * part.float()) for part in self.probed.split(4096))
-        gaps = torch.cat([torch.cdist(torch.stack(seen), part, p=1) for part in parts], 1)
+        at_probes = torch.stack([torch.tanh(DEFAULT_TRUNCATION * sdf(self.probes).float()) for sdf in queries])
+        # The rows of many shapes are in half precision, so they are converted in parts.
+        parts = (torch.tanh(DEFAULT_TRUNCATION * part.float()) for part in self.sdf.split(_SHAPES_AT_ONCE))
+        gaps = torch.cat([torch.cdist(at_probes, part, p=1) for part in parts], 1)
         for sdf, gap in zip(queries, gaps, strict=True):
             cloud = surface_cloud(sdf, self.probes.shape[1])
-            best = gap.topk(min(CANDIDATES, len(gap)), largest=False).indices.tolist()
-            found = min((surface_distance(sdf, cloud, self.shapes[i], self.cloud(i)), i) for i in best)
-            index.append(found[1])
-            distance.append(found[0])
+            candidates = gap.topk(min(NUM_CANDIDATES, len(gap)), largest=False).indices.tolist()
+            best = min((surface_distance(sdf, cloud, self.shapes[i], self._cloud(i)), i) for i in candidates)
+            distance.append(best[0])
+            index.append(best[1])
         return NearestShapes(index, distance)
+
+    def _cloud(self, index: int) -> Tensor:
+        """Return surface points (n, D) of a training shape; they are computed once."""
+        if index not in self._clouds:
+            self._clouds[index] = surface_cloud(self.shapes[index], self.probes.shape[1])
+        return self._clouds[index]
 
 
 def surface_cloud(sdf: Sdf, dimension: int) -> Tensor:
-    """(CLOUD, D) points on the zero level."""
-    return near_surface(sdf, CLOUD, dimension, 0.0, seed=0, steps=STEPS)
+    """Sample points on the zero level of a signed distance function.
+
+    Args:
+        sdf: points (n, D) to signed distances (n,).
+        dimension: D.
+
+    Returns:
+        (256, D) points.
+    """
+    return near_surface(sdf, NUM_SURFACE_POINTS, dimension, 0.0, seed=0, steps=NEWTON_STEPS)
 
 
 def surface_distance(a: Sdf, on_a: Tensor, b: Sdf, on_b: Tensor) -> float:
-    """Chamfer-L1 distance of two surfaces, in half-sides of the box.
+    """Compute the Chamfer-L1 distance of two surfaces.
 
     1/2 (mean over x on A of d(x, B) + mean over y on B of d(y, A)), where d(x, B) is |b(x)| / |grad b(x)|, the distance
     to the zero level of `b` to first order (Taubin 1991), and |b(x)| of a true signed distance.
 
     Args:
-        a: the first surface, as its signed distance.
-        on_a: points (n, D) on it.
-        b: the second surface, likewise.
-        on_b: points (m, D) on it.
+        a: signed distance function of the first surface.
+        on_a: points (n, D) on the first surface.
+        b: signed distance function of the second surface.
+        on_b: points (m, D) on the second surface.
+
+    Returns:
+        The distance in half-sides of the box.
     """
-    return (_distance(a, on_b).mean() + _distance(b, on_a).mean()).item() / 2
+    return (_distance_to_surface(a, on_b).mean() + _distance_to_surface(b, on_a).mean()).item() / 2
 
 
-def _distance(sdf: Sdf, points: Tensor) -> Tensor:
+def _distance_to_surface(sdf: Sdf, points: Tensor) -> Tensor:
+    """Return first-order distances (n,) of points (n, D) to the zero level."""
     slope: Tensor = torch.linalg.vector_norm(gradient(sdf, points), dim=-1)
-    return sdf(points).abs() / slope.clamp(min=FLAT)
+    return sdf(points).abs() / slope.clamp(min=MIN_SLOPE)
 
 
 def memorization_stats(samples: Sequence[float], held_out: Sequence[float]) -> MemorizationStats:
-    """Compare distances to the nearest training shape.
+    """Compare the distances of samples to their nearest training shapes with those of held-out shapes.
+
+    Args:
+        samples: distance of each sample to its nearest training shape.
+        held_out: distance of each held-out shape to its nearest training shape.
 
     Raises:
         InputError: there are no samples or no held-out shapes.
+
+    Example:
+        >>> stats = memorization_stats([0.5, 3.0], [1.0, 1.5, 2.0])
+        >>> stats.memorized_share, round(stats.nearest_train_ratio, 3)
+        (0.5, 1.167)
     """
     if not len(samples) or not len(held_out):
         raise InputError(f"{len(samples)} samples and {len(held_out)} held-out shapes were given; give one of each.")
-    near = float(np.quantile(held_out, SHARE))
-    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    threshold = float(np.quantile(held_out, EXPECTED_SHARE))
     return MemorizationStats(
+        memorized_share=float((np.asarray(samples) < threshold).mean()),
         nearest_train_ratio=median(samples) / max(median(held_out), 1e-12),
-        memorized_share=float((np.asarray(samples) < near).mean()),
-        quantiles={
-            name: tuple(np.quantile(part, levels).tolist())
-            for name, part in (("samples", samples), ("held_out", held_out))
+        nearest_train_quantiles={
+            name: tuple(np.quantile(distances, QUANTILES).tolist())
+            for name, distances in (("samples", samples), ("held_out", held_out))
         },
     )
 
 
 def nearest_weights(flat: Tensor, train: Tensor) -> Tensor:
-    """Relative distance of each row of weights (B, P) to the nearest of (N, P): (B,) of |a - b| / |b|.
+    """Compute the relative distance of weights to the nearest training weights.
+
+    Args:
+        flat: (B, P) weights of fields.
+        train: (N, P) weights of training fields of the same architecture.
+
+    Returns:
+        (B,) minima over training rows b of |a - b| / |b|.
 
     Raises:
-        InputError: the two are of different architectures.
+        InputError: the fields have different numbers of parameters.
     """
     if flat.shape[1] != train.shape[1]:
-        raise InputError(f"weights have {flat.shape[1]} and {train.shape[1]} parameters; compare fields of one kind.")
+        raise InputError(
+            f"weights have {flat.shape[1]} and {train.shape[1]} parameters; compare fields of one architecture."
+        )
     return torch.stack([((train - row).norm(dim=1) / train.norm(dim=1).clamp(min=1e-12)).min() for row in flat])

@@ -1,11 +1,15 @@
-"""How alike two shapes are.
+"""Distances and agreement of two shapes, and properties of one shape.
 
 Decisions:
 
-- One distance between shapes everywhere: Chamfer-L1 between point clouds sampled on their surfaces (unit coordinates).
-- Volume IoU compares signs at uniform points of the box; two empty shapes are equal, so their IoU is 1.
-- Pieces are counted in the solid, not on its surface: the wall of a cavity is a second surface but no second piece.
-- Every figure is a finite Python float, or an array or tensor of finite values.
+- One distance between shapes is used everywhere: the Chamfer-L1 distance of points sampled on their surfaces.
+- Volume IoU compares signs at uniform points of the box. Two empty shapes are equal, so their IoU is 1.
+- Pieces are counted in the solid, not on its surface, because the wall of a cavity is a second surface but no second
+  piece.
+- All results are finite: Python floats, arrays or tensors.
+
+Dimensions: n and m points of two clouds, A and B clouds of two lists, R grid points along each axis. Lengths are in
+half-sides of the box [-1, 1]^3.
 """
 
 from collections.abc import Sequence
@@ -24,19 +28,25 @@ from weightgpt.shapes.sampling import Samples
 
 Array = NDArray[np.float64]
 
+_FIELDS_AT_ONCE = 16
+
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Volume intersection over union of two solids, from signed distances at the same uniform points.
+    """Compute the volume intersection over union (IoU) of two solids.
 
     Args:
-        a: (..., n) values, negative inside; NaN counts as outside.
-        b: (..., n), broadcast against `a` in the leading dimensions.
+        a: (..., n) signed distances at n uniform points, negative inside; NaN counts as outside.
+        b: (..., n) signed distances at the same points, broadcast against `a` in the leading dimensions.
 
     Returns:
-        (...) float32 in [0, 1]; 1 where both are empty.
+        (...) float32 in [0, 1]; 1 where both solids are empty.
 
     Raises:
-        InputError: the two were not evaluated at the same number of points.
+        InputError: the two solids were not evaluated at the same number of points.
+
+    Example:
+        >>> float(iou(torch.tensor([-1.0, -1.0, 1.0]), torch.tensor([-1.0, 1.0, 1.0])))
+        0.5
     """
     if a.shape[-1] != b.shape[-1]:
         raise InputError(f"IoU was given {a.shape[-1]} and {b.shape[-1]} points; evaluate both at the same points.")
@@ -47,13 +57,33 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def field_iou(fields: Fields, samples: Samples) -> Tensor:
-    """(B,) volume IoU of fields with the shapes they stand for, at the uniform points of `samples`."""
-    values = torch.cat([fields.select(slice(i, i + 16))(samples.points)[..., 0] for i in range(0, len(fields), 16)])
-    return iou(values, samples.sdf)
+    """Compute the volume IoU of each field with the shape that the field stands for.
+
+    Args:
+        fields: B fields.
+        samples: signed distances of the B shapes at uniform points.
+
+    Returns:
+        (B,) float32 in [0, 1].
+
+    Raises:
+        InputError: as `iou`.
+    """
+    starts = range(0, len(fields), _FIELDS_AT_ONCE)
+    values = [fields.select(slice(start, start + _FIELDS_AT_ONCE))(samples.points)[..., 0] for start in starts]
+    return iou(torch.cat(values), samples.sdf)
 
 
 def surface_points(mesh: trimesh.Trimesh, n: int, seed: int) -> Array:
-    """(n, 3) points drawn uniformly by area on a mesh; the same seed gives the same points.
+    """Sample points on a mesh, uniformly by area.
+
+    Args:
+        mesh: a mesh with some area.
+        n: number of points.
+        seed: equal seeds give equal points.
+
+    Returns:
+        (n, 3) points.
 
     Raises:
         InputError: the mesh has no area.
@@ -62,35 +92,50 @@ def surface_points(mesh: trimesh.Trimesh, n: int, seed: int) -> Array:
 
 
 def oriented_points(mesh: trimesh.Trimesh, n: int, seed: int) -> tuple[Array, Array]:
-    """The points (n, 3) of `surface_points` and the unit normals (n, 3) of their faces.
+    """Sample points on a mesh with their normals; the points are those of `surface_points`.
+
+    Args:
+        mesh: a mesh with some area.
+        n: number of points.
+        seed: equal seeds give equal points.
+
+    Returns:
+        Points (n, 3) and the unit normals (n, 3) of their faces.
 
     Raises:
         InputError: the mesh has no area.
     """
     if len(mesh.faces) == 0 or not mesh.area > 0:
-        raise InputError("the mesh has no surface to draw points on; leave empty shapes out.")
+        raise InputError("the mesh has no surface to sample points on; leave empty shapes out.")
     points, faces = trimesh.sample.sample_surface(mesh, n, seed=seed)
     return np.asarray(points, dtype=np.float64), np.asarray(mesh.face_normals[faces], dtype=np.float64)
 
 
 def chamfer(a: Array, b: Array) -> float:
-    """Chamfer-L1 distance of two point clouds (Mescheder et al. 2019, Occupancy Networks).
+    """Compute the Chamfer-L1 distance of two point clouds (Mescheder et al. 2019, Occupancy Networks).
 
     CD(A, B) = 1/2 (mean over a in A of min over b in B of |a - b|  +  mean over b in B of min over a in A of |a - b|),
-    with the Euclidean norm, not squared; in units of the box's half-side.
+    with the Euclidean norm, not squared.
 
     Args:
         a: (n, 3) finite points, n >= 1.
         b: (m, 3) finite points, m >= 1.
 
+    Returns:
+        The distance in half-sides of the box; 0 or more.
+
     Raises:
         InputError: a cloud is empty, misshapen or non-finite.
+
+    Example:
+        >>> chamfer(np.array([[0.0, 0.0, 0.0]]), np.array([[0.0, 3.0, 4.0]]))
+        5.0
     """
     return float(chamfer_matrix([a], [b])[0, 0])
 
 
 def normal_consistency(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
-    """How well the surfaces of two shapes point the same way, in [0, 1] (Mescheder et al. 2019, Occupancy Networks).
+    """Compute how well the surfaces of two shapes point the same way (Mescheder et al. 2019, Occupancy Networks).
 
     1/2 (mean over a in A of |n(a) · n(nearest of a in B)|  +  mean over b in B of |n(b) · n(nearest of b in A)|).
 
@@ -98,22 +143,32 @@ def normal_consistency(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
         a: points (n, 3) and their unit normals (n, 3), n >= 1.
         b: points (m, 3) and their unit normals (m, 3), m >= 1.
 
+    Returns:
+        A value in [0, 1]; 1 for equal surfaces.
+
     Raises:
-        InputError: there is not one normal for each point, or as `chamfer`.
+        InputError: a cloud does not have one normal for each point, or as `chamfer`.
     """
     if a[0].shape != a[1].shape or b[0].shape != b[1].shape:
         raise InputError(
             f"points {a[0].shape} and {b[0].shape} were given with normals {a[1].shape} and {b[1].shape}; give one"
             " normal for each point."
         )
-    trees = _tree(a[0]), _tree(b[0])
-    there = np.abs((a[1] * b[1][trees[1].query(a[0])[1]]).sum(1)).mean()
-    back = np.abs((b[1] * a[1][trees[0].query(b[0])[1]]).sum(1)).mean()
-    return float((there + back) / 2)
+    trees = _search_tree(a[0]), _search_tree(b[0])
+    a_to_b = np.abs((a[1] * b[1][trees[1].query(a[0])[1]]).sum(1)).mean()
+    b_to_a = np.abs((b[1] * a[1][trees[0].query(b[0])[1]]).sum(1)).mean()
+    return float((a_to_b + b_to_a) / 2)
 
 
 def chamfer_matrix(a: Sequence[Array], b: Sequence[Array]) -> Array:
-    """(A, B) Chamfer-L1 distances between two lists of clouds; half the work when both are the same list.
+    """Compute the Chamfer-L1 distances of all pairs of two lists of clouds.
+
+    Args:
+        a: A clouds, (n, 3) each.
+        b: B clouds, (m, 3) each; pass the same list as `a` to do half the work.
+
+    Returns:
+        (A, B) distances.
 
     Raises:
         InputError: as `chamfer`.
@@ -122,27 +177,37 @@ def chamfer_matrix(a: Sequence[Array], b: Sequence[Array]) -> Array:
 
 
 def chamfer_matrices(a: Sequence[Array], b: Sequence[Array]) -> tuple[Array, Array]:
-    """(A, B) Chamfer-L1 distances, and (A, B) squared ones, from one search.
+    """Compute Chamfer-L1 distances and squared Chamfer distances of all pairs with one search.
 
-    The squared one is that of Erkoç et al. 2023 (HyperDiffusion), as of PointFlow's code: the mean squared distance of
-    each direction, summed, not averaged, over the two.
+    The squared distance is that of Erkoç et al. 2023 (HyperDiffusion), as in PointFlow's code: the mean squared
+    distance of each direction, summed over the two directions, not averaged.
+
+    Args:
+        a: A clouds, (n, 3) each.
+        b: B clouds, (m, 3) each; pass the same list as `a` to do half the work.
+
+    Returns:
+        (A, B) Chamfer-L1 distances and (A, B) squared distances.
 
     Raises:
         InputError: as `chamfer`.
     """
-    left = [_tree(cloud) for cloud in a]
+    trees_a = [_search_tree(cloud) for cloud in a]
     if a is b:
-        found = _searched(left, left)
-        return (found[0] + found[0].T) / 2, found[1] + found[1].T
-    right = [_tree(cloud) for cloud in b]
-    back, there = _searched(left, right), _searched(right, left)
-    return (back[0] + there[0].T) / 2, back[1] + there[1].T
+        plain, squared = _mean_nearest_distances(trees_a, trees_a)
+        return (plain + plain.T) / 2, squared + squared.T
+    trees_b = [_search_tree(cloud) for cloud in b]
+    (b_to_a, b_to_a_squared), (a_to_b, a_to_b_squared) = (
+        _mean_nearest_distances(trees_a, trees_b),
+        _mean_nearest_distances(trees_b, trees_a),
+    )
+    return (b_to_a + a_to_b.T) / 2, b_to_a_squared + a_to_b_squared.T
 
 
-def _searched(trees: Sequence[cKDTree], clouds: Sequence[cKDTree]) -> tuple[Array, Array]:
-    """(A, B) means over the points of cloud j of the distance to the nearest point of tree i, and of its square.
+def _mean_nearest_distances(trees: Sequence[cKDTree], clouds: Sequence[cKDTree]) -> tuple[Array, Array]:
+    """Return (A, B) means over the points of cloud j of the distance to the nearest point of tree i, and of its square.
 
-    All clouds are looked up in a tree at once: a search of its own for each costs half as much again.
+    One query per tree looks up the points of all clouds, because one query per pair takes half as long again.
     """
     plain, squared = np.zeros((2, len(trees), len(clouds)))
     if not clouds:
@@ -158,15 +223,18 @@ def _searched(trees: Sequence[cKDTree], clouds: Sequence[cKDTree]) -> tuple[Arra
 
 
 def solid_pieces(grid: Tensor, min_voxels: int = 8) -> int:
-    """Number of separate pieces of a solid.
+    """Count the separate pieces of a solid.
 
-    Grid points with a negative value are voxels; they are joined across faces (6-connectivity), so that two pieces
-    which touch at an edge or a corner alone are two. Components below `min_voxels` are crumbs of the grid and do not
+    Grid points with a negative value are voxels. Voxels are connected across faces (6-connectivity), so two pieces that
+    touch only at an edge or a corner count as two. Components below `min_voxels` are artifacts of the grid and do not
     count.
 
     Args:
-        grid: (R, R, R) signed distances; exact in sign (see `meshing.sdf_grid`).
+        grid: (R, R, R) signed distances with exact signs (see `weightgpt.visual.meshing.sdf_grid`).
         min_voxels: size of the smallest component that counts; 1 counts all.
+
+    Returns:
+        The number of pieces; 0 for an empty solid.
 
     Raises:
         InputError: the grid is not three-dimensional.
@@ -178,8 +246,8 @@ def solid_pieces(grid: Tensor, min_voxels: int = 8) -> int:
     return int((sizes >= min_voxels).sum())
 
 
-def _tree(cloud: Array) -> cKDTree:
-    """The search tree of a checked cloud."""
+def _search_tree(cloud: Array) -> cKDTree:
+    """Check a cloud and build its search tree."""
     points = np.asarray(cloud, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or not np.isfinite(points).all():
         raise InputError(f"a point cloud has shape {points.shape}; give one or more finite points, (n, 3).")

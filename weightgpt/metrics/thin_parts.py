@@ -1,20 +1,21 @@
-"""Thin parts of shapes: how much of a surface is thin, and how much of that a copy keeps.
+"""Thin parts of shapes: how much of a surface is thin, and how much of the thin surface a copy has too.
 
-A volume IoU or a mean distance hardly notices a lost leg or wing. Here only the thin part of a surface counts.
+Volume IoU and mean distances hardly change when a shape loses a leg or a wing. These metrics look at the thin part of a
+surface only.
 
 Decisions:
 
-- Thickness is measured inwards from a surface point, against its normal, to where the ray leaves the solid: one
-  direction, not the largest ball inside; a leg is thin from its sides, and the end of a leg is not.
-- Points and normals come from a mesh, `metrics.oriented_points`, so that shares are shares of area. The points of
-  `sampling.near_surface` crowd at convex edges, where a gradient points askew.
-- Fields are not exact distances, so rays walk in even small steps and only signs count, the ends placed linearly. A
-  part thinner than a step is not seen.
-- A surface point lies on the surface only nearly: a ray may take a few steps to enter. One that does not enter says
-  nothing about thickness and gets the bound, so that it never counts as thin.
-- Outside of [-1, 1]^3 all is empty, and a field is not asked there.
+- Thickness is measured from a surface point inwards, against the normal, to where the ray leaves the solid. We measure
+  one direction, not the largest inscribed ball: a leg is thin from its sides, and the end of a leg is not thin.
+- Points and normals come from a mesh (`weightgpt.metrics.pairwise.oriented_points`), so shares are shares of area.
+  `weightgpt.shapes.sampling.near_surface` would not do: its points crowd at convex edges, where gradients are oblique.
+- Fields are not exact distances, so rays advance in equal small steps and use signs only; crossings are interpolated
+  linearly. A part thinner than one step is not detected.
+- Rays that do not enter within `_ENTRY_STEPS` steps are ignored: they count as not thin. Surface points lie only nearly
+  on the surface, so a ray needs a few steps.
+- Everything outside of [-1, 1]^3 is empty, and the field is never evaluated there.
 
-Dimensions: n points; units of the box's half-side throughout.
+Dimensions: n surface points, m thin points, k steps of a ray. Lengths are in half-sides of the box.
 """
 
 import math
@@ -28,84 +29,104 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.metrics.pairwise import Array
 
-BOUND = 0.1
-"""Below this a part is thin: a twentieth of the side of the box. The built-in families have hardly a part so
-thin; give a larger bound for those."""
+MAX_THICKNESS = 0.1
+"""A part thinner than this is thin: a twentieth of the side of the box. The built-in families have hardly any part that
+thin; pass a larger value for them."""
 TOLERANCE = 0.04
-"""Largest distance at which a thin part counts as kept."""
+"""Largest distance from a thin point to the surface of a copy at which the copy still has that point."""
 _STEP = 0.004
-_SKIN = 5
-"""Steps that a ray may take to enter."""
+_ENTRY_STEPS = 5
 
 
 @torch.no_grad()
-def thickness(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, most: float) -> Tensor:
-    """Local thickness (n,) of a solid at points of its surface, in (0, most].
+def thickness(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, max_thickness: float) -> Tensor:
+    """Measure the local thickness of a solid at points of its surface.
 
     Args:
         sdf: points (m, 3) to signed distances (m,), negative inside; NaN counts as outside.
         points: (n, 3) on the surface, within [-1, 1]^3.
         normals: (n, 3) unit normals, outwards.
-        most: the bound; the ray of a thicker place is not followed further.
+        max_thickness: rays are followed up to this length, and thicker places get this value.
+
+    Returns:
+        (n,) values in (0, max_thickness].
 
     Raises:
-        InputError: there is not one normal for each point, or `most` is not positive.
+        InputError: there is not one normal for each point, or `max_thickness` is not positive.
     """
     if points.shape != normals.shape or points.ndim != 2 or points.shape[1] != 3:
         raise InputError(
             f"points {tuple(points.shape)} were given with normals {tuple(normals.shape)}; give one normal for each"
             " point, (n, 3) both."
         )
-    if not 0 < most < math.inf:
-        raise InputError(f"a bound of {most} was given for the thickness; give a positive one, such as {BOUND}.")
-    depths = torch.arange(math.ceil(most / _STEP) + _SKIN + 2) * _STEP
-    along = points - depths[:, None, None] * normals
-    values = sdf(along.clamp(-1, 1).flatten(0, 1)).view(along.shape[:2]).nan_to_num(1.0)
-    values = torch.where(along.abs().amax(-1) > 1, values.abs().clamp(min=1e-6), values)
-    been = (values < 0).cummax(0).values
-    left = been & (values >= 0)
-    width = _crossing(values, left) - _crossing(values, been)
-    measured = been[_SKIN] & left.any(0)
-    return torch.where(measured, width, most).clamp(max=most)
+    if not 0 < max_thickness < math.inf:
+        raise InputError(f"max_thickness is {max_thickness}; give a positive number, such as {MAX_THICKNESS}.")
+    depths = torch.arange(math.ceil(max_thickness / _STEP) + _ENTRY_STEPS + 2) * _STEP
+    rays = points - depths[:, None, None] * normals
+    values = sdf(rays.clamp(-1, 1).flatten(0, 1)).view(rays.shape[:2]).nan_to_num(1.0)
+    values = torch.where(rays.abs().amax(-1) > 1, values.abs().clamp(min=1e-6), values)
+    entered = (values < 0).cummax(0).values
+    left = entered & (values >= 0)
+    width = _crossing_depth(values, left) - _crossing_depth(values, entered)
+    measurable = entered[_ENTRY_STEPS] & left.any(0)
+    return torch.where(measurable, width, max_thickness).clamp(max=max_thickness)
 
 
-def thin_points(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, bound: float = BOUND) -> Array:
-    """Those (m, 3) of the surface points (n, 3) where the solid is thinner than `bound`.
+def thin_points(
+    sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, max_thickness: float = MAX_THICKNESS
+) -> Array:
+    """Select the surface points where a solid is thin.
+
+    Args:
+        sdf: points (m, 3) to signed distances (m,), negative inside.
+        points: (n, 3) on the surface.
+        normals: (n, 3) unit normals, outwards.
+        max_thickness: the solid is thin where it is thinner than this.
+
+    Returns:
+        (m, 3) points in double precision.
 
     Raises:
         InputError: as `thickness`.
     """
-    thin = thickness(sdf, points, normals, bound) < bound
-    return points[thin].double().numpy()
+    is_thin = thickness(sdf, points, normals, max_thickness) < max_thickness
+    return points[is_thin].double().numpy()
 
 
 def thin_recall(thin: Array, cloud: Array, tolerance: float = TOLERANCE) -> float:
-    """Share of a reference's thin surface that a sample has as well, in [0, 1]: 1 - the share of it that is lost.
+    """Measure which share of a true shape's thin surface a copy has too.
 
-    Dense clouds are needed: n points drawn evenly on an area S miss a share of about exp(-π tolerance² n / S) of a
-    surface that is all there.
+    The copy needs a dense cloud: n points sampled uniformly on an area S miss a share of about
+    exp(-π tolerance² n / S) of a surface that is complete.
 
     Args:
-        thin: (m, 3) the reference's `thin_points`, m >= 1.
-        cloud: (n, 3) surface points of the sample; none for an empty sample, whose recall is 0.
-        tolerance: largest distance at which a thin point counts as kept.
+        thin: (m, 3) the `thin_points` of the true shape, m >= 1.
+        cloud: (n, 3) surface points of the copy; n = 0 for an empty copy, whose recall is 0.
+        tolerance: largest distance at which the copy still has a thin point.
+
+    Returns:
+        A share in [0, 1]; higher is better.
 
     Raises:
-        InputError: the reference has no thin points, or the clouds are misshapen or non-finite.
+        InputError: the true shape has no thin points, or a cloud is misshapen or non-finite.
+
+    Example:
+        >>> thin_recall(np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([[0.0, 0, 0.01]]))
+        0.5
     """
     for points in (thin, cloud):
         if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
             raise InputError(f"a point cloud has shape {points.shape}; give finite points, (n, 3).")
     if len(thin) == 0:
-        raise InputError("the reference has no thin points, so there is nothing to keep; leave it out.")
+        raise InputError("the true shape has no thin points, so there is nothing to measure; leave it out.")
     if len(cloud) == 0:
         return 0.0
     return float(np.mean(cKDTree(cloud).query(thin)[0] <= tolerance))
 
 
-def _crossing(values: Tensor, after: Tensor) -> Tensor:
-    """Depth (n,) at which rays with `values` (k, n) change sign before the first step that is `after` (k, n)."""
-    first = after.int().argmax(0)[None]
-    here, before = values.gather(0, first)[0], values.gather(0, (first - 1).clamp(min=0))[0]
-    share = torch.where(first[0] > 0, here / (here - before), 0.0)
-    return (first[0] - share) * _STEP
+def _crossing_depth(values: Tensor, is_after: Tensor) -> Tensor:
+    """Return the depths (n,) at which rays (k, n) change sign, just before the first step that `is_after` marks."""
+    first = is_after.int().argmax(0)[None]
+    value, previous = values.gather(0, first)[0], values.gather(0, (first - 1).clamp(min=0))[0]
+    fraction = torch.where(first[0] > 0, value / (value - previous), 0.0)
+    return (first[0] - fraction) * _STEP

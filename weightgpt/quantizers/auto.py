@@ -1,4 +1,4 @@
-"""A quantizer of any class from its files: the one place that knows all classes, by the `format` in `config.json`."""
+"""Read a quantizer of any class. This is the one module that lists the classes, by the `format` in `config.json`."""
 
 from pathlib import Path
 

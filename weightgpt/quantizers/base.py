@@ -1,7 +1,7 @@
 """The interface of quantizers: fields to codes, and codes to fields.
 
 Decisions:
-- Tokenizer, GPT and generation know this interface only. `auto.py` is the one place that knows the classes.
+- Tokenizer, GPT and generation use this interface only. `auto.py` is the one module that imports all classes.
 - A field is C chunks of Q codes, and every code is one of K. The quantizer decides what a chunk is and how to compute
   its codes. Any codes in range must decode to finite weights, because a GPT may write any of them.
 - Some quantizers can do more. Callers ask the interface for it: `has_latents` (codes are those of continuous latents),
@@ -117,7 +117,7 @@ class Quantizer(HubObject):
             num_quantizers: levels to use, the first ones; None for all Q.
 
         Raises:
-            InputError: the quantizer has no latents, or the codes are not its own.
+            InputError: the quantizer has no latents, or the codes do not fit it.
         """
         raise self._no_latents()
 
@@ -171,7 +171,7 @@ class Quantizer(HubObject):
             progress: whether to show a progress bar.
 
         Raises:
-            InputError: the points are others, or a distance is not finite.
+            InputError: the points are not those of the corpus, or a distance is not finite.
         """
 
     def encode_fits(

@@ -98,7 +98,7 @@ class Codebook(HubObject):
 
     @property
     def latent_width(self) -> int:
-        """r."""
+        """The number r of latents of a chunk."""
         return self.code_vectors.shape[2]
 
     def to(self, device: torch.device | str) -> "Codebook":

@@ -1,9 +1,9 @@
 """The latent decoder: from the latents of a field to the coefficients of its chunks, and back.
 
 Decisions:
-- All chunks of a field are decoded together, because a chunk alone does not know the others: a wider seat must move all
-  four legs. This also makes codes robust: a sampled code that does not quite fit the others still decodes to weights
-  near those of true shapes.
+- All chunks of a field are decoded together, because the chunks of a shape depend on each other: a wider seat must move
+  all four legs. This also makes codes robust: a sampled code that does not quite fit the others still decodes to
+  weights near those of true shapes.
 - `invert` computes its Jacobian as a product of matrices. `torch.func.jacrev` and `jacfwd` under `vmap` give the same
   numbers up to rounding, but take 14 times as long, because they do not use that the two layers are linear. Only the
   slope of the GELU is left to automatic differentiation.
@@ -45,7 +45,7 @@ class LatentDecoder(nn.Module):
 
     @torch.no_grad()
     def invert(self, coefficients: Tensor, metric: Tensor, start: Tensor, iterations: int = 30) -> Tensor:
-        """Latents (B, C, r) whose coefficients are nearest to given ones.
+        """Latents (B, C, r) whose coefficients are nearest to `coefficients`.
 
         Nearest means the least Σ_c |metric_c (decoder(z)_c - coefficients_c)|². The search takes damped Gauss-Newton
         steps (Levenberg 1944, Marquardt 1963) in double precision. A field takes a step only if the step brings it

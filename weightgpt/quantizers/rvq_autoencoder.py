@@ -79,7 +79,7 @@ class RVQAutoencoder(LatentQuantizer):
         return self.encoder.probes
 
     def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Tensor:
-        """Codes (B, C, Q) of existing fields, compared with their own signed distances.
+        """Codes (B, C, Q) of existing fields, refined against the signed distances of the fields.
 
         Args:
             fields: B fields of the architecture `field_config`.

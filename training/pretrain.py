@@ -26,7 +26,6 @@ from transformers import (
     GPT2LMHeadModel,
     ProgressCallback,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
@@ -193,7 +192,6 @@ def pretrain(
     config: PretrainConfig,
     *,
     seed: int = 0,
-    callbacks: list[TrainerCallback] | None = None,
 ) -> GPT2LMHeadModel:
     """Train a GPT, or resume from the newest checkpoint in `output`; the best model is written to `output/model`.
 
@@ -204,7 +202,6 @@ def pretrain(
         output: folder of the checkpoints, the history and the model.
         config: how the GPT is trained.
         seed: seed of the initial weights and of the order of the data.
-        callbacks: further callbacks of the `Trainer`.
 
     Raises:
         InputError: there are too few sequences to train or to validate on.
@@ -215,6 +212,20 @@ def pretrain(
             f" {config.batch_size} shapes to learn from and one held out."
         )
     model = new_model(tokenizer, config, seed)
+    trainer = _new_trainer(model, train, validation, output, config, seed)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
+    if trainer.is_world_process_zero():
+        trainer.model.save_pretrained(output / "model")
+        tokenizer.save_pretrained(output / "model")
+        history = {"config": asdict(config), "seed": seed, "log": trainer.state.log_history}
+        write_json(output / "history.json", history)
+    return model
+
+
+def _new_trainer(
+    model: GPT2LMHeadModel, train: Dataset, validation: Dataset, output: Path, config: PretrainConfig, seed: int
+) -> Trainer:
+    """The `Trainer` with early stopping, our progress bar, and evaluations spread evenly over the training."""
     steps = max(1, math.ceil(len(train) / config.batch_size * config.epochs / config.num_evaluations))
     trainer = Trainer(
         model=model,
@@ -223,17 +234,11 @@ def pretrain(
         train_dataset=train.select_columns("input_ids"),
         eval_dataset=validation.select_columns("input_ids"),
         data_collator=collate,
-        callbacks=[EarlyStoppingCallback(PATIENCE), *(callbacks or [])],
+        callbacks=[EarlyStoppingCallback(PATIENCE)],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
-    if trainer.is_world_process_zero():
-        trainer.model.save_pretrained(output / "model")
-        tokenizer.save_pretrained(output / "model")
-        history = {"config": asdict(config), "seed": seed, "log": trainer.state.log_history}
-        write_json(output / "history.json", history)
-    return model
+    return trainer
 
 
 def _training_arguments(output: Path, config: PretrainConfig, steps: int, seed: int) -> TrainingArguments:

@@ -4,8 +4,8 @@ Decisions:
 - Adam changes the latents only. They are decoded through the quantizer (straight-through), so that the loss is that of
   the codes, and compared with the signed distances of the shape.
 - The best codes so far are the result, so refinement never makes codes worse at the points of comparison.
-- All shapes share the points of a step, or points are drawn for each shape, a share of them near its surface. Thin parts
-  need points for each shape: they are a small share of the volume, and the shared points lie near other surfaces.
+- All shapes share the points of a step, or points are drawn for each shape, a share of them near its surface. Thin
+  parts need points for each shape: they are a small share of the volume, and shared points lie near other surfaces.
 
 Dimensions: B shapes, M points, n points of a step, E width of the encoded points, C chunks, Q num_quantizers, r latent
 width.

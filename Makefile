@@ -1,27 +1,30 @@
-# Everything a fresh machine needs, with only Python >= 3.11 and make.
+# A fresh machine needs only Python >= 3.11 and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The CPU build of torch is small; the newest default build would bring several GB of CUDA along.
 TORCH := torch==2.13.0
 
-.PHONY: demo speed test lint format clean
+.PHONY: demo speed test lint docs format clean
 
-demo: $(VENV)/installed  ## the main job on the built-in corpus; resumes when run again
-	$(BIN)/python -m training.pipeline --output runs/demo
+demo: $(VENV)/installed  ## learn and sample the built-in shapes; resumes when run again
+	$(BIN)/python -m training.pipeline built-in --output runs/demo
 
-speed: $(VENV)/installed  ## how fast shapes and fields become tokens; after make demo
+speed: $(VENV)/installed  ## measure how fast shapes and fields become tokens; needs make demo first
 	$(BIN)/python -m benchmarks.encoding_speed --model runs/demo/model --output runs/speed.json --page docs/results/speed.md
 
-test: $(VENV)/installed lint  ## environment, style, types and tests
+test: $(VENV)/installed lint docs  ## style, types, documentation and tests
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/installed
+docs: $(VENV)/installed  ## the documentation site, in runs/site
+	$(BIN)/python -m mkdocs build --strict --site-dir runs/site
+
+format: $(VENV)/installed  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -33,5 +36,5 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-clean:
+clean:  ## remove the environment and all runs
 	rm -rf $(VENV) runs

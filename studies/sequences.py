@@ -16,7 +16,8 @@ import torch
 from datasets import load_from_disk
 from torch import Tensor
 
-from training.data.corpus import column, part
+from training.data.corpus import column_tensor, split_rows
+from training.run import read_config
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, read_tensors, write_tensors
 from weightgpt.quantizers.base import EncodeConfig
@@ -74,12 +75,12 @@ def of_run(folder: Path) -> Source:
     Raises:
         InputError: the run has not got so far.
     """
-    config, figures = read_json(folder / "config.json"), read_json(folder / "metrics.json")
+    config, figures = read_config(folder), read_json(folder / "metrics.json")
     corpus, tokenizer = load_from_disk(str(folder / "corpus")), WeightTokenizer.from_pretrained(folder / "model")
-    ids = [column(part(corpus, name).select_columns("ids"), "ids").long() for name in ("train", "validation", "test")]
+    ids = [column_tensor(split_rows(corpus, name), "input_ids").long() for name in ("train", "validation", "test")]
     near = {"iou": figures["iou"], "iou_ratio": figures["iou_ratio"]}
-    name = f"{config['tokenizer']} of {folder.name}"
-    return Source(Path(config["shapes"] or "built-in").name, name, tokenizer, Ids(*ids), near)
+    name = f"{config.tokenizer.kind} of {folder.name}"
+    return Source("built-in" if config.is_built_in else Path(config.corpus).name, name, tokenizer, Ids(*ids), near)
 
 
 def draw(tokenizer: WeightTokenizer, count: int, held: int, seed: int, folder: Path) -> Ids:

@@ -22,7 +22,7 @@ from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 Learner = Callable[[Corpus, bool], TrainedQuantizer]
 
-DEFAULT = "loop"
+DEFAULT = "rvq-ae"
 
 
 def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> TrainedQuantizer:
@@ -77,6 +77,30 @@ def learner(name: str, config: CodebookConfig) -> Learner:
 
 
 NAMES = tuple(learners(CodebookConfig()))
+
+
+def has_latents(kind: str) -> bool:
+    """Whether the codes of a tokenizer of that kind stand for latents, to which noise can be added.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    return _check_kind(kind) in (DEFAULT, "graph")
+
+
+def encodes_without_fits(kind: str) -> bool:
+    """Whether a tokenizer of that kind encodes a sampled shape without a plain fit of it.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    return _check_kind(kind) == DEFAULT
+
+
+def _check_kind(kind: str) -> str:
+    if kind not in NAMES:
+        raise InputError(f"there is no tokenizer {kind!r}; choose one of {', '.join(NAMES)}.")
+    return kind
 
 
 def settings(drawn: bool) -> tuple[CodebookConfig, EncodeConfig]:

@@ -1,11 +1,11 @@
-"""Token embeddings that begin as the code vectors, so that a GPT need not learn what the codes mean.
+"""Initialize the token embeddings of a GPT from the code vectors of its tokenizer.
 
-The codes of a level are points of one space, and near points stand for like shapes. Embeddings that begin at random
-hide that, and a GPT finds it out again code by code; embeddings that begin as the points, turned into its own width,
-tell it from the first step. All levels are turned alike, since the vectors of a chunk add up. Output and input
-embeddings of a GPT-2 are one matrix, so near codes also begin with like scores.
+The codes of a quantizer level are points of one space, and near points stand for similar shapes. Random embeddings hide
+that, and a GPT has to learn it code by code. We therefore initialize the embeddings with the code vectors, rotated into
+the width of the GPT. All levels are rotated in the same way, because the vectors of a chunk add up. The input and the
+output embeddings of a GPT-2 are one matrix, so near codes also begin with similar scores.
 
-Dimensions: Q levels, K codes of a level, r numbers of a code vector, w width of the GPT.
+Dimensions: Q quantizer levels, K codes of a level, r numbers of a code vector, w width of the GPT.
 """
 
 import torch
@@ -15,25 +15,40 @@ from transformers import GPT2LMHeadModel
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 
-def code_embeddings(vectors: Tensor, width: int, spread: float, seed: int) -> Tensor:
-    """(Q·K, w) of code vectors (Q, K, r), every level with a standard deviation of `spread`."""
-    levels, _, numbers = vectors.shape
+def code_embeddings(code_vectors: Tensor, width: int, std: float, seed: int) -> Tensor:
+    """Embeddings of codes that keep the distances between their code vectors.
+
+    Args:
+        code_vectors: (Q, K, r) code vectors.
+        width: w.
+        std: the standard deviation of the embeddings of each level.
+        seed: seed of the random rotation.
+
+    Returns:
+        (Q·K, w) embeddings. With r > w, distances are kept only approximately.
+    """
+    levels, _, numbers = code_vectors.shape
     size = max(numbers, width)
-    turn = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(seed)))[0]
-    centered = vectors - vectors.mean(1, keepdim=True)
-    turned = centered @ turn[:numbers, :width]
-    deviation = turned.flatten(1).std(1, unbiased=False).clamp(min=torch.finfo(turned.dtype).tiny)
-    return (spread * turned / deviation.view(levels, 1, 1)).flatten(0, 1)
+    rotation = torch.linalg.qr(torch.randn(size, size, generator=torch.Generator().manual_seed(seed)))[0]
+    centered = code_vectors - code_vectors.mean(1, keepdim=True)
+    rotated = centered @ rotation[:numbers, :width]
+    deviation = rotated.flatten(1).std(1, unbiased=False).clamp(min=torch.finfo(rotated.dtype).tiny)
+    return (std * rotated / deviation.view(levels, 1, 1)).flatten(0, 1)
 
 
 @torch.no_grad()
-def start_from_codes(model: GPT2LMHeadModel, tokenizer: WeightTokenizer, spread: float, seed: int) -> None:
-    """Set the embeddings of the codes of an untrained model, if the quantizer has vectors for them.
+def initialize_code_embeddings(model: GPT2LMHeadModel, tokenizer: WeightTokenizer, scale: float, seed: int) -> None:
+    """Set the embeddings of the codes of an untrained model, if the codes of its quantizer have code vectors.
 
     Args:
-        spread: standard deviation of these embeddings, over that of the model's other parameters; 0 leaves all as is.
+        model: the model, changed in place.
+        tokenizer: its tokenizer.
+        scale: standard deviation of these embeddings, divided by that of the model's other parameters; 0 leaves the
+            random embeddings.
+        seed: seed of the random rotation.
     """
-    vectors = tokenizer.quantizer.code_vectors
-    if spread and vectors is not None:
-        start = code_embeddings(vectors, model.config.n_embd, spread * model.config.initializer_range, seed)
-        model.transformer.wte.weight[tokenizer.vocabulary.first_code :] = start
+    code_vectors = tokenizer.quantizer.code_vectors
+    if scale and code_vectors is not None:
+        std = scale * model.config.initializer_range
+        rows = code_embeddings(code_vectors, model.config.n_embd, std, seed)
+        model.transformer.wte.weight[tokenizer.vocabulary.first_code :] = rows

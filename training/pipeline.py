@@ -1,198 +1,274 @@
-"""The whole road in one command: `python -m training.pipeline --output RUN [--shapes DIR]`.
+"""Everything in one command: `python -m training.pipeline built-in --output RUN`.
 
-Shapes -> plain fits -> codebook -> corpus -> GPT -> samples -> figures -> report. Every stage leaves files that are
-whole or absent; the same command goes on after the last finished stage, and inside the fits and the GPT after the last
-group or checkpoint. A run keeps its settings in `config.json` and refuses to go on with others.
+Shapes -> plain fits -> codebook -> corpus -> GPT -> samples -> figures -> report. The first argument names a preset of
+`training.presets`; options override single fields.
+
+Decisions:
+- Every file that a stage leaves is whole or absent. The same command resumes after the last finished stage, and within
+  the plain fits and the GPT after the last finished batch or checkpoint.
+- A run writes its configuration to `config.json` and refuses to resume with another one, because the files of its
+  stages would not belong together.
 """
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 import torch
-from datasets import Dataset, concatenate_datasets, load_from_disk
+import tyro
+from datasets import Dataset, concatenate_datasets
 from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
 from tokenization.corpus import Corpus
 from tokenization.registry import learner
-from training.data.corpus import build, column, part, save, sequences
+from training.data.corpus import build_corpus, column_tensor, load_corpus, save_corpus, sequence_dataset, split_rows
 from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
-from training.data.latent_augmentation import redrawn
+from training.data.latent_augmentation import augment_sequences
 from training.data.sdf_samples import SampledSplit, sample_split
-from training.data.shapes import load_split
-from training.presets import PipelineConfig, parse
+from training.presets import PRESETS, SUMMARIES, PipelineConfig
 from training.pretrain import pretrain
 from training.report.results import LearnedRun, report_run
 from training.run import Run
-from weightgpt._programs import cli_main
+from training.splits import load_split
+from weightgpt._programs import cli_main, parse
 from weightgpt.fields.fitting import Fits, fit, fit_mean_initialization
 from weightgpt.io import atomic_write, read_tensors, write_json, write_tensors
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.model import Bundle
 from weightgpt.quantizers.auto import AutoQuantizer
+from weightgpt.quantizers.base import Quantizer
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.splits import Split
 from weightgpt.tokens.generation import generation_config
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
-Result = TypeVar("Result")
+LoadSplit = Callable[[PipelineConfig], tuple[Split, list[Refusal]]]
+"""Draws or reads the shapes of a run and splits them; also returns the refused files."""
+NUM_MEAN_SHAPES = 512
+"""Training shapes whose mean distance the shared initial field is fitted to."""
 
 
 def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
-    """Do, or finish, everything; returns the figures of `metrics.json`.
+    """Run, or resume, all stages.
+
+    Args:
+        config: the configuration of the run.
+        output: the folder of the run.
+
+    Returns:
+        The figures of `metrics.json`.
 
     Raises:
-        InputError: the folder of shapes or the output folder cannot be used.
+        InputError: the folder of meshes or the output folder cannot be used.
     """
-    job = Run(config.to_dict(), output)
-    return report_run(learn(config, job, load_split), job.stage)
+    job = Run(config, output)
+    return report_run(learn(job, load_split), job.stage)
 
 
-def learn(
-    config: PipelineConfig, job: Run, load_split: Callable[[dict[str, Any]], tuple[Split, list[Refusal]]]
-) -> LearnedRun:
-    """Do, or finish, all stages up to the GPT.
+def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
+    """Run, or resume, all stages up to the GPT.
 
     Args:
         job: the run and its folder.
-        gather: draws or loads the shapes, which may be planar ones, and splits them.
+        load_split: loads the shapes, which may be planar ones.
+
+    Returns:
+        What the stages made.
+
+    Raises:
+        InputError: the shapes or the output folder cannot be used, or the run was started with other settings.
     """
-    output = job.output
+    config, output = job.config, job.output
     with job.stage("shapes"):
-        split, refusals = load_split(job.config)
-        job.keep()
+        split, refusals = load_split(config)
+        job.write_config()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
-        sampled = sample_split(
-            split, config.num_points, config.num_eval_points, config.seed, output / "samples.safetensors"
-        )
+        path = output / "sdf_samples.safetensors"
+        sampled = sample_split(split, config.tokenizer.num_points, config.num_eval_points, config.seed, path)
     with job.stage("fits"):
-        learned_from, plain = fit_reference_fields(config, sampled, output / "fits")
+        fitted, test_fits = fit_reference_fields(config, sampled, output / "fits")
     with job.stage("codebook"):
-        folder = made(output / "codebook", lambda: learn_quantizer(config, learned_from, output))
-        tokenizer = WeightTokenizer.create(
-            AutoQuantizer.from_pretrained(folder), [shape.label for shape in split.train]
-        )
+        quantizer = learn_quantizer(config, fitted, output / "codebook")
+        tokenizer = WeightTokenizer.create(quantizer, [shape.label for shape in split.train])
     with job.stage("corpus"):
-        folder = made(output / "corpus", lambda: write_corpus(config, tokenizer, split, sampled, plain, output))
-        corpus = load_from_disk(str(folder))
-        more = encode_extra_shapes(
-            split.extra, tokenizer, sampled.train.points, config.encode, output / "more.safetensors"
-        )
+        corpus = encode_corpus(config, tokenizer, split, sampled, test_fits, output / "corpus")
+        path, points = output / "extra_shapes.safetensors", sampled.train.points
+        extra = encode_extra_shapes(split.extra, tokenizer, points, config.tokenizer.encode, path)
     with job.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
-        model = train_gpt(config, corpus, more, tokenizer, output)
+        model = train_gpt(config, corpus, extra, tokenizer, output)
     return LearnedRun(
         output=output,
-        config=config.to_dict(),
+        config=config,
         split=split,
         refusals=refusals,
         sampled=sampled,
-        fit_history=plain.history,
-        iou_gain=float(
-            (
-                field_iou(plain.fields, sampled.judged_test) - field_iou(plain.at_three_quarters, sampled.judged_test)
-            ).mean()
-        ),
+        fit_history=test_fits.history,
+        iou_gain=iou_gain_last_quarter(test_fits, sampled),
         corpus=corpus,
-        extra_shapes=more,
+        extra_shapes=extra,
         bundle=Bundle(model, tokenizer),
     )
 
 
-def made(path: Path, make: Callable[[], None]) -> Path:
-    """`path`, made first if it is not there."""
-    if not path.exists():
-        make()
-    return path
-
-
 def fit_reference_fields(config: PipelineConfig, sampled: SampledSplit, folder: Path) -> tuple[Corpus, Fits]:
-    """Plain conditioned fits: of some training shapes, to learn from, and of the test shapes, as the reference."""
-    if not (folder / "shared_init.safetensors").is_file():
-        shared_init = fit_mean_initialization(config.field, sampled.train.select(slice(0, 512)), config.fit)
-        write_tensors(folder / "shared_init.safetensors", {"flat": shared_init})
-    shared_init = read_tensors(folder / "shared_init.safetensors")["flat"]
-    some = sampled.train.select(slice(0, config.num_init_fits))
-    started = fit(
-        config.field, some, config.fit, shared_init=shared_init, folder=folder / "train", progress="plain fits"
+    """Make plain shared-init fits, or read those that an earlier run left.
+
+    Args:
+        config: the configuration of the run.
+        sampled: the signed distances of the run.
+        folder: folder of the fits.
+
+    Returns:
+        The corpus of the quantizer, with fits of the first training shapes; and fits of the test shapes, as the
+        reference of the round trip.
+    """
+    field_config, fit_config = config.tokenizer.field, config.tokenizer.fit
+    path = folder / "shared_init.safetensors"
+    if not path.is_file():
+        mean_shapes = sampled.train.select(slice(0, NUM_MEAN_SHAPES))
+        write_tensors(path, {"flat": fit_mean_initialization(field_config, mean_shapes, fit_config)})
+    shared_init = read_tensors(path)["flat"]
+    first = sampled.train.select(slice(0, config.tokenizer.num_init_fits))
+    train, test = (
+        fit(field_config, samples, fit_config, shared_init=shared_init, folder=folder / name, progress=title)
+        for samples, name, title in ((first, "train", "plain fits"), (sampled.test, "test", "test fits"))
     )
-    plain = fit(
-        config.field,
-        sampled.test,
-        config.fit,
-        shared_init=shared_init,
-        folder=folder / "test",
-        progress="test fits",
-    )
-    return Corpus(sampled.train, started.fields, shared_init, config.fit, config.seed), plain
+    return Corpus(sampled.train, train.fields, shared_init, fit_config, config.seed), test
 
 
-def learn_quantizer(config: PipelineConfig, corpus: Corpus, output: Path) -> None:
-    """Learn the quantizer and write it to `output/codebook`."""
-    learned = learner(config.tokenizer, config.codebook)(corpus, True)
-    with atomic_write(output / "codebook") as draft:
-        learned.quantizer.save_pretrained(draft)
-        write_json(draft / "history.json", learned.history)
+def iou_gain_last_quarter(fits: Fits, sampled: SampledSplit) -> float:
+    """Mean IoU that plain fits gained in the last quarter of their steps.
+
+    Args:
+        fits: plain fits of the test shapes.
+        sampled: the signed distances of the run.
+    """
+    gain = field_iou(fits.fields, sampled.eval_test) - field_iou(fits.at_three_quarters, sampled.eval_test)
+    return float(gain.mean())
 
 
-def write_corpus(
+def learn_quantizer(config: PipelineConfig, corpus: Corpus, folder: Path) -> Quantizer:
+    """Learn the quantizer, or read it from a folder.
+
+    Args:
+        config: the configuration of the run.
+        corpus: what the quantizer is learned from.
+        folder: the folder that it is written to or read from.
+    """
+    if not folder.is_dir():
+        codebook = dataclasses.replace(config.tokenizer.codebook, seed=config.seed)
+        learned = learner(config.tokenizer.kind, codebook)(corpus, True)
+        with atomic_write(folder) as draft:
+            learned.quantizer.save_pretrained(draft)
+            write_json(draft / "history.json", learned.history)
+    return AutoQuantizer.from_pretrained(folder)
+
+
+def encode_corpus(
     config: PipelineConfig,
     tokenizer: WeightTokenizer,
     split: Split,
     sampled: SampledSplit,
-    plain: Fits,
-    output: Path,
-) -> None:
-    """Encode all shapes and write the corpus."""
-    quantizer, codes = tokenizer.quantizer, []
-    for samples in (sampled.train, sampled.validation, sampled.test):
-        codes.append(quantizer.encode_samples(samples, config.encode, progress=True))
-    train, validation, test = (quantizer.decode(part) for part in codes)
-    judged = len(sampled.judged_train.sdf)
-    first = train.select(slice(0, judged))
-    known: list[float | None] = [*field_iou(first, sampled.judged_train).tolist(), *[None] * (len(train) - judged)]
-    unknown: list[float | None] = [None] * len(validation)
-    names = [
-        name for name, part in (("train", train), ("validation", validation), ("test", test)) for _ in range(len(part))
+    test_fits: Fits,
+    folder: Path,
+) -> Dataset:
+    """Encode all shapes into a corpus, or read the corpus from a folder.
+
+    Args:
+        config: the configuration of the run.
+        tokenizer: encodes the shapes.
+        split: the shapes.
+        sampled: their signed distances.
+        test_fits: plain fits of the test shapes.
+        folder: the folder that the corpus is written to or read from.
+    """
+    if folder.is_dir():
+        return load_corpus(folder)
+    quantizer, labels = tokenizer.quantizer, [shape.label for shape in split.all]
+    codes = [
+        quantizer.encode_samples(samples, config.tokenizer.encode, progress=True)
+        for samples in (sampled.train, sampled.validation, sampled.test)
     ]
-    corpus = build(
+    train, validation, test = (quantizer.decode(part) for part in codes)
+    # IoU is measured on as many training shapes as there are test shapes, and on the test shapes.
+    num_measured = len(sampled.eval_train.sdf)
+    train_iou = field_iou(train.select(slice(0, num_measured)), sampled.eval_train).tolist()
+    unmeasured: list[float | None] = [None] * (len(train) - num_measured + len(validation))
+    unfitted: list[float | None] = [None] * (len(train) + len(validation))
+    corpus = build_corpus(
         names=[shape.name for shape in split.all],
-        labels=[shape.label for shape in split.all],
-        splits=names,
-        weights=torch.cat([part.flat for part in (train, validation, test)]),
-        ids=tokenizer.vocabulary.ids(torch.cat(codes), [shape.label for shape in split.all]),
-        fit_iou=[*[None] * (len(train) + len(validation)), *field_iou(plain.fields, sampled.judged_test).tolist()],
-        roundtrip_iou=[*known, *unknown, *field_iou(test, sampled.judged_test).tolist()],
+        labels=labels,
+        splits=["train"] * len(train) + ["validation"] * len(validation) + ["test"] * len(test),
+        weights=torch.cat([train.flat, validation.flat, test.flat]),
+        input_ids=tokenizer.vocabulary.ids(torch.cat(codes), labels),
+        iou_plain_fit=[*unfitted, *field_iou(test_fits.fields, sampled.eval_test).tolist()],
+        iou=[*train_iou, *unmeasured, *field_iou(test, sampled.eval_test).tolist()],
     )
-    save(corpus, output / "corpus")
+    save_corpus(corpus, folder)
+    return load_corpus(folder)
 
 
 def train_gpt(
-    config: PipelineConfig, corpus: Dataset, more: ExtraShapes, tokenizer: WeightTokenizer, output: Path
+    config: PipelineConfig, corpus: Dataset, extra: ExtraShapes, tokenizer: WeightTokenizer, output: Path
 ) -> GPT2LMHeadModel:
-    """Train the GPT unless its bundle is there; the bundle lands in `output/model`."""
+    """Train the GPT and write the model to `output/model`, or read it from there.
+
+    Args:
+        config: the configuration of the run.
+        corpus: the corpus.
+        extra: shapes that only the GPT learns from.
+        tokenizer: the tokenizer of the sequences.
+        output: the folder of the run.
+    """
     if not (output / "model").is_dir():
         logging.set_verbosity_error()
-        train = concatenate_datasets([part(corpus, "train").select_columns("ids"), more.sequences])
+        train = concatenate_datasets([split_rows(corpus, "train").select_columns("input_ids"), extra.sequences])
         if config.latent_augmentations:
-            ids = column(train, "ids").long()
-            train = sequences(redrawn(tokenizer, ids, config.latent_augmentations, config.latent_noise, config.seed))
-        model = pretrain(train, part(corpus, "validation"), tokenizer, output / "gpt", config.gpt)
+            input_ids, times = column_tensor(train, "input_ids").long(), config.latent_augmentations
+            train = sequence_dataset(augment_sequences(tokenizer, input_ids, times, config.latent_noise, config.seed))
+        validation = split_rows(corpus, "validation")
+        model = pretrain(train, validation, tokenizer, output / "gpt", config.gpt, seed=config.seed)
         model.generation_config = generation_config(tokenizer.vocabulary, config.temperature, config.top_p)
         with atomic_write(output / "model") as draft:
             Bundle(model, tokenizer).save_pretrained(draft)
     return GPT2LMHeadModel.from_pretrained(output / "model").eval()
 
 
+@dataclass(frozen=True, kw_only=True)
+class PipelineJob:
+    """Shapes, fits, codebook, corpus, GPT, samples, figures and a report; run the same command again to resume."""
+
+    output: Path
+    """Folder of the run."""
+    config: Annotated[PipelineConfig, tyro.conf.arg(name="")]
+    """What the run makes."""
+
+
+def read_job(arguments: list[str] | None = None) -> PipelineJob:
+    """The run that the command line describes.
+
+    Args:
+        arguments: the command line without the program; that of the process when None.
+
+    Raises:
+        InputError: the preset or an option is unknown, or the configuration is impossible.
+    """
+    jobs = {name: PipelineJob(output=tyro.MISSING, config=preset) for name, preset in PRESETS.items()}
+    return parse(jobs, "training.pipeline", arguments, summaries=SUMMARIES)
+
+
 @cli_main
 def main() -> None:
-    """Run the pipeline."""
-    config, output = parse()
-    figures = run(config, output)
+    """Read the command line and run the pipeline."""
+    job = read_job()
+    figures = run(job.config, job.output)
     print(json.dumps(figures, indent=2))
-    print(f"samples: {output / 'samples.png'}\nreport:  {output / 'report.html'}", file=sys.stderr)
+    print(f"samples: {job.output / 'samples.png'}\nreport:  {job.output / 'report.html'}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,39 @@
-"""Pre-train a GPT-2 on a corpus of token ids: `python -m training.pretrain --corpus DIR --tokenizer DIR --output DIR`.
+"""Pre-train a GPT-2 on a corpus of tokens: `python -m training.pretrain --corpus DIR --tokenizer DIR --output DIR`.
 
-Decisions: an ordinary `GPT2LMHeadModel` and an ordinary `Trainer`, so everything a Hugging Face user knows applies,
-`torchrun` included. What the defaults get wrong for short sequences of codes is set here and nowhere else: no dropout
-unless asked, our token ids, exactly as many positions as a sequence has, the grammar in `generation_config.json`,
-embeddings that begin as the codebook's vectors.
+Decisions:
+- The model is a `GPT2LMHeadModel` and the training loop is the `Trainer`, so everything that a Hugging Face user knows
+  applies; `torchrun -m training.pretrain …` trains on several devices.
+- The defaults of GPT-2 do not suit short sequences of codes. We change them here and nowhere else: dropout is off, the
+  ids of the special tokens are ours, there are as many positions as a sequence has tokens, the grammar is in
+  `generation_config.json`, and the embeddings of codes begin as the code vectors of the quantizer.
+
+Dimensions: B sequences, L tokens of a sequence.
 """
 
-import argparse
 import dataclasses
 import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from datasets import Dataset, load_from_disk
+import tyro
+from datasets import Dataset
 from transformers import (
     EarlyStoppingCallback,
     GPT2Config,
     GPT2LMHeadModel,
     ProgressCallback,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from training.data.corpus import part
-from training.embeddings import start_from_codes
+from training.data.corpus import load_corpus, split_rows
+from training.embeddings import initialize_code_embeddings
+from weightgpt._programs import cli_main, parse
 from weightgpt.errors import InputError
 from weightgpt.io import write_json
 from weightgpt.tokens.generation import generation_config
@@ -42,6 +47,13 @@ MODEL_SIZES = {
     "medium": (6, 8, 256),
     "large": (8, 12, 384),
 }
+"""Layers, attention heads and width of each model size."""
+WEIGHT_DECAY = 0.1
+"""Weight decay of all matrices."""
+WARMUP_FRACTION = 0.03
+"""Share of the steps in which the learning rate rises to its peak."""
+PATIENCE = 5
+"""Evaluations without a better validation loss before training stops."""
 
 
 def has_bf16() -> bool:
@@ -56,53 +68,70 @@ class PretrainConfig:
     """How a GPT is trained."""
 
     model_size: str = "small"
-    """Size of the model: nano, tiny, small, medium or large (layers, heads, width in `MODEL_SIZES`)."""
+    """Size of the model: nano, tiny, small, medium or large."""
     epochs: float = 8
     """Passes over the training sequences at most; early stopping may end sooner."""
     batch_size: int = 32
-    """Sequences of a step, on each process."""
+    """Sequences in each step, on each process."""
     learning_rate: float = 1e-3
-    """Peak rate of AdamW, after 3 % warm-up."""
+    """Peak learning rate of AdamW, after 3 % warm-up."""
     lr_scheduler_type: str = "cosine"
-    """How the rate falls to zero: a `lr_scheduler_type` of the `Trainer`, such as "cosine" or "linear"."""
-    weight_decay: float = 0.1
-    """Of all matrices."""
+    """How the learning rate falls to zero: a `lr_scheduler_type` of the `Trainer`, such as "cosine" or "linear"."""
     embedding_init_scale: float = 2.0
-    """Of the embeddings of codes at the start, over that of other parameters; they begin as the vectors that the codes
-    stand for, which must stand out of the positions added to them. 0: at random, as the rest."""
+    """Standard deviation of the embeddings of codes at the start, divided by that of other parameters. They begin as
+    the code vectors, which must stand out from the position embeddings added to them. With 0 they begin at random."""
     dropout: float = 0.0
-    """Of embeddings, attention and residual branches; helps small corpora, costs speed."""
-    early_stopping_patience: int = 5
-    """Evaluations without a better validation loss before training stops."""
+    """Dropout of embeddings, attention and residual branches; it helps small corpora and costs speed."""
     num_evaluations: int = 12
-    """Evaluations (and checkpoints) spread over the run."""
-    bf16: bool = dataclasses.field(default_factory=has_bf16)
-    """Mixed precision, by default where the device computes in bfloat16 itself: about 1.5 times faster there."""
+    """Evaluations on the validation sequences, and checkpoints, spread over the training."""
+    bf16: bool | None = None
+    """Whether to train in mixed precision; None for yes where the device computes in bfloat16 itself, which is about
+    1.5 times faster there."""
     report_to: str = "none"
-    """Where the `Trainer` reports to besides the console, such as "tensorboard" (`report_to`)."""
-    seed: int = 0
-    """Of the initial weights and of the order of the data."""
+    """Where the `Trainer` reports to in addition to the console, such as "tensorboard"."""
 
     def __post_init__(self) -> None:
         if self.model_size not in MODEL_SIZES:
-            raise InputError(f"preset is {self.model_size!r}; choose one of {', '.join(MODEL_SIZES)}.")
+            raise InputError(f"model_size is {self.model_size!r}; choose one of {', '.join(MODEL_SIZES)}.")
+
+    @property
+    def mixed_precision(self) -> bool:
+        """Whether training uses bfloat16 on this machine."""
+        return has_bf16() if self.bf16 is None else self.bf16
 
 
 class Progress(ProgressCallback):
-    """The Trainer's progress bar, with the losses beside the bar instead of on lines of their own."""
+    """The Trainer's progress bar, with the losses next to the bar instead of on lines of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: dict[str, str] = {}
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show the newest training and validation loss."""
+        """Show the newest training and validation loss.
+
+        Args:
+            args: unused.
+            state: the state of the Trainer.
+            control: unused.
+            logs: the logged values by name.
+            **kwargs: unused.
+        """
         if state.is_world_process_zero and self.training_bar is not None:
-            shown = {name: f"{float(logs[name]):.3f}" for name in ("loss", "eval_loss") if name in (logs or {})}
-            self.training_bar.set_postfix({**getattr(self, "shown", {}), **shown})
-            self.shown = {**getattr(self, "shown", {}), **shown}
+            self.losses |= {name: f"{float(logs[name]):.3f}" for name in ("loss", "eval_loss") if name in (logs or {})}
+            self.training_bar.set_postfix(self.losses)
 
 
-def new_model(tokenizer: WeightTokenizer, config: PretrainConfig) -> GPT2LMHeadModel:
-    """An untrained model for the sequences of `tokenizer`, with the grammar in its generation configuration."""
+def new_model(tokenizer: WeightTokenizer, config: PretrainConfig, seed: int = 0) -> GPT2LMHeadModel:
+    """An untrained model for the sequences of a tokenizer, with the grammar in its generation configuration.
+
+    Args:
+        tokenizer: the tokenizer.
+        config: the size of the model, its dropout and how its embeddings are initialized.
+        seed: seed of the initial weights.
+    """
     layers, heads, width = MODEL_SIZES[config.model_size]
-    set_seed(config.seed)
+    set_seed(seed)
     model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=tokenizer.vocabulary.vocab_size,
@@ -119,27 +148,37 @@ def new_model(tokenizer: WeightTokenizer, config: PretrainConfig) -> GPT2LMHeadM
             codebook_fingerprint=tokenizer.quantizer.fingerprint,
         )
     )
-    start_from_codes(model, tokenizer, config.embedding_init_scale, config.seed)
+    initialize_code_embeddings(model, tokenizer, config.embedding_init_scale, seed)
     model.loss_type = "ForCausalLM"
     model.generation_config = generation_config(tokenizer.vocabulary)
     return model
 
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Sequences of one length, as `input_ids` and `labels` (B, L); BOS and the class are given, so no loss on them."""
-    ids = torch.tensor([row["ids"] for row in rows], dtype=torch.long)
-    labels = ids.clone()
+    """Sequences of one length as `input_ids` and `labels` (B, L); BOS and the class have no loss.
+
+    Args:
+        rows: rows with `input_ids`.
+    """
+    input_ids = torch.tensor([row["input_ids"] for row in rows], dtype=torch.long)
+    labels = input_ids.clone()
     labels[:, :2] = -100
-    return {"input_ids": ids, "labels": labels}
+    return {"input_ids": input_ids, "labels": labels}
 
 
-def code_loss(model: GPT2LMHeadModel, ids: torch.Tensor, batch: int = 64) -> float:
-    """Mean cross-entropy in nats of the T code tokens of sequences (B, L), their class given; EOS is not counted."""
+def code_loss(model: GPT2LMHeadModel, input_ids: torch.Tensor, batch_size: int = 64) -> float:
+    """Mean cross-entropy, in nats, of the code tokens of sequences, with their classes given; EOS does not count.
+
+    Args:
+        model: the model.
+        input_ids: (B, L) sequences.
+        batch_size: sequences that the model reads at once.
+    """
     total, count = 0.0, 0
     with torch.no_grad():
-        for part in ids.split(batch):
-            logits = model(part.to(model.device)).logits[:, 1:-2].float().cpu()
-            targets = part[:, 2:-1]
+        for batch in input_ids.split(batch_size):
+            logits = model(batch.to(model.device)).logits[:, 1:-2].float().cpu()
+            targets = batch[:, 2:-1]
             total += float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum"))
             count += targets.numel()
     return total / max(count, 1)
@@ -151,13 +190,18 @@ def pretrain(
     tokenizer: WeightTokenizer,
     output: Path,
     config: PretrainConfig,
-    callbacks: list[TrainerCallback] | None = None,
+    *,
+    seed: int = 0,
 ) -> GPT2LMHeadModel:
-    """Train, or go on from the newest checkpoint in `output`; the best model lands in `output/model`.
+    """Train a GPT, or resume from the newest checkpoint in `output`; the best model is written to `output/model`.
 
     Args:
-        train: a corpus with a column `ids` (L,).
-        validation: held-out shapes, for early stopping.
+        train: the training sequences, in a column `input_ids` (L,).
+        validation: held-out sequences, for early stopping.
+        tokenizer: the tokenizer of the sequences.
+        output: folder of the checkpoints, the history and the model.
+        config: how the GPT is trained.
+        seed: seed of the initial weights and of the order of the data.
 
     Raises:
         InputError: there are too few sequences to train or to validate on.
@@ -167,28 +211,38 @@ def pretrain(
             f"{len(train)} training and {len(validation)} validation sequences cannot train a GPT; give at least"
             f" {config.batch_size} shapes to learn from and one held out."
         )
-    model = new_model(tokenizer, config)
-    steps = max(1, math.ceil(len(train) / config.batch_size * config.epochs / config.num_evaluations))
-    trainer = Trainer(
-        model=model,
-        args=_arguments(output, config, steps),
-        train_dataset=train.select_columns("ids"),  # reading the weights of every row would cost more than the model
-        eval_dataset=validation.select_columns("ids"),
-        data_collator=collate,
-        callbacks=[EarlyStoppingCallback(config.early_stopping_patience), *(callbacks or [])],
-    )
-    trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(Progress)
+    model = new_model(tokenizer, config, seed)
+    trainer = _new_trainer(model, train, validation, output, config, seed)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
     if trainer.is_world_process_zero():
-        best = trainer.model
-        best.save_pretrained(output / "model")
+        trainer.model.save_pretrained(output / "model")
         tokenizer.save_pretrained(output / "model")
-        write_json(output / "history.json", {"config": asdict(config), "log": trainer.state.log_history})
+        history = {"config": asdict(config), "seed": seed, "log": trainer.state.log_history}
+        write_json(output / "history.json", history)
     return model
 
 
-def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArguments:
+def _new_trainer(
+    model: GPT2LMHeadModel, train: Dataset, validation: Dataset, output: Path, config: PretrainConfig, seed: int
+) -> Trainer:
+    """The `Trainer` with early stopping, our progress bar, and evaluations spread evenly over the training."""
+    steps = max(1, math.ceil(len(train) / config.batch_size * config.epochs / config.num_evaluations))
+    trainer = Trainer(
+        model=model,
+        args=_training_arguments(output, config, steps, seed),
+        # To read the weights of every row would cost more than the model.
+        train_dataset=train.select_columns("input_ids"),
+        eval_dataset=validation.select_columns("input_ids"),
+        data_collator=collate,
+        callbacks=[EarlyStoppingCallback(PATIENCE)],
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(Progress)
+    return trainer
+
+
+def _training_arguments(output: Path, config: PretrainConfig, steps: int, seed: int) -> TrainingArguments:
+    """The arguments of the `Trainer`, with an evaluation and a checkpoint every `steps` steps."""
     return TrainingArguments(
         output_dir=str(output),
         num_train_epochs=config.epochs,
@@ -196,11 +250,11 @@ def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArgu
         per_device_eval_batch_size=4 * config.batch_size,
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_scheduler_type,
-        warmup_steps=0.03,
+        warmup_steps=WARMUP_FRACTION,
         adam_beta2=0.95,
-        weight_decay=config.weight_decay,
+        weight_decay=WEIGHT_DECAY,
         max_grad_norm=1.0,
-        bf16=config.bf16,
+        bf16=config.mixed_precision,
         eval_strategy="steps",
         eval_steps=steps,
         save_strategy="steps",
@@ -212,38 +266,38 @@ def _arguments(output: Path, config: PretrainConfig, steps: int) -> TrainingArgu
         logging_steps=max(1, steps // 4),
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
-        seed=config.seed,
-        data_seed=config.seed,
+        seed=seed,
+        data_seed=seed,
         report_to=config.report_to,
         use_cpu=not torch.cuda.is_available(),
         disable_tqdm=False,
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PretrainJob:
+    """Pre-train a GPT-2 on a corpus of tokens; run the same command again to resume."""
+
+    corpus: Path
+    """Folder of a `datasets.Dataset` with the columns `input_ids` and `split`."""
+    tokenizer: Path
+    """Folder of a `WeightTokenizer`."""
+    output: Path
+    """Folder of the checkpoints and the model."""
+    seed: int = 0
+    """Seed of the initial weights and of the order of the data."""
+    config: Annotated[PretrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=PretrainConfig)
+    """How the GPT is trained."""
+
+
+@cli_main
 def main() -> None:
-    """Parse arguments and train."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True, help="a datasets folder with columns ids and split")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="the folder of a WeightTokenizer")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--model-size", choices=MODEL_SIZES, default=PretrainConfig.model_size)
-    parser.add_argument("--epochs", type=float, default=PretrainConfig.epochs)
-    parser.add_argument("--batch-size", type=int, default=PretrainConfig.batch_size)
-    parser.add_argument("--learning-rate", type=float, default=PretrainConfig.learning_rate)
-    parser.add_argument("--dropout", type=float, default=PretrainConfig.dropout)
-    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=has_bf16())
-    parser.add_argument("--seed", type=int, default=PretrainConfig.seed)
-    given = vars(parser.parse_args())
-    corpus_folder, tokenizer_folder, output = given.pop("corpus"), given.pop("tokenizer"), given.pop("output")
-    corpus = load_from_disk(str(corpus_folder))
-    pretrain(
-        part(corpus, "train"),
-        part(corpus, "validation"),
-        WeightTokenizer.from_pretrained(tokenizer_folder),
-        output,
-        PretrainConfig(**given),
-    )
+    """Read the command line and train."""
+    job = parse(PretrainJob, "training.pretrain")
+    corpus, tokenizer = load_corpus(job.corpus), WeightTokenizer.from_pretrained(job.tokenizer)
+    train, validation = (split_rows(corpus, split) for split in ("train", "validation"))
+    pretrain(train, validation, tokenizer, job.output, job.config, seed=job.seed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, which do not change, and what its stages cost."""
+"""The folder of a run: its configuration, which does not change, and what its stages cost."""
 
 import resource
 import sys
@@ -10,50 +10,94 @@ from typing import Any
 
 import torch
 
+from training.presets import PipelineConfig
+from weightgpt import __version__
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 
 STAGES = ("shapes", "fits", "codebook", "corpus", "gpt", "samples", "figures", "report")
+"""The stages of a pipeline, in order."""
 
 
 class Run:
-    """A folder that a pipeline fills, stage by stage."""
+    """A folder that a pipeline fills, stage by stage.
 
-    def __init__(self, config: dict[str, Any], output: Path) -> None:
+    Args:
+        config: the configuration of the run.
+        output: the folder; it is created when something is written.
+    """
+
+    def __init__(self, config: PipelineConfig, output: Path) -> None:
         self.config, self.output = config, output
-        self.kept = output / "config.json"
-        self.threads = torch.get_num_threads()
+        self.num_threads = torch.get_num_threads()
 
-    def keep(self) -> None:
-        """Write the settings, or compare them with those the run was begun with."""
-        now = self.config
-        if not self.kept.is_file():
-            return write_json(self.kept, now)
-        before = read_json(self.kept)
-        changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
+    def write_config(self) -> None:
+        """Write `config.json`, or compare the configuration with the one that the run was started with.
+
+        Raises:
+            InputError: the run was started with another configuration or another version.
+        """
+        path, values = self.output / "config.json", {"version": __version__, **self.config.to_dict()}
+        if not path.is_file():
+            write_json(path, values)
+            return
+        now, before = flatten(values), flatten(read_json(path))
+        changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
         if changed:
             raise InputError(
-                f"{self.output} was begun with other settings ({', '.join(changed)}); repeat that command to go on, or"
-                " choose another --output."
+                f"{self.output} was started with other settings ({', '.join(changed)}); repeat that command to resume,"
+                " or choose another --output."
             )
-        return None
 
     @contextmanager
     def stage(self, name: str, small: bool = True) -> Iterator[None]:
-        """Announce a stage and note its seconds and the memory so far.
+        """Announce a stage, and write its seconds and the peak memory so far to `seconds.json`.
 
         Args:
-            small: whether its tensors are small. These are as fast on one thread as on two, no slower when another
-                process wants a core, and the same to the last bit in every run.
+            name: one of `STAGES`.
+            small: whether the tensors of the stage are small. Small tensors are as fast on one thread as on two, they
+                do not slow down when another process wants a core, and one thread gives the same bits in every run.
         """
-        torch.set_num_threads(1 if small else self.threads)
+        torch.set_num_threads(1 if small else self.num_threads)
         print(f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}", file=sys.stderr, flush=True)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         yield
         path = self.output / "seconds.json"
-        spent = read_json(path) if path.is_file() else {"seconds": {}, "peak_memory_mb": 0}
-        # A finished stage that is only read again keeps the time that making it took.
-        spent["seconds"][name] = round(max(spent["seconds"].get(name, 0.0), time.perf_counter() - begun), 1)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        spent["peak_memory_mb"] = round(max(spent["peak_memory_mb"], peak))
-        write_json(path, spent)
+        costs = read_json(path) if path.is_file() else {"seconds": {}, "peak_memory_mb": 0}
+        # A stage that is only read again keeps the time that it took at first.
+        costs["seconds"][name] = round(max(costs["seconds"].get(name, 0.0), time.perf_counter() - start), 1)
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        costs["peak_memory_mb"] = round(max(costs["peak_memory_mb"], peak_mb))
+        write_json(path, costs)
+
+
+def read_config(run: Path) -> PipelineConfig:
+    """The configuration of a run.
+
+    Args:
+        run: the folder of a run of `training.pipeline`.
+
+    Raises:
+        InputError: the folder has no `config.json`, or another version wrote it.
+    """
+    if not (run / "config.json").is_file():
+        raise InputError(f"{run} has no config.json; give the folder of a run of training.pipeline.")
+    values = read_json(run / "config.json")
+    version = values.pop("version", None) if isinstance(values, dict) else None
+    try:
+        return PipelineConfig.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{run} was made by weightgpt {version or 'of unknown version'}: {error}") from error
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested JSON objects as one, its keys joined by dots.
+
+    Args:
+        values: the nested objects.
+        prefix: what the keys begin with.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

@@ -50,7 +50,13 @@ def command_line(module: str) -> str:
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
-def parse(config: type[Config] | Mapping[str, Config], module: str, arguments: Sequence[str] | None = None) -> Config:
+def parse(
+    config: type[Config] | Mapping[str, Config],
+    module: str,
+    arguments: Sequence[str] | None = None,
+    *,
+    summaries: Mapping[str, str] | None = None,
+) -> Config:
     """Read a configuration from the command line; options and their help come from the fields and their docstrings.
 
     Args:
@@ -58,6 +64,7 @@ def parse(config: type[Config] | Mapping[str, Config], module: str, arguments: S
             is then the first argument of the command, and options override single fields.
         module: the name of the program, for its help text.
         arguments: the command line without the program; that of the process when None.
+        summaries: a sentence about each preset, for the help text; by default that of the dataclass.
 
     Raises:
         InputError: an option is unknown, missing, or has a value of another type.
@@ -69,7 +76,8 @@ def parse(config: type[Config] | Mapping[str, Config], module: str, arguments: S
     try:
         with redirect_stdout(messages), redirect_stderr(messages):
             if isinstance(config, Mapping):
-                described = {name: (_first_line(preset), preset) for name, preset in config.items()}
+                sentences = {name: _first_line(preset) for name, preset in config.items()} | dict(summaries or {})
+                described = {name: (sentences[name], preset) for name, preset in config.items()}
                 return tyro.extras.overridable_config_cli(described, prog=program, args=arguments)
             return tyro.cli(config, prog=program, args=arguments, description=_first_line(config))
     except SystemExit as error:

@@ -87,7 +87,6 @@ def pretrain_config(config: BitsConfig, ids: Ids) -> PretrainConfig:
         num_evaluations=max(1, min(PretrainConfig.num_evaluations, int(passes * count / len(ids.validation)))),
         batch_size=max(1, min(32, STEP_TOKENS // length)),
         dropout=config.dropout,
-        seed=config.seed,
     )
 
 
@@ -112,13 +111,13 @@ def measured(source: Source, ids: Ids, config: BitsConfig, folder: Path) -> dict
     """Train a GPT on `ids` in a folder of its own inside `folder`, or read what that gave before; the figures."""
     vocabulary, fingerprint = source.tokenizer.vocabulary, source.tokenizer.quantizer.fingerprint
     gpt, parts = pretrain_config(config, ids), (ids.train, ids.validation, ids.held)
-    told = repr((fingerprint, dataclasses.astuple(gpt), [len(rows) for rows in parts]))
+    told = repr((fingerprint, dataclasses.astuple(gpt), config.seed, [len(rows) for rows in parts]))
     own = folder / f"{source.name}-{len(ids.train)}-{hashlib.sha256(told.encode()).hexdigest()[:8]}".replace(" ", "-")
     if not (own / "figures.json").is_file():
         print(f"{source.corpus}, {source.name}: {len(ids.train)} sequences of {vocabulary.length}", file=sys.stderr)
-        train, validation = (Dataset.from_dict({"ids": rows.numpy()}) for rows in parts[:2])
-        model = pretrain(train, validation, source.tokenizer, own, gpt).eval()
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=gpt.bf16):
+        train, validation = (Dataset.from_dict({"input_ids": rows.numpy()}) for rows in parts[:2])
+        model = pretrain(train, validation, source.tokenizer, own, gpt, seed=config.seed).eval()
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=gpt.mixed_precision):
             bits = code_loss(model, ids.held, 2 * gpt.batch_size) / math.log(2)
         steps = read_json(own / "history.json")["log"][-1]["step"]
         parameters = sum(parameter.numel() for parameter in model.parameters())

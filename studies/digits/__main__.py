@@ -19,7 +19,8 @@ from studies.digits.classifier import train_classifier
 from studies.digits.images import load_images, outlined, slanted, softness, ssim_matrix
 from studies.digits.metrics import Benchmark, Pictures, Row, choose, compare, measure, sweep
 from studies.digits.page import add_run, write_page, write_pictures
-from training.data.corpus import column, part
+from tokenization.presets import TokenizerConfig
+from training.data.corpus import column_tensor, split_rows
 from training.pipeline import learn
 from training.presets import PipelineConfig
 from training.pretrain import PretrainConfig
@@ -54,41 +55,42 @@ class Variant:
 
 def settings(quick: bool, seed: int, images: Path, variant: Variant) -> PipelineConfig:
     """The run of the pipeline: small planar fields, three layers of codes."""
-    base = PipelineConfig()
+    base, tokenizer = PipelineConfig(), TokenizerConfig()
     few = 10 if quick else 1
     return replace(
         base,
-        shapes=str(images),
+        corpus=str(images),
         augmentations=1 if quick else variant.copies,
         held_out_fraction=0.4 if quick else 0.125,
-        num_points=2048,
         num_eval_points=4096,
-        num_init_fits=64 // few,
         seed=seed,
-        field=replace(base.field, in_features=2, hidden=(32, 32), num_frequencies=3),
-        fit=replace(base.fit, steps=400 // few, points_per_step=512, truncation=15.0),
-        codebook=replace(
-            base.codebook,
-            latent_width=variant.latent_width,
-            coefficients=32,
-            latent_decoder_width=384,
-            trained_quantizers=variant.levels,
-            codebook_size=32 if quick else 256,
-            num_probes=1024,
-            steps=variant.steps // few,
-            batch_size=64,
-            points_per_step=256,
-            truncation=15.0,
-            surface_bandwidth=0.025,
-            seed=seed,
+        tokenizer=replace(
+            tokenizer,
+            num_points=2048,
+            num_init_fits=64 // few,
+            field=replace(tokenizer.field, in_features=2, hidden=(32, 32), num_frequencies=3),
+            fit=replace(tokenizer.fit, steps=400 // few, points_per_step=512, truncation=15.0),
+            codebook=replace(
+                tokenizer.codebook,
+                latent_width=variant.latent_width,
+                coefficients=32,
+                latent_decoder_width=384,
+                trained_quantizers=variant.levels,
+                codebook_size=32 if quick else 256,
+                num_probes=1024,
+                steps=variant.steps // few,
+                batch_size=64,
+                points_per_step=256,
+                truncation=15.0,
+                surface_bandwidth=0.025,
+            ),
+            encode=replace(tokenizer.encode, steps=0),
         ),
-        encode=replace(base.encode, steps=0),
         gpt=PretrainConfig(
             model_size="nano" if quick else "small",
             epochs=variant.epochs,
             batch_size=16 if quick else 64,
             dropout=variant.dropout,
-            seed=seed,
         ),
     )
 
@@ -101,7 +103,7 @@ def load_split(config: PipelineConfig, gray: Pictures) -> tuple[Split, list[Refu
         try:
             shapes.append(outlined(image, f"{number:06d}", str(label)))
         except InputError as error:
-            refusals.append(Refusal(Path(f"{config.shapes}/{number}"), str(error)))
+            refusals.append(Refusal(Path(f"{config.corpus}/{number}"), str(error)))
     split = split_shapes(shapes, config.held_out_fraction, config.seed)
     return Split(slanted(split.train, config.augmentations, config.seed), split.validation, split.test), refusals
 
@@ -121,7 +123,7 @@ def set_up(parts: LearnedRun, gray: Pictures, seed: int) -> Benchmark:
         train,
         validation,
         test,
-        column(part(parts.corpus, "train"), "ids")[: len(originals)].long(),
+        column_tensor(split_rows(parts.corpus, "train"), "input_ids")[: len(originals)].long(),
         float(ssim_matrix(test.images, train.images).amax(1).quantile(0.95)),
     )
 
@@ -138,8 +140,8 @@ def run(output: Path, quick: bool, seed: int, images: Path | None, variant: Vari
     gray = Pictures(*load_images(images))
     config = settings(quick, seed, images, variant)
     name = "-".join(f"{value:g}" for value in asdict(variant).values())
-    job = Run(config.to_dict(), output / f"run-{name}")
-    parts = learn(config, job, lambda _: load_split(config, gray))
+    job = Run(config, output / f"run-{name}")
+    parts = learn(job, lambda config: load_split(config, gray))
     with job.stage("figures"):
         benchmark = set_up(parts, gray, seed)
         swept = sweep(benchmark, seed)

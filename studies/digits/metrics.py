@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from studies.digits.classifier import accuracy
 from studies.digits.images import render_images, ssim_matrix
-from training.data.corpus import column, part
+from training.data.corpus import column_tensor, split_rows
 from training.pretrain import code_loss
 from training.report.results import LearnedRun
 from weightgpt.fields.field import Fields
@@ -158,8 +158,8 @@ def compare(benchmark: Benchmark, chosen: Row, seed: int) -> tuple[list[Row], Fi
 
 def measure(benchmark: Benchmark, parts: LearnedRun) -> Row:
     """The figures of the stages: fields, round trip, classifier and GPT, all of held-out images."""
-    test = part(parts.corpus, "test")
-    ids, images = column(test, "ids").long(), benchmark.test.images
+    test = split_rows(parts.corpus, "test")
+    ids, images = column_tensor(test, "input_ids").long(), benchmark.test.images
     tokenizer = benchmark.bundle.tokenizer
     trip = benchmark.rendered(tokenizer.decode(ids))
     loss = code_loss(benchmark.bundle.model, ids)
@@ -173,8 +173,8 @@ def measure(benchmark: Benchmark, parts: LearnedRun) -> Row:
         "weights": tokenizer.quantizer.field_config.parameters,
         "tokens": tokenizer.quantizer.tokens_per_field,
         "codes": tokenizer.quantizer.codebook_size,
-        "fit_iou": float(torch.tensor(test["fit_iou"]).mean()),
-        "roundtrip_iou": float(torch.tensor(test["roundtrip_iou"]).mean()),
+        "fit_iou": float(torch.tensor(test["iou_plain_fit"]).mean()),
+        "roundtrip_iou": float(torch.tensor(test["iou"]).mean()),
         "roundtrip_ssim": float(ssim_matrix(trip, images).diagonal().mean()),
         "roundtrip_accuracy": accuracy(benchmark.classifier, trip, benchmark.test.labels),
         "classifier_accuracy": accuracy(benchmark.classifier, images, benchmark.test.labels),

@@ -28,7 +28,7 @@ from transformers.utils import logging
 from studies.experiments.page import write
 from studies.sequences import Ids, draw
 from training.compare.flops import step_flops
-from training.data.corpus import sequences
+from training.data.corpus import sequence_dataset
 from training.pretrain import PretrainConfig, code_loss, pretrain
 from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
@@ -75,7 +75,7 @@ class Trial:
     top_k: int = 0
     """Likeliest codes that are sampled from; 0 for all."""
 
-    def training(self, seed: int) -> PretrainConfig:
+    def training(self) -> PretrainConfig:
         """The settings of its GPT's training."""
         return PretrainConfig(
             model_size=self.preset,
@@ -84,7 +84,6 @@ class Trial:
             learning_rate=self.learning_rate,
             embedding_init_scale=self.spread,
             dropout=self.dropout,
-            seed=seed,
             report_to="tensorboard",
         )
 
@@ -149,11 +148,14 @@ class Lab:
     def run(self, trial: Trial) -> dict[str, Any]:
         """Train, sample and judge."""
         tokenizer, ids = self.shortened(trial.levels)
-        config = trial.training(self.seed)
-        told = hashlib.sha256(repr((tokenizer.quantizer.fingerprint, config, trial.shapes)).encode()).hexdigest()[:8]
+        config = trial.training()
+        told = hashlib.sha256(
+            repr((tokenizer.quantizer.fingerprint, config, self.seed, trial.shapes)).encode()
+        ).hexdigest()[:8]
         own = self.folder / f"gpt-{told}"
         if not (own / "history.json").is_file():
-            pretrain(sequences(ids.train[: trial.shapes]), sequences(ids.validation), tokenizer, own, config)
+            train, validation = sequence_dataset(ids.train[: trial.shapes]), sequence_dataset(ids.validation)
+            pretrain(train, validation, tokenizer, own, config, seed=self.seed)
         model = GPT2LMHeadModel.from_pretrained(own / "model").eval()
         steps = read_json(own / "history.json")["log"][-1]["step"]
         bits = code_loss(model, ids.held) / math.log(2)

@@ -76,7 +76,7 @@ def learn(
     model = new_model(words, sweep, seed)
 
     def loss(rows: Tensor, _: torch.Generator) -> Tensor:
-        return model(**collate([{"ids": row} for row in ids[rows].tolist()])).loss
+        return model(**collate([{"input_ids": row} for row in ids[rows].tolist()])).loss
 
     first = torch.arange(min(sweep.descent.batch, len(ids)))
     budget = sweep.budget(lambda: loss(first, torch.Generator()).backward())

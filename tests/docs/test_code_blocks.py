@@ -89,8 +89,8 @@ def parse_options(module: str, arguments: list[str], monkeypatch: pytest.MonkeyP
 
     parse = _programs.parse
 
-    def parse_only(config: object, name: str, given: list[str] | None = None) -> None:
-        parse(config, name, arguments if given is None else given)
+    def parse_only(config: object, name: str, given: list[str] | None = None, **options: object) -> None:
+        parse(config, name, arguments if given is None else given, **options)
         raise Parsed
 
     with monkeypatch.context() as patch, pytest.raises(Parsed):

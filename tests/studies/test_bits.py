@@ -13,7 +13,10 @@ from studies.bits import page as bits_page
 from studies.bits.__main__ import BitsConfig, independent_bits, measured, operations, pretrain_config
 from studies.sequences import Ids, Source, draw, of_folder, of_run
 from tests.fakes import tiny_tokenizer
-from training.data.corpus import SPLITS, build, save
+from tokenization.presets import TokenizerConfig
+from training.data.corpus import SPLITS, build_corpus, save_corpus
+from training.presets import PipelineConfig
+from training.run import Run
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json, write_tensors
 
@@ -50,10 +53,10 @@ def write_run(folder, counts: tuple[int, int, int]) -> None:
     codes = torch.arange(count)[:, None, None].expand(count, 3, 2) % 8
     splits = [name for name, number in zip(SPLITS, counts, strict=True) for _ in range(number)]
     weights, names, nothing = tokenizer.quantizer.decode(codes).flat, [str(i) for i in range(count)], [None] * count
-    corpus = build(names, ["chair"] * count, splits, weights, sequences_of(codes), nothing, nothing)
-    save(corpus, folder / "corpus")
+    corpus = build_corpus(names, ["chair"] * count, splits, weights, sequences_of(codes), nothing, nothing)
+    save_corpus(corpus, folder / "corpus")
     tokenizer.save_pretrained(folder / "model")
-    write_json(folder / "config.json", {"shapes": "files/balls", "tokenizer": "tiny"})
+    Run(PipelineConfig(corpus="files/balls", tokenizer=TokenizerConfig(kind="fsq")), folder).write_config()
     write_json(folder / "metrics.json", {"iou": 0.5, "iou_ratio": 0.625})
 
 
@@ -138,7 +141,7 @@ def test_a_measured_folder_becomes_rows_and_a_page_and_is_resumed(tmp_path, monk
 def test_the_corpus_of_a_run_is_taken_as_it_is(tmp_path, monkeypatch):
     write_run(tmp_path / "run", (40, 8, 16))
     found = of_run(tmp_path / "run")
-    assert (found.corpus, found.name, found.near["iou_ratio"]) == ("balls", "tiny of run", 0.625)
+    assert (found.corpus, found.name, found.near["iou_ratio"]) == ("balls", "fsq of run", 0.625)
     assert found.ids.held.equal(sequences_of((torch.arange(48, 64) % 8)[:, None, None].expand(16, 3, 2)))
     arguments = ["--run", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--preset", "nano", "--passes", "1"]
     assert run_main(monkeypatch, *arguments) == 0

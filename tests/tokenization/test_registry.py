@@ -112,7 +112,7 @@ def test_scalars_and_residuals_are_the_nearer_the_more_bits_they_have(learned):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(InputError, match="no tokenizer 'vq'; choose one of loop, bins"):
+    with pytest.raises(InputError, match="no tokenizer 'vq'; choose one of rvq-ae, bins"):
         learner("vq", TINY)
 
 

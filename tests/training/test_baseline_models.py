@@ -1,23 +1,26 @@
 """Every rival learns two kinds of fields, keeps its budget, repeats itself, and tells what it cannot do."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from tests.fakes import generator, tiny_config, tiny_tokenizer
+from tokenization.presets import TokenizerConfig
 from training.baselines import __main__ as cli_main
 from training.baselines import denoiser, nef_gpt, regression
 from training.baselines.common import FieldSets, OptimizerConfig, count_flops, train_to_budget
 from training.baselines.registry import RIVALS, rival
-from training.data.corpus import build, save
+from training.data.corpus import build_corpus, save_corpus
+from training.presets import PipelineConfig
+from training.run import Run
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.fields.storage import load_fields
-from weightgpt.io import write_json, write_tensors
+from weightgpt.io import write_tensors
 
 CONFIG = FieldConfig(in_features=2, hidden=(4,), num_frequencies=0)
 P = CONFIG.parameters
@@ -167,8 +170,11 @@ def test_the_program_trains_once_and_refuses_other_settings(tmp_path, monkeypatc
     with pytest.raises(InputError, match="no corpus"):
         cli_main.field_sets(run, 0)
     splits, ids, none = ["train"] * 60 + ["validation"] * 4, torch.zeros(64, 5), [None] * 64
-    save(build([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none), run / "corpus")
-    write_json(run / "config.json", {"field": CONFIG.to_dict()})
+    save_corpus(
+        build_corpus([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none),
+        run / "corpus",
+    )
+    Run(PipelineConfig(tokenizer=TokenizerConfig(field=CONFIG)), run).write_config()
     write_tensors(run / "fits" / "shared_init.safetensors", {"flat": SETS.shared_init})
     sets = cli_main.field_sets(run, 0)
     assert torch.equal(sets.train, SETS.train[:60])
@@ -192,11 +198,11 @@ def test_further_shapes_are_learnt_from_too_as_their_tokens_decode(tmp_path):
     ids, fields = tokenizer.vocabulary.ids(codes, labels), tokenizer.quantizer.decode(codes).flat
     tokenizer.quantizer.save_pretrained(run / "codebook")
     names, splits = ["a", "b", "c"], ["train", "train", "validation"]
-    save(build(names, labels, splits, fields, ids, none, none), run / "corpus")
-    write_json(run / "config.json", {"field": tiny_config().to_dict()})
+    save_corpus(build_corpus(names, labels, splits, fields, ids, none, none), run / "corpus")
+    Run(PipelineConfig(tokenizer=TokenizerConfig(field=tiny_config())), run).write_config()
     write_tensors(run / "fits" / "shared_init.safetensors", {"flat": fields[0]})
     assert torch.equal(cli_main.field_sets(run, 0).train, fields[:2])
-    write_tensors(run / "more.safetensors", {"ids": ids.flip(0).int(), "probed": torch.zeros(3, 8)})
+    write_tensors(run / "extra_shapes.safetensors", {"input_ids": ids.flip(0).int(), "probe_sdf": torch.zeros(3, 8)})
     sets = cli_main.field_sets(run, 0)
     torch.testing.assert_close(sets.train, torch.cat([fields[:2], fields.flip(0)]))
     assert sets.labels == ("chair", "table", "chair", "table", "chair")
@@ -204,16 +210,16 @@ def test_further_shapes_are_learnt_from_too_as_their_tokens_decode(tmp_path):
 
 def test_plain_fits_are_made_of_the_first_training_shapes(tmp_path):
     splits, ids, none = ["train"] * 60 + ["validation"] * 4, torch.zeros(64, 5), [None] * 64
-    save(
-        build([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none), tmp_path / "corpus"
+    save_corpus(
+        build_corpus([f"s{i}" for i in range(64)], list(SETS.labels), splits, SETS.train, ids, none, none),
+        tmp_path / "corpus",
     )
-    write_json(
-        tmp_path / "config.json", {"field": CONFIG.to_dict(), "fit": asdict(FitConfig(steps=20, points_per_step=16))}
-    )
+    tokenizer = TokenizerConfig(field=CONFIG, fit=FitConfig(steps=20, points_per_step=16))
+    Run(PipelineConfig(tokenizer=tokenizer), tmp_path).write_config()
     write_tensors(tmp_path / "fits" / "shared_init.safetensors", {"flat": SETS.shared_init})
     points = torch.rand(64, CONFIG.in_features) * 2 - 1
     found = {"points": points, "train": points.norm(dim=1).expand(60, 64).half() - 0.5}
-    write_tensors(tmp_path / "samples.safetensors", found | {"validation": found["train"][:4].float()})
+    write_tensors(tmp_path / "sdf_samples.safetensors", found | {"validation": found["train"][:4].float()})
     sets = cli_main.field_sets(tmp_path, 8)
     assert (len(sets.train), len(sets.validation)) == (8, 4)
     assert sets.labels == SETS.labels[:8]

@@ -13,6 +13,7 @@ from training.compare import __main__ as compare
 from training.compare import flops as costs
 from training.compare import page as compare_page
 from training.compare import reference_sets as load_reference_sets
+from training.presets import PipelineConfig
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 from weightgpt.metrics.evaluator import EMPTY_METRICS
@@ -51,7 +52,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
 
 def test_rows_of_training_shapes_have_no_more_sets_than_there_are_shapes():
     nothing = dict.fromkeys(field.name for field in fields(load_reference_sets.ReferenceSets))
-    drawn, files = {"shapes": None, "augmentations": 1}, {"shapes": "meshes", "augmentations": 1}
+    drawn, files = PipelineConfig(augmentations=1), PipelineConfig(corpus="meshes", augmentations=1)
     for config, sets, known in ((drawn, 1, 3), (drawn, 2, 6), (drawn, 5, 6), (files, 2, 3), (files, 5, 3)):
         given = {"config": config, "train": [sphere_shape(0.5)] * 8, "count": 3, "sets": sets}
         here = load_reference_sets.ReferenceSets(**{**nothing, **given})

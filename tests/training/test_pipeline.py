@@ -1,4 +1,4 @@
-"""The whole road on a very small scale: every stage, resumed, interrupted, refused."""
+"""The whole pipeline on a very small scale: every stage, resumed, interrupted, refused."""
 
 import json
 import shutil
@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 import trimesh
-from datasets import load_from_disk
 
 import training.pipeline as pipeline
 from tests.conftest import TINY
 from training import pretrain
-from training.data.corpus import column, part
-from training.run import STAGES
+from training.data.corpus import column_tensor, load_corpus, split_rows
+from training.presets import PRESETS
+from training.run import STAGES, Run, read_config
+from training.splits import load_split
+from weightgpt import __version__
 from weightgpt.errors import InputError
+from weightgpt.io import read_json, read_tensors, write_json
 from weightgpt.model import load_bundle
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
@@ -24,10 +27,10 @@ KEYS = {
 STEPS = {name: (pipeline, name) for name in ("sample_split", "fit", "learner")}
 STEPS |= {"encode_samples": (RVQAutoencoder, "encode_samples"), "pretrain": (pipeline, "pretrain")}
 STEPS |= {"report_run": (pipeline, "report_run")}
-"""Where each stage is done, in order."""
+"""The function that does the work of each stage, in order."""
 
 
-def test_a_run_leaves_all_that_it_promises(finished):
+def test_a_run_writes_its_figures_samples_report_and_model(finished):
     figures = json.loads((finished / "metrics.json").read_text())
     assert set(figures) >= KEYS
     assert set(figures["seconds"]) == set(STAGES)
@@ -38,41 +41,79 @@ def test_a_run_leaves_all_that_it_promises(finished):
     assert not list(finished.rglob("*.tmp"))
 
 
-def test_the_corpus_says_what_each_shape_is(finished):
-    corpus = load_from_disk(str(finished / "corpus"))
+def test_a_run_writes_its_whole_configuration_and_the_version(finished):
+    values = json.loads((finished / "config.json").read_text())
+    assert values.pop("version") == __version__
+    assert values == TINY.to_dict()
+    assert values["tokenizer"]["codebook"]["codebook_size"] == TINY.tokenizer.codebook.codebook_size
+    assert read_config(finished) == TINY
+
+
+def test_the_corpus_has_the_split_the_weights_and_the_iou_of_each_shape(finished):
+    corpus = load_corpus(finished / "corpus")
     counts = {name: corpus["split"].count(name) for name in ("train", "validation", "test")}
     assert counts == {"train": 48, "validation": 6, "test": 6}
-    tested = corpus.filter(lambda split: split == "test", input_columns="split")
-    assert all(0 <= value <= 1 for value in [*tested["fit_iou"], *tested["roundtrip_iou"]])
-    assert len(corpus[0]["weights"]) == TINY.field.parameters
+    test = split_rows(corpus, "test")
+    assert all(0 <= value <= 1 for value in [*test["iou_plain_fit"], *test["iou"]])
+    assert len(corpus[0]["weights"]) == TINY.tokenizer.field.parameters
 
 
-def test_a_second_run_changes_nothing_that_was_learnt(finished, monkeypatch, capsys):
+def test_a_finished_run_is_not_learned_again(finished, monkeypatch, capsys):
     def unexpected(*_, **__):
-        raise AssertionError("a finished stage was done again")
+        raise AssertionError("a finished stage was repeated")
 
-    for place, name in (STEPS["learner"], STEPS["pretrain"], STEPS["encode_samples"]):
-        monkeypatch.setattr(place, name, unexpected)
+    for module, name in (STEPS["learner"], STEPS["pretrain"], STEPS["encode_samples"]):
+        monkeypatch.setattr(module, name, unexpected)
     before = (finished / "samples" / "ids.json").read_text()
-    monkeypatch.setattr(pipeline, "parse", lambda: (TINY, finished))
+    monkeypatch.setattr(pipeline, "read_job", lambda: pipeline.PipelineJob(output=finished, config=TINY))
     assert pipeline.main() == 0
     assert (finished / "samples" / "ids.json").read_text() == before
     assert json.loads(capsys.readouterr().out) == json.loads((finished / "metrics.json").read_text())
 
 
-def test_other_settings_are_refused(finished):
-    with pytest.raises(InputError, match=r"begun with other settings \(samples\)"):
+def test_a_run_does_not_resume_with_other_settings(finished):
+    with pytest.raises(InputError, match=r"started with other settings \(num_samples\)"):
         pipeline.run(replace(TINY, num_samples=5), finished)
+    encode = replace(TINY.tokenizer.encode, steps=5)
+    with pytest.raises(InputError, match=r"\(tokenizer\.encode\.steps\)"):
+        pipeline.run(replace(TINY, tokenizer=replace(TINY.tokenizer, encode=encode)), finished)
+
+
+def test_a_run_does_not_resume_with_another_version(tmp_path, monkeypatch):
+    Run(TINY, tmp_path).write_config()
+    Run(TINY, tmp_path).write_config()
+    monkeypatch.setattr("training.run.__version__", "0.0.1")
+    with pytest.raises(InputError, match=r"\(version\)"):
+        Run(TINY, tmp_path).write_config()
+
+
+@pytest.mark.parametrize("fault", ["missing", "unknown", "type", "list"])
+def test_a_configuration_of_another_version_is_refused(tmp_path, fault):
+    values = {"version": "0.0.1", **TINY.to_dict()}
+    if fault == "missing":
+        del values["tokenizer"]["codebook"]["steps"]
+    if fault == "unknown":
+        values["colour"] = "red"
+    if fault == "type":
+        values["tokenizer"]["codebook"]["steps"] = "many"
+    write_json(tmp_path / "config.json", [values] if fault == "list" else values)
+    with pytest.raises(InputError, match=r"was made by weightgpt (0\.0\.1|of unknown version)"):
+        read_config(tmp_path)
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"has no config\.json"):
+        read_config(tmp_path)
 
 
 @pytest.mark.parametrize("stage", STEPS)
-def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, monkeypatch, stage):
-    """Ctrl-C inside each stage in turn; what was finished before is copied, so that each case is quick."""
+def test_an_interrupted_stage_is_finished_when_the_run_resumes(finished, tmp_path, monkeypatch, stage):
+    """Ctrl-C inside each stage in turn. What earlier stages left is copied, so that each case is quick."""
     output = tmp_path / "run"
     shutil.copytree(finished, output)
-    order = list(STEPS)
-    made = [["samples.safetensors"], ["fits"], ["codebook"], ["corpus"], ["gpt", "model"], ["samples", "metrics.json"]]
-    for names in made[order.index(stage) :]:
+    files = [["sdf_samples.safetensors"], ["fits"], ["codebook"], ["corpus"], ["gpt", "model"]]
+    files += [["samples", "metrics.json"]]
+    for names in files[list(STEPS).index(stage) :]:
         for name in names:
             path = output / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -88,82 +129,55 @@ def test_an_interrupted_stage_is_done_when_the_run_goes_on(finished, tmp_path, m
     assert pipeline.run(TINY, output)["decode_rate"] == 1.0
 
 
-def test_another_tokenizer_goes_the_same_way(tmp_path):
-    figures = pipeline.run(
-        replace(TINY, num_shapes=32, num_extra_shapes=0, tokenizer="delta-lloyd-max"), tmp_path / "run"
-    )
-    assert figures["tokens_per_field"] == TINY.field.parameters
+def test_a_tokenizer_of_plain_weights_runs_through_all_stages(tmp_path):
+    tokenizer = replace(TINY.tokenizer, kind="delta-lloyd-max")
+    config = replace(TINY, num_shapes=32, num_extra_shapes=0, tokenizer=tokenizer)
+    figures = pipeline.run(config, tmp_path / "run")
+    assert figures["tokens_per_field"] == TINY.tokenizer.field.parameters
     assert figures["iou_ratio"] > 0.95
     assert figures["decode_rate"] == 1.0
     assert len(load_bundle(tmp_path / "run" / "model").sample(2).fields) == 2
 
 
-def test_the_gpt_learns_codes_that_were_drawn_anew(finished, tmp_path, monkeypatch):
-    seen = []
+def test_the_gpt_learns_from_re_quantized_codes(finished, tmp_path, monkeypatch):
+    inputs = []
 
-    def noted(train, *others):
-        seen.append(column(train, "ids"))
-        return pretrain.pretrain(train, *others)
+    def recorded(train, *others, **options):
+        inputs.append(column_tensor(train, "input_ids"))
+        return pretrain.pretrain(train, *others, **options)
 
-    monkeypatch.setattr(pipeline, "pretrain", noted)
+    monkeypatch.setattr(pipeline, "pretrain", recorded)
     shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("gpt", "model"))
     (tmp_path / "run" / "config.json").unlink()
     pipeline.run(replace(TINY, latent_augmentations=2), tmp_path / "run")
-    own = column(part(load_from_disk(str(finished / "corpus")), "train").select_columns("ids"), "ids")
-    assert seen[0].shape == (2 * (TINY.num_shapes + TINY.num_extra_shapes), own.shape[1])
-    first, second = seen[0][: len(own)], seen[0][TINY.num_shapes + TINY.num_extra_shapes :][: len(own)]
-    assert first[:, :2].equal(own[:, :2])  # BOS and the class
-    assert second[:, :2].equal(own[:, :2])
+    original = column_tensor(split_rows(load_corpus(finished / "corpus"), "train"), "input_ids")
+    num_shapes = TINY.num_shapes + TINY.num_extra_shapes
+    assert inputs[0].shape == (2 * num_shapes, original.shape[1])
+    first, second = inputs[0][: len(original)], inputs[0][num_shapes:][: len(original)]
+    assert first[:, :2].equal(original[:, :2])  # BOS and the class
+    assert second[:, :2].equal(original[:, :2])
     assert not first.equal(second)
 
 
-def test_the_tokenizer_is_one_option(tmp_path):
-    default, _ = pipeline.parse(["--output", str(tmp_path)])
-    chosen, _ = pipeline.parse(["--output", str(tmp_path), "--tokenizer", "fsq"])
-    assert (default.tokenizer, chosen.tokenizer) == ("loop", "fsq")
-    assert replace(chosen, tokenizer="loop", num_extra_shapes=default.num_extra_shapes, gpt=default.gpt) == default
-    files, _ = pipeline.parse(["--output", str(tmp_path), "--shapes", "meshes", "--levels", "3"])
-    assert (default.encode.steps, files.encode.steps, files.codebook.num_quantizers) == (0, 50, 3)
-    words = ["--output", str(tmp_path), "--shapes", "meshes"]
-    as_they_are, _ = pipeline.parse([*words, "--redrawn", "0"])
-    others, _ = pipeline.parse([*words, "--tokenizer", "fsq"])
-    assert (
-        default.latent_augmentations
-        == others.latent_augmentations
-        == as_they_are.latent_augmentations
-        == 0
-        < files.latent_augmentations
-    )
-    passes = {found.gpt.epochs * max(found.latent_augmentations, 1) for found in (as_they_are, others)}
-    assert files.gpt.epochs * files.latent_augmentations > passes.pop()
-    assert not passes
-    noisier, _ = pipeline.parse([*words, "--noise", "1.0"])
-    assert replace(noisier, latent_noise=files.latent_noise) == pipeline.parse(words)[0]
-    assert noisier.latent_noise > files.latent_noise
-    for wrong in ("-1", "nan"):
-        with pytest.raises(InputError, match=f"noise is {wrong}"):
-            pipeline.parse([*words, "--noise", wrong])
-    with pytest.raises(InputError, match="give --redrawn too"):
-        pipeline.parse(["--output", str(tmp_path), "--noise", "1.0"])
-    warmer, _ = pipeline.parse([*words, "--temperature", "0.9"])
-    assert (default.temperature, warmer.temperature) == (1.0, 0.9)
-    assert files.temperature > 1
-    shorter, _ = pipeline.parse(["--output", str(tmp_path), "--steps", "7"])
-    assert shorter.codebook.steps == 7 < files.codebook.steps < default.codebook.steps
-    narrow, _ = pipeline.parse([*words, "--top-p", "0.5"])
-    assert (files.top_p, narrow.top_p) == (1.0, 0.5)
-    assert default.top_p < 1
-    assert all(config.codebook.balance_sides and config.codebook.squared_weight > 0 for config in (default, files))
+def test_the_seed_of_the_run_decides_the_codebook_and_the_gpt(finished, tmp_path):
+    """The shapes, the samples and the fits are those of another seed, so only the learners can differ."""
+    shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("codebook", "corpus", "gpt", "model"))
+    (tmp_path / "run" / "config.json").unlink()
+    pipeline.run(replace(TINY, seed=1), tmp_path / "run")
+    for name in ("codebook/model.safetensors", "model/model.safetensors"):
+        weights, others = read_tensors(finished / name), read_tensors(tmp_path / "run" / name)
+        assert any(not weights[key].equal(others[key]) for key in weights), name
+    assert read_json(tmp_path / "run" / "gpt" / "history.json")["seed"] == 1
 
 
-def test_a_folder_with_a_corrupt_file_goes_on_without_it(tmp_path, capsys):
+def test_a_folder_with_a_corrupt_file_is_loaded_without_that_file(tmp_path, capsys):
     for label, make in (("ball", trimesh.creation.icosphere), ("brick", trimesh.creation.box)):
         (tmp_path / "shapes" / label).mkdir(parents=True)
         for i in range(8):
             mesh = make().apply_scale([1, 1 + 0.1 * i, 1])
             mesh.export(tmp_path / "shapes" / label / f"{i}.ply")
     (tmp_path / "shapes" / "ball" / "broken.ply").write_bytes(b"ply\nformat")
-    split, refusals = pipeline.load_split(replace(TINY, shapes=str(tmp_path / "shapes")).to_dict())
+    split, refusals = load_split(replace(TINY, corpus=str(tmp_path / "shapes")))
     assert [refusal.path.name for refusal in refusals] == ["broken.ply"]
     assert "broken.ply" in capsys.readouterr().err
     assert {shape.label for shape in split.train} == {"ball", "brick"}
@@ -177,10 +191,24 @@ def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, caps
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("in the way")
     for arguments in (
-        ["--shapes", str(tmp_path / "empty"), "--output", str(tmp_path / "run")],
-        ["--output", str(tmp_path / "file" / "run")],
+        ["mesh-files", "--corpus", str(tmp_path / "empty"), "--output", str(tmp_path / "run")],
+        ["built-in", "--num-shapes", "24", "--num-held-out", "6", "--output", str(tmp_path / "file" / "run")],
+        ["built-in"],
+        ["built-in", "--output", str(tmp_path / "run"), "--colour", "red"],
+        ["no-such-preset", "--output", str(tmp_path / "run")],
     ):
         monkeypatch.setattr("sys.argv", ["pipeline", *arguments])
         assert pipeline.main() == 2
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
         assert len(lines) == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_help_of_a_preset_shows_its_values(preset, capsys):
+    with pytest.raises(SystemExit) as end:
+        pipeline.read_job([preset, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert end.value.code == 0
+    assert "--gpt.epochs FLOAT Passes over the training sequences at most" in text
+    assert f"(default: {PRESETS[preset].gpt.epochs})" in text
+    assert "Folder of the run. (required)" in text

@@ -4,8 +4,8 @@ Leaves `fields.safetensors`, its samples, and `cost.json`, what they cost. A riv
 and the same folder refuses other settings.
 
 Decisions: a rival learns the fields that the run's tokens decode to, the very fields that the GPT writes, those of the
-further shapes that the GPT alone learned from among them. They lie on the few directions of our decoder, so they are far
-easier to learn than plain fits, and making them is our work. With
+further shapes that the GPT alone learned from among them. They lie on the few directions of our decoder, so they are
+far easier to learn than plain fits, and making them is our work. With
 `--plain N` a rival learns the plain conditioned fits of the run's first N training shapes instead, as published
 recipes do; fitting those is not counted in its budget.
 """
@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import load_from_disk
 from torch import Tensor
 
 from training.baselines.common import FieldSets, Trained
 from training.baselines.registry import RIVALS, rival
-from training.data.corpus import column, part
+from training.data.corpus import column_tensor, load_corpus, split_rows
+from training.presets import PipelineConfig
+from training.run import read_config
 from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
-from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.fields.fitting import fit
 from weightgpt.fields.storage import ShapeMetadata, save_fields
 from weightgpt.io import read_json, read_tensors, write_json
 from weightgpt.quantizers.auto import AutoQuantizer
@@ -42,15 +43,15 @@ def field_sets(run: Path, plain: int) -> FieldSets:
     """
     if not (run / "corpus").is_dir():
         raise InputError(f"{run} has no corpus; give the folder of a run of training.pipeline.")
-    corpus, config = load_from_disk(str(run / "corpus")), read_json(run / "config.json")
-    field = FieldConfig.from_dict(config["field"])
-    parts = {name: part(corpus, name) for name in ("train", "validation")}
+    corpus, config = load_corpus(run / "corpus"), read_config(run)
+    field = config.tokenizer.field
+    parts = {name: split_rows(corpus, name) for name in ("train", "validation")}
     shared_init = read_tensors(run / "fits" / "shared_init.safetensors")["flat"]
     labels = list(parts["train"]["label"])
     if plain:
         weights = plain_fits(run, config, shared_init, plain)
     else:
-        weights = {name: column(rows, "weights") for name, rows in parts.items()}
+        weights = {name: column_tensor(rows, "weights") for name, rows in parts.items()}
         further, kinds = more_fields(run, field, labels)
         weights["train"], labels = torch.cat([weights["train"], further]), labels + kinds
     return FieldSets(
@@ -63,18 +64,18 @@ def field_sets(run: Path, plain: int) -> FieldSets:
 
 def more_fields(run: Path, field: FieldConfig, labels: list[str]) -> tuple[Tensor, list[str]]:
     """Weights (N, P) and classes of the further shapes of a run, of which it keeps the tokens; there may be none."""
-    path = run / "more.safetensors"
-    if not path.is_file() or not len(ids := read_tensors(path)["ids"].long()):
+    path = run / "extra_shapes.safetensors"
+    if not path.is_file() or not len(ids := read_tensors(path)["input_ids"].long()):
         return torch.zeros(0, field.parameters), []
     tokenizer = WeightTokenizer.create(AutoQuantizer.from_pretrained(run / "codebook"), labels)
     codes, kinds = tokenizer.vocabulary.parse(ids)
     return torch.cat([tokenizer.quantizer.decode(some).flat for some in codes.split(1024)]), kinds
 
 
-def plain_fits(run: Path, config: dict[str, Any], shared_init: Tensor, count: int) -> dict[str, Tensor]:
+def plain_fits(run: Path, config: PipelineConfig, shared_init: Tensor, count: int) -> dict[str, Tensor]:
     """Plain fits of the first `count` training shapes and of the validation shapes; kept in the run's folder."""
-    found, options = read_tensors(run / "samples.safetensors"), FitConfig(**config["fit"])
-    field, fits = FieldConfig.from_dict(config["field"]), {}
+    found, fits = read_tensors(run / "sdf_samples.safetensors"), {}
+    field, options = config.tokenizer.field, config.tokenizer.fit
     for name in ("train", "validation"):
         samples = Samples(found["points"], found[name]).select(slice(0, count))
         folder = run / "fits" / f"plain-{name}-{len(samples.sdf)}"

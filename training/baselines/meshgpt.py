@@ -35,11 +35,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from training.run import read_config
+from training.splits import load_split
 from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
-from weightgpt.io import atomic_write, read_json, write_json
-from weightgpt.shapes.families import draw_shapes
-from weightgpt.shapes.splits import split_shapes
+from weightgpt.io import atomic_write, write_json
 from weightgpt.visual.meshing import mesh_sdf
 
 FACES, LATTICE, GRID = 200, 64, 48
@@ -67,13 +67,10 @@ def draw_meshes(run: Path, count: int, folder: Path) -> None:
     Raises:
         InputError: the run learned from files, not from the built-in families.
     """
-    config = read_json(run / "config.json")
-    if config["shapes"] is not None:
-        raise InputError(f"{run} learned from {config['shapes']}; give a run over the built-in families.")
-    total = config["num_shapes"] + config["num_held_out"]
-    shapes = split_shapes(draw_shapes(total, config["seed"]), config["num_held_out"] / total, config["seed"]).train[
-        :count
-    ]
+    config = read_config(run)
+    if not config.is_built_in:
+        raise InputError(f"{run} learned from {config.corpus}; give a run over the built-in families.")
+    shapes = load_split(config)[0].train[:count]
     with atomic_write(folder) as draft:
         draft.mkdir()
         for i, shape in enumerate(tqdm(shapes, "meshes", unit="shape", mininterval=5)):

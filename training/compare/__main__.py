@@ -141,7 +141,7 @@ def made(
     here: ReferenceSets, name: str, rivals: Path | None, sampling: dict[str, float]
 ) -> tuple[list[Sdf] | None, dict[str, Any]]:
     """The shapes of a row, None if it has none, and what is known of its cost; ours are drawn as `sampling` says."""
-    decode, seed = here.bundle.tokenizer.decode, here.config["seed"]
+    decode, seed = here.bundle.tokenizer.decode, here.config.seed
     if name == "limit":
         return here.true.sdfs, {}
     if name == "training-fields":
@@ -179,8 +179,8 @@ def judged(here: ReferenceSets, name: str, sdfs: list[Sdf]) -> tuple[ShapeSet, d
 def compare(given: argparse.Namespace, command: str) -> None:
     """Measure what is missing, and write the page after each row."""
     here = load_reference_sets(given.run, given.count, given.sets, given.points, given.emd)
-    corpus = given.name or (Path(here.config["shapes"]).name if here.config["shapes"] else "six-families")
-    sampling = {"temperature": here.config["temperature"], "top_p": here.config.get("top_p", 1.0)}
+    corpus = given.name or Path(here.config.corpus).name
+    sampling = {"temperature": here.config.temperature, "top_p": here.config.top_p}
     sampling |= {} if given.temperature is None else {"temperature": given.temperature}
     settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
     settings |= {"size": here.count, "codebook": here.bundle.tokenizer.quantizer.fingerprint}

@@ -14,7 +14,8 @@ from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 
 from training.baselines.common import count_flops, size_of
-from weightgpt.fields.fitting import FitConfig
+from training.presets import PipelineConfig
+from training.run import read_config
 from weightgpt.io import read_json
 from weightgpt.model import Bundle
 from weightgpt.quantizers.codebook import Codebook
@@ -30,7 +31,7 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
     Raises:
         InputError: the run's tokenizer is another one.
     """
-    config, (book, _) = read_json(run / "config.json"), parts(bundle)
+    config, (book, _) = read_config(run), parts(bundle)
     gpt, length = bundle.model, bundle.tokenizer.vocabulary.length
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
     own = [book.base, book.basis, book.code_vectors, *book.latent_decoder.parameters()]
@@ -40,7 +41,7 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
         "parameters": parameters + sum(part.numel() for part in own),
         "bytes": size + sum(part.numel() * part.element_size() for part in own),
         "steps": steps,
-        "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config["gpt"]["batch_size"], length),
+        "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config.gpt.batch_size, length),
         "sample_flops": count_flops(lambda: bundle.sample(1)) + decode_flops(book),
         "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
     }
@@ -52,23 +53,25 @@ def fields_flops(run: Path, bundle: Bundle) -> float:
     Raises:
         InputError: the run's tokenizer is not the default one.
     """
-    config, (book, encoder) = read_json(run / "config.json"), parts(bundle)
-    codes, fits, quantizer = config["codebook"], FitConfig(**config["fit"]), bundle.tokenizer.quantizer
-    started = 6.0 * quantizer.field_config.parameters * fits.points_per_step * fits.steps * config["num_init_fits"]
+    config, (book, encoder) = read_config(run), parts(bundle)
+    codes, fits, quantizer = config.tokenizer.codebook, config.tokenizer.fit, bundle.tokenizer.quantizer
+    started = (
+        6.0 * quantizer.field_config.parameters * fits.points_per_step * fits.steps * config.tokenizer.num_init_fits
+    )
     one = (
         3 * (encoder_flops(encoder) + decode_flops(book))
-        + 6.0 * quantizer.field_config.parameters * codes["points_per_step"]
+        + 6.0 * quantizer.field_config.parameters * codes.points_per_step
     )
     one += 2.0 * quantizer.tokens_per_field * quantizer.codebook_size * book.latent_width
-    written = len(load_from_disk(str(run / "corpus"))) + config["num_extra_shapes"]
-    return started + codes["steps"] * codes["batch_size"] * one + written * writing_flops(config, bundle)
+    written = len(load_from_disk(str(run / "corpus"))) + config.num_extra_shapes
+    return started + codes.steps * codes.batch_size * one + written * writing_flops(config, bundle)
 
 
-def writing_flops(config: dict[str, Any], bundle: Bundle) -> float:
+def writing_flops(config: PipelineConfig, bundle: Bundle) -> float:
     """The codes of one sampled shape, under the settings of a run: through the encoder, and refined if they ask so."""
     book, encoder = parts(bundle)
-    step = 3 * decode_flops(book) + 6.0 * book.layout.field_config.parameters * config["encode"]["points_per_step"]
-    return encoder_flops(encoder) + config["encode"]["steps"] * step
+    step = 3 * decode_flops(book) + 6.0 * book.layout.field_config.parameters * config.tokenizer.encode.points_per_step
+    return encoder_flops(encoder) + config.tokenizer.encode.steps * step
 
 
 def parts(bundle: Bundle) -> tuple[Codebook, ShapeEncoder]:

@@ -11,22 +11,22 @@ Dimensions: n shapes of a set, S sets, N training shapes, P parameters, L tokens
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from datasets import load_from_disk
 from torch import Tensor
 
-from training.data.corpus import column, part
+from training.data.corpus import column_tensor, split_rows
 from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
-from training.data.shapes import load_split
+from training.presets import PipelineConfig
+from training.run import read_config
+from training.splits import load_split
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.fitting import FitConfig, fit
-from weightgpt.io import read_json, read_tensors
+from weightgpt.fields.field import Fields
+from weightgpt.fields.fitting import fit
+from weightgpt.io import read_tensors
 from weightgpt.metrics.evaluator import SetEvaluator
 from weightgpt.metrics.shape_set import POINTS, ShapeSet, mesh_shapes
 from weightgpt.model import Bundle, load_bundle
-from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Sdf, Shape
@@ -40,7 +40,7 @@ class ReferenceSets:
     """A run, and the sets that its rows are made of."""
 
     run: Path
-    config: dict[str, Any]
+    config: PipelineConfig
     bundle: Bundle
     train: list[Shape]
     more: ExtraShapes
@@ -67,7 +67,7 @@ class ReferenceSets:
     @property
     def known(self) -> int:
         """Shapes of a row that is made of training shapes: as many whole sets, up to S, as there are but for copies."""
-        own = len(self.train) // (1 + self.config["augmentations"] if self.config["shapes"] else 1)
+        own = len(self.train) // (1 if self.config.is_built_in else 1 + self.config.augmentations)
         return min(self.sets, max(1, own // self.count)) * self.count
 
     @property
@@ -78,9 +78,8 @@ class ReferenceSets:
     @cached_property
     def plain(self) -> Fields:
         """Plain fits of the first training shapes, `known` of them."""
-        options = FitConfig(**self.config["fit"])
         shared_init = read_tensors(self.run / "fits" / "shared_init.safetensors")["flat"]
-        config = FieldConfig.from_dict(self.config["field"])
+        config, options = self.config.tokenizer.field, self.config.tokenizer.fit
         folder = self.run / "fits" / f"compared-{self.known}"
         some = self.samples.select(slice(0, self.known))
         return fit(config, some, options, shared_init=shared_init, folder=folder, progress="plain fits").fields
@@ -89,8 +88,8 @@ class ReferenceSets:
     def judge(self) -> SetEvaluator:
         """The held-out shapes and the guard."""
         held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
-        guard = self.more.guard(self.train, self.samples)
-        return SetEvaluator.create(held, guard, seed=self.config["seed"], emd=self.emd, size=self.count)
+        guard = self.more.seen_by_gpt(self.train, self.samples)
+        return SetEvaluator.create(held, guard, seed=self.config.seed, emd=self.emd, size=self.count)
 
     @cached_property
     def true(self) -> ShapeSet:
@@ -112,16 +111,16 @@ def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POIN
         raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
     if count < 2 or sets < 1:
         raise InputError(f"{sets} sets of {count} shapes cannot be compared; give 1 set or more of 2 shapes or more.")
-    config, seed = read_json(run / "config.json"), read_json(run / "config.json")["seed"]
+    config = read_config(run)
     split = load_split(config)[0]
-    held = [*split.validation, *split.test] if config["shapes"] else draw_shapes(sets * count, seed + FRESH)
+    held = draw_shapes(sets * count, config.seed + FRESH) if config.is_built_in else [*split.validation, *split.test]
     count = min(count, len(held), len(split.train))
-    held = held[: count if config["shapes"] else sets * count]
-    found, ids = read_tensors(run / "samples.safetensors"), part(load_from_disk(str(run / "corpus")), "train")
+    held = held[: sets * count if config.is_built_in else count]
+    found, ids = read_tensors(run / "sdf_samples.safetensors"), split_rows(load_from_disk(str(run / "corpus")), "train")
     samples = Samples(found["points"], found["train"])
-    codes = column(ids.select_columns("ids"), "ids").long()
+    codes = column_tensor(ids, "input_ids").long()
     bundle = load_bundle(run / "model")
     more = encode_extra_shapes(
-        split.extra, bundle.tokenizer, samples.points, EncodeConfig(**config["encode"]), run / "more.safetensors"
+        split.extra, bundle.tokenizer, samples.points, config.tokenizer.encode, run / "extra_shapes.safetensors"
     )
     return ReferenceSets(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)

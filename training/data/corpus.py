@@ -1,81 +1,138 @@
 """The corpus on disk: a `datasets.Dataset` that can be streamed, filtered and pushed.
 
-Features: `name`; `label` (class name); `split` (train, validation or test; only train was seen by the
-quantizer); `weights` (P float32, the field its tokens decode to, flat as in `weightgpt.fields.field`); `ids` (L tokens);
-`fit_iou` (of the plain conditioned fit, null where none was made); `roundtrip_iou` (of the decoded field). Both are
-volume IoU against the true shape at the same uniform points, null where it was not measured.
+Columns: `name`; `label` (class name); `split` (train, validation or test; the quantizer saw only train); `weights` (P
+float32, the field that the tokens decode to, flat as in `weightgpt.fields.field`); `input_ids` (L tokens);
+`iou_plain_fit` (of the plain fit, null where there is none); `iou` (of the decoded field). Both are volume IoU with the
+true shape at the same uniform points, null where it was not measured.
+
+Dimensions: N shapes, P parameters of a field, L tokens of a sequence.
 """
 
 from pathlib import Path
 
 import pyarrow as pa
 import torch
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset, Features, List, Value, load_from_disk
 from torch import Tensor
 
+from weightgpt.errors import InputError
 from weightgpt.io import atomic_write
 
 SPLITS = ("train", "validation", "test")
 
 
-def features(parameters: int, length: int) -> Features:
-    """Features of a corpus of fields of P parameters and sequences of L tokens."""
+def corpus_features(num_parameters: int, length: int) -> Features:
+    """The columns of a corpus and their types.
+
+    Args:
+        num_parameters: P.
+        length: L.
+    """
     return Features(
         {
             "name": Value("string"),
             "label": Value("string"),
             "split": Value("string"),
-            "weights": List(Value("float32"), length=parameters),
-            "ids": List(Value("int32"), length=length),
-            "fit_iou": Value("float32"),
-            "roundtrip_iou": Value("float32"),
+            "weights": List(Value("float32"), length=num_parameters),
+            "input_ids": List(Value("int32"), length=length),
+            "iou_plain_fit": Value("float32"),
+            "iou": Value("float32"),
         }
     )
 
 
-def build(
+def build_corpus(
     names: list[str],
     labels: list[str],
     splits: list[str],
     weights: Tensor,
-    ids: Tensor,
-    fit_iou: list[float | None],
-    roundtrip_iou: list[float | None],
+    input_ids: Tensor,
+    iou_plain_fit: list[float | None],
+    iou: list[float | None],
 ) -> Dataset:
-    """A corpus of N shapes: weights (N, P), ids (N, L), one entry of everything else for each shape."""
+    """A corpus of N shapes.
+
+    Args:
+        names: the name of each shape.
+        labels: the class of each shape.
+        splits: the split of each shape, one of `SPLITS`.
+        weights: (N, P) the fields that the tokens decode to.
+        input_ids: (N, L) the tokens.
+        iou_plain_fit: IoU of the plain fits, None where there is none.
+        iou: IoU of the decoded fields, None where it was not measured.
+    """
     columns = {
         "name": pa.array(names),
         "label": pa.array(labels),
         "split": pa.array(splits),
-        "weights": _fixed(weights.float()),
-        "ids": _fixed(ids.to(torch.int32)),
-        "fit_iou": pa.array(fit_iou, pa.float32()),
-        "roundtrip_iou": pa.array(roundtrip_iou, pa.float32()),
+        "weights": _fixed_size_lists(weights.float()),
+        "input_ids": _fixed_size_lists(input_ids.to(torch.int32)),
+        "iou_plain_fit": pa.array(iou_plain_fit, pa.float32()),
+        "iou": pa.array(iou, pa.float32()),
     }
-    return Dataset(pa.table(columns)).cast(features(weights.shape[1], ids.shape[1]))
+    return Dataset(pa.table(columns)).cast(corpus_features(weights.shape[1], input_ids.shape[1]))
 
 
-def sequences(ids: Tensor) -> Dataset:
-    """A dataset of ids (N, L) alone, in the column that the corpus has them in."""
-    feature = Features({"ids": List(Value("int32"), length=ids.shape[1])})
-    return Dataset(pa.table({"ids": _fixed(ids.to(torch.int32))})).cast(feature)
+def sequence_dataset(input_ids: Tensor) -> Dataset:
+    """A dataset of sequences alone, in the column `input_ids` of a corpus.
+
+    Args:
+        input_ids: (N, L) the tokens.
+    """
+    feature = Features({"input_ids": List(Value("int32"), length=input_ids.shape[1])})
+    return Dataset(pa.table({"input_ids": _fixed_size_lists(input_ids.to(torch.int32))})).cast(feature)
 
 
-def _fixed(rows: Tensor) -> pa.FixedSizeListArray:
+def _fixed_size_lists(rows: Tensor) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(rows.contiguous().flatten().numpy()), rows.shape[1])
 
 
-def save(corpus: Dataset, folder: Path) -> None:
-    """Write the corpus to `folder`, whole or not at all."""
+def save_corpus(corpus: Dataset, folder: Path) -> None:
+    """Write a corpus to `folder`, whole or not at all.
+
+    Args:
+        corpus: the corpus.
+        folder: the new folder.
+    """
     with atomic_write(folder) as draft:
         corpus.save_to_disk(str(draft))
 
 
-def part(corpus: Dataset, split: str) -> Dataset:
-    """The rows of one split."""
+def load_corpus(folder: Path) -> Dataset:
+    """Read a corpus.
+
+    Args:
+        folder: a folder that `save_corpus` wrote.
+
+    Raises:
+        InputError: the folder holds no dataset, or one without the columns of a corpus.
+    """
+    try:
+        corpus = load_from_disk(str(folder))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"{folder} holds no corpus; give the folder `corpus` of a run of training.pipeline."
+        ) from error
+    if not isinstance(corpus, Dataset) or not {"input_ids", "split"} <= set(corpus.column_names):
+        raise InputError(f"{folder} has no columns input_ids and split; give the folder `corpus` of a run.")
+    return corpus
+
+
+def split_rows(corpus: Dataset, split: str) -> Dataset:
+    """The rows of one split.
+
+    Args:
+        corpus: the corpus.
+        split: one of `SPLITS`.
+    """
     return corpus.select([i for i, name in enumerate(corpus["split"]) if name == split])
 
 
-def column(corpus: Dataset, name: str) -> Tensor:
-    """A column of fixed-length rows as one tensor (N, length)."""
-    return torch.from_numpy(corpus.with_format("numpy")[:][name].copy())
+def column_tensor(corpus: Dataset, name: str) -> Tensor:
+    """A column of fixed-length rows as one tensor (N, length).
+
+    Args:
+        corpus: the corpus.
+        name: `weights` or `input_ids`.
+    """
+    return torch.from_numpy(corpus.select_columns(name).with_format("numpy")[:][name].copy())

@@ -1,11 +1,12 @@
-"""Further training shapes, for the GPT alone: more sequences teach it more than more passes over few do.
+"""Extra training shapes, for the GPT alone.
 
-Their weights are not kept. Their distances at the first points of the schedule are, because the guard against copies
-must know every shape that the GPT has seen.
+More sequences teach a GPT more than more passes over few sequences do. We do not store the weights of these shapes. We
+store their distances at the first shared points, because the memorization check must know every shape that the GPT has
+seen.
 
-File: {ids (N, L) int32, probed (N, m) float16}.
+File: {input_ids (E, L) int32, probe_sdf (E, m) float16}.
 
-Dimensions: N further shapes, T training shapes, L tokens of a sequence, m probes, M points of the schedule.
+Dimensions: E extra shapes, N training shapes, L tokens of a sequence, m probes, M shared points, D dimension.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from datasets import Dataset
 from torch import Tensor
 from tqdm import tqdm
 
-from training.data.corpus import sequences
+from training.data.corpus import sequence_dataset
 from weightgpt.errors import InputError
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.memorization import TrainingShapes
@@ -27,62 +28,83 @@ from weightgpt.shapes.sampling import Samples, sample_sdf
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
-PROBES = 2048
-"""m; the encoder sees a shape at these points too, and without refining at no others."""
-GROUP = 1024
+NUM_PROBES = 2048
+"""m. The encoder sees a shape at these points too; without refinement it needs no others."""
+BATCH_SIZE = 1024
 """Shapes encoded at once."""
 
 
 @dataclass(frozen=True)
 class ExtraShapes:
-    """N further shapes; there may be none."""
+    """E extra shapes and their sequences; E may be 0."""
 
     shapes: Sequence[Shape]
-    ids: Tensor
-    """(N, L)."""
-    probed: Tensor
-    """(N, m)."""
+    """The shapes; drawn shapes are drawn again when they are read."""
+    input_ids: Tensor
+    """(E, L) sequences."""
+    probe_sdf: Tensor
+    """(E, m) distances at the probes, float16."""
 
     @property
     def sequences(self) -> Dataset:
-        """A dataset with a column `ids`."""
-        return sequences(self.ids)
+        """A dataset with a column `input_ids`."""
+        return sequence_dataset(self.input_ids)
 
-    def guard(self, train: list[Shape], samples: Samples) -> TrainingShapes:
-        """T training shapes, sampled at the schedule, and then these: all that the GPT has seen, for the guard."""
-        points, rows = samples.points[:PROBES], samples.sdf[:, :PROBES].half()
-        shapes = seen(train, self.shapes)
-        return TrainingShapes(
-            LazySequence(len(shapes), lambda i: shapes[i].sdf), points, torch.cat([rows, self.probed])
-        )
+    def seen_by_gpt(self, train: Sequence[Shape], samples: Samples) -> TrainingShapes:
+        """All shapes that the GPT has seen, for the memorization check: first the training shapes, then the extra ones.
+
+        Args:
+            train: N training shapes.
+            samples: the training shapes at the M shared points.
+        """
+        points, rows = samples.points[:NUM_PROBES], samples.sdf[:, :NUM_PROBES].half()
+        shapes = join_shapes(train, self.shapes)
+        sdfs = LazySequence(len(shapes), lambda i: shapes[i].sdf)
+        return TrainingShapes(sdfs, points, torch.cat([rows, self.probe_sdf]))
 
 
-def seen(train: Sequence[Shape], more: Sequence[Shape]) -> LazySequence[Shape]:
-    """T training shapes and then N further ones, in the order in which the guard counts them."""
-    return LazySequence(len(train) + len(more), lambda i: train[i] if i < len(train) else more[i - len(train)])
+def join_shapes(train: Sequence[Shape], extra: Sequence[Shape]) -> LazySequence[Shape]:
+    """Training shapes and then extra shapes, in the order in which the memorization check counts them.
+
+    Args:
+        train: N training shapes.
+        extra: E extra shapes.
+    """
+    return LazySequence(len(train) + len(extra), lambda i: train[i] if i < len(train) else extra[i - len(train)])
 
 
 def encode_extra_shapes(
-    shapes: Sequence[Shape], tokenizer: WeightTokenizer, points: Tensor, options: EncodeConfig, path: Path
+    shapes: Sequence[Shape], tokenizer: WeightTokenizer, points: Tensor, encode: EncodeConfig, path: Path
 ) -> ExtraShapes:
-    """Sequences of N shapes, sampled at the schedule `points` (M, D); kept in `path`, and read from there again.
+    """Encode extra shapes, or read the sequences that an earlier run left.
+
+    Args:
+        shapes: E shapes.
+        tokenizer: the tokenizer that encodes them.
+        points: (M, D) the shared points at which the quantizer was learned.
+        encode: how they are encoded.
+        path: the file that the sequences are written to or read from.
 
     Raises:
-        InputError: there are such shapes, but the quantizer would have to fit each of them.
+        InputError: there are extra shapes, but the quantizer would have to fit each of them.
     """
     if len(shapes) and tokenizer.quantizer.probes is None:
-        raise InputError("this quantizer fits a field to every shape, which takes too long; set num_extra_shapes to 0.")
-    if options.steps == 0:
-        points = points[:PROBES]
+        raise InputError(
+            f"{len(shapes)} extra shapes would need a plain fit each before this tokenizer can encode them; set"
+            " num_extra_shapes to 0."
+        )
+    if encode.steps == 0:
+        points = points[:NUM_PROBES]
     if not path.is_file():
-        ids = torch.zeros(0, tokenizer.vocabulary.length, dtype=torch.int32)
-        probed = torch.zeros(0, min(PROBES, len(points)), dtype=torch.float16)
-        for first in tqdm(range(0, len(shapes), GROUP), "encoding more shapes", unit=f"{GROUP} shapes"):
-            some = shapes[first : first + GROUP]
-            found = sample_sdf(some, points)
-            codes = tokenizer.quantizer.encode_samples(found, options)
-            rows = tokenizer.vocabulary.ids(codes, [shape.label for shape in some])
-            ids, probed = torch.cat([ids, rows.int()]), torch.cat([probed, found.sdf[:, :PROBES].half()])
-        write_tensors(path, {"ids": ids, "probed": probed})
-    kept = read_tensors(path)
-    return ExtraShapes(shapes, kept["ids"].long(), kept["probed"])
+        input_ids = torch.zeros(0, tokenizer.vocabulary.length, dtype=torch.int32)
+        probe_sdf = torch.zeros(0, min(NUM_PROBES, len(points)), dtype=torch.float16)
+        for first in tqdm(range(0, len(shapes), BATCH_SIZE), "encoding extra shapes", unit=f"{BATCH_SIZE} shapes"):
+            batch = shapes[first : first + BATCH_SIZE]
+            samples = sample_sdf(batch, points)
+            codes = tokenizer.quantizer.encode_samples(samples, encode)
+            rows = tokenizer.vocabulary.ids(codes, [shape.label for shape in batch])
+            input_ids = torch.cat([input_ids, rows.int()])
+            probe_sdf = torch.cat([probe_sdf, samples.sdf[:, :NUM_PROBES].half()])
+        write_tensors(path, {"input_ids": input_ids, "probe_sdf": probe_sdf})
+    tensors = read_tensors(path)
+    return ExtraShapes(shapes, tensors["input_ids"].long(), tensors["probe_sdf"])

@@ -1,10 +1,9 @@
-"""Other codes for the same few shapes, so that a GPT does not learn one spelling of each by heart.
+"""Data augmentation for the GPT: latents are re-quantized with Gaussian noise.
 
-Noise on the latents of a shape, in the measure in which the latents of all shapes vary, gives shapes like it, as in
-vicinal risk minimization (Chapelle et al. 2000); their codes are what the GPT learns. Decoded as they are, such latents
-are the noise row of `training.compare`, which comes near true shapes where these are few.
+A GPT of few sequences memorizes them. Noise on the latents of a shape, in proportion to how the latents of all shapes
+vary, gives similar shapes, as in vicinal risk minimization (Chapelle et al. 2000). The GPT learns the codes of these.
 
-Dimensions: N shapes, C chunks, Q levels, L tokens of a sequence, r latent width.
+Dimensions: N shapes, C chunks, Q quantizer levels, L tokens of a sequence, r latent width.
 """
 
 import torch
@@ -14,28 +13,51 @@ from weightgpt.errors import InputError
 from weightgpt.quantizers.base import Quantizer
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
-GROUP = 1024
+BATCH_SIZE = 1024
 """Shapes quantized at once."""
 
 
 @torch.no_grad()
-def redraw(quantizer: Quantizer, codes: Tensor, generator: torch.Generator, noise: float) -> Tensor:
-    """Codes (N, C, Q) of the latents of codes (N, C, Q) with noise, in standard deviations of each of their numbers."""
+def requantize_with_noise(quantizer: Quantizer, codes: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Codes of the latents of other codes, with Gaussian noise on these latents.
+
+    Args:
+        quantizer: the quantizer of the codes; its `has_latents` is true.
+        codes: (N, C, Q) codes.
+        noise: size of the noise, in standard deviations of each latent dimension over the N shapes.
+        generator: source of the noise.
+
+    Returns:
+        (N, C, Q) codes.
+    """
     latents = quantizer.latents(codes)
-    spread = noise * latents.std(0, unbiased=False)
-    parts = (part + spread * torch.randn(part.shape, generator=generator) for part in latents.split(GROUP))
-    return torch.cat([quantizer.quantize(part) for part in parts])
+    scale = noise * latents.std(0, unbiased=False)
+    batches = (batch + scale * torch.randn(batch.shape, generator=generator) for batch in latents.split(BATCH_SIZE))
+    return torch.cat([quantizer.quantize(batch) for batch in batches])
 
 
-def redrawn(tokenizer: WeightTokenizer, ids: Tensor, times: int, noise: float, seed: int) -> Tensor:
-    """Sequences (times · N, L) in place of sequences (N, L), of the same classes; `noise` as in `redraw`.
+def augment_sequences(tokenizer: WeightTokenizer, input_ids: Tensor, times: int, noise: float, seed: int) -> Tensor:
+    """Sequences of the same classes with re-quantized codes.
+
+    Args:
+        tokenizer: the tokenizer of the sequences.
+        input_ids: (N, L) sequences.
+        times: how often each sequence is re-quantized.
+        noise: size of the noise, as in `requantize_with_noise`.
+        seed: seed of the noise.
+
+    Returns:
+        (times · N, L) sequences, which replace the original ones.
 
     Raises:
-        InputError: the tokenizer has no latents to put noise on.
+        InputError: the codes of the tokenizer have no latents.
     """
     if not tokenizer.quantizer.has_latents:
-        raise InputError("the codes of this tokenizer cannot be drawn anew; use the default one, or --redrawn 0.")
+        raise InputError(
+            "codes of this tokenizer have no latents to add noise to; use the tokenizer of the preset built-in or"
+            " mesh-files, or set latent_augmentations to 0."
+        )
     generator = torch.Generator().manual_seed(seed)
-    codes, labels = tokenizer.vocabulary.parse(ids)
-    drawn = (redraw(tokenizer.quantizer, codes, generator, noise) for _ in range(times))
-    return torch.cat([tokenizer.vocabulary.ids(part, labels) for part in drawn])
+    codes, labels = tokenizer.vocabulary.parse(input_ids)
+    copies = [requantize_with_noise(tokenizer.quantizer, codes, noise, generator) for _ in range(times)]
+    return torch.cat([tokenizer.vocabulary.ids(copy, labels) for copy in copies])

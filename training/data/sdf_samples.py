@@ -1,6 +1,9 @@
-"""The signed distances of a run: its shapes sampled once at shared points.
+"""The signed distances of a run: all of its shapes, sampled once at shared points.
 
-All distances of a run lie in one file, the many training rows in half precision.
+File: {points (M, D), eval_points (m, D), train (N, M) float16, validation (V, M), test (T, M), eval_train (T, m),
+eval_test (T, m)}. The many training rows are stored in half precision.
+
+Dimensions: N training, V validation and T test shapes, M shared points, m points for evaluation, D dimension.
 """
 
 from dataclasses import dataclass
@@ -13,34 +16,45 @@ from weightgpt.shapes.splits import Split
 
 @dataclass(frozen=True)
 class SampledSplit:
-    """Signed distances of a run: at the shared schedule for learning, at uniform points for judging."""
+    """Signed distances of a run: at the shared points for learning, at uniform points for evaluation."""
 
     train: Samples
+    """The training shapes at the shared points."""
     validation: Samples
+    """The validation shapes at the shared points."""
     test: Samples
-    judged_train: Samples
-    """The first training shapes at the uniform points."""
-    judged_test: Samples
+    """The test shapes at the shared points."""
+    eval_train: Samples
+    """The first T training shapes at the uniform points."""
+    eval_test: Samples
     """The test shapes at the uniform points."""
 
 
-def sample_split(split: Split, schedule: int, judged: int, seed: int, path: Path) -> SampledSplit:
-    """Sample all shapes, or read what an earlier run sampled, at `schedule` shared and `judged` uniform points."""
+def sample_split(split: Split, num_points: int, num_eval_points: int, seed: int, path: Path) -> SampledSplit:
+    """Sample all shapes, or read the samples that an earlier run left.
+
+    Args:
+        split: the shapes.
+        num_points: M, shared points near the surfaces and in the volume.
+        num_eval_points: m, uniform points.
+        seed: seed of both sets of points.
+        path: the file that the samples are written to or read from.
+    """
     if not path.is_file():
-        points = shared_points(split.train, schedule, seed)
-        uniform = uniform_points(judged, split.train[0].dimension, seed + 1)
+        points = shared_points(split.train, num_points, seed)
+        eval_points = uniform_points(num_eval_points, split.train[0].dimension, seed + 1)
         tensors = {
             "points": points,
-            "uniform": uniform,
+            "eval_points": eval_points,
             "train": sample_sdf(split.train, points, progress=True).sdf.half(),
             "validation": sample_sdf(split.validation, points).sdf,
             "test": sample_sdf(split.test, points).sdf,
-            "judged_train": sample_sdf(split.train[: len(split.test)], uniform).sdf,
-            "judged_test": sample_sdf(split.test, uniform).sdf,
+            "eval_train": sample_sdf(split.train[: len(split.test)], eval_points).sdf,
+            "eval_test": sample_sdf(split.test, eval_points).sdf,
         }
         write_tensors(path, tensors)
-    found = read_tensors(path)
-    names = ("train", "validation", "test")
-    learn = [Samples(found["points"], found[name]) for name in names]
-    judge = [Samples(found["uniform"], found[name]) for name in ("judged_train", "judged_test")]
-    return SampledSplit(*learn, *judge)
+    tensors = read_tensors(path)
+    return SampledSplit(
+        *(Samples(tensors["points"], tensors[name]) for name in ("train", "validation", "test")),
+        *(Samples(tensors["eval_points"], tensors[name]) for name in ("eval_train", "eval_test")),
+    )

@@ -60,7 +60,7 @@ def reconstruction_metrics(train: Dataset, test: Dataset) -> dict[str, Any]:
         train: training rows of the corpus; IoU was measured for the first ones.
         test: test rows of the corpus.
     """
-    iou, plain_fit, labels = np.array(test["roundtrip_iou"]), np.array(test["fit_iou"]), np.array(test["label"])
+    iou, plain_fit, labels = np.array(test["iou"]), np.array(test["iou_plain_fit"]), np.array(test["label"])
     by_class = {}
     for label in sorted(set(labels.tolist())):
         of_class = labels == label
@@ -70,7 +70,7 @@ def reconstruction_metrics(train: Dataset, test: Dataset) -> dict[str, Any]:
         "iou_plain_fit": float(plain_fit.mean()),
         "iou_ratio": float(iou.mean() / max(plain_fit.mean(), 1e-9)),
         "by_class": by_class,
-        "train": {"iou": float(np.mean([value for value in train["roundtrip_iou"] if value is not None]))},
+        "train": {"iou": float(np.mean([value for value in train["iou"] if value is not None]))},
     }
 
 

@@ -13,9 +13,10 @@ from typing import Any
 from datasets import Dataset
 from torch import Tensor
 
-from training.data.corpus import column, part
-from training.data.extra_shapes import ExtraShapes, seen
+from training.data.corpus import column_tensor, split_rows
+from training.data.extra_shapes import ExtraShapes, join_shapes
 from training.data.sdf_samples import SampledSplit
+from training.presets import PipelineConfig
 from training.report.html import write_report
 from training.report.measure import evaluate_samples, gpt_metrics, reconstruction_metrics, token_metrics
 from training.report.page import build_report, pair_with_nearest, training_curves
@@ -38,8 +39,8 @@ class LearnedRun:
 
     output: Path
     """Folder of the run."""
-    config: dict[str, Any]
-    """Settings of the run, as in its `config.json`."""
+    config: PipelineConfig
+    """Settings of the run."""
     split: Split
     """Training, validation and test shapes."""
     refusals: list[Refusal]
@@ -68,9 +69,9 @@ def report_run(run: LearnedRun, stage: Stage) -> dict[str, Any]:
     Returns:
         The content of `metrics.json`.
     """
-    resolution = run.config["resolution"]
+    resolution = run.config.resolution
     with stage("samples"):
-        samples = generate_samples(run.bundle, run.config["num_samples"], run.config["seed"], resolution)
+        samples = generate_samples(run.bundle, run.config.num_samples, run.config.seed, resolution)
         write_samples(run.output, samples, resolution)
     with stage("figures"):
         metrics, nearest = measure_run(run, samples)
@@ -93,16 +94,16 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
         The content of `metrics.json` without the cost, and the nearest training shape of each sample with a surface
         (None if there are no such samples).
     """
-    train, test = part(run.corpus, "train"), part(run.corpus, "test")
-    train_ids, test_ids = (column(rows, "ids").long() for rows in (train, test))
+    train, test = split_rows(run.corpus, "train"), split_rows(run.corpus, "test")
+    train_ids, test_ids = (column_tensor(rows, "input_ids").long() for rows in (train, test))
     tokenizer = run.bundle.tokenizer
     reference = run.split.train[: len(samples)]
     rows, nearest = evaluate_samples(
         samples.shapes,
         [shape.sdf for shape in reference],
         [shape.sdf for shape in run.split.test],
-        run.extra_shapes.guard(run.split.train, run.sampled.train),
-        run.config["resolution"],
+        run.extra_shapes.seen_by_gpt(run.split.train, run.sampled.train),
+        run.config.resolution,
     )
     known_sequences = set(map(tuple, train_ids.tolist()))
     metrics = {
@@ -133,11 +134,11 @@ def write_page(run: LearnedRun, samples: RunSamples, metrics: dict[str, Any], ne
     report = build_report(
         metrics,
         seconds=read_json(run.output / "seconds.json")["seconds"],
-        pairs=pair_with_nearest(samples, nearest, seen(run.split.train, run.extra_shapes.shapes)),
+        pairs=pair_with_nearest(samples, nearest, join_shapes(run.split.train, run.extra_shapes.shapes)),
         curves=training_curves(
-            run.output, run.fit_history, run.config["fit"]["steps"], run.bundle.tokenizer.quantizer.codebook_size
+            run.output, run.fit_history, run.config.tokenizer.fit.steps, run.bundle.tokenizer.quantizer.codebook_size
         ),
-        config=run.config,
+        config=run.config.to_dict(),
         contact_sheet=(run.output / "samples.png").read_bytes(),
     )
     write_report(run.output, report)

@@ -1,4 +1,4 @@
-"""Balls whose nearest neighbors are known, for the tests of sets of shapes."""
+"""Balls with known nearest neighbors, for the tests of sets of shapes."""
 
 import torch
 

@@ -11,6 +11,7 @@ from tests.metrics.conftest import OFFSETS, ball_fields
 from weightgpt.errors import InputError
 from weightgpt.metrics.evaluation import TITLES, EvaluationReport, evaluate, rows_table
 from weightgpt.metrics.shape_sources import equal_sets, load_set
+from weightgpt.shapes.meshes import load_shapes
 from weightgpt.shapes.sampling import uniform_points
 
 QUICK = {"resolution": 24, "points": 128}
@@ -83,6 +84,8 @@ def test_an_unreadable_mesh_is_a_broken_sample(world: Path):
     assert "nearest_weights" not in row
     assert row["one_piece"] + row["broken"] == 1
     assert [len(report.refused[name]) for name in ("samples", "held-out", "training")] == [2, 0, 0]
+    train, held_out, new = (load_shapes(world / name) for name in ("train", "held", "new"))
+    assert evaluate(new, train=train, held_out=held_out, **QUICK).rows == report.rows
     samples = load_set(world / "new", keep_unreadable=True)
     assert [shape.name for shape in samples.shapes] == ["0.45", "0.65", "0.85", "wrong"]
     points = uniform_points(16, 3, 0)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.report.charts import Curve
-from training.report.html import Pair, Report
+from training.report.html import Figure, Pair, Report
 from training.report.samples import RunSamples
 from weightgpt._programs import command_line
 from weightgpt.formatting import format_number
@@ -54,6 +54,27 @@ SETS = {
 }
 
 
+def metric_tables(metrics: Mapping[str, Any], seconds: Mapping[str, float]) -> dict[str, Mapping[str, Figure]]:
+    """Return the tables of the page by title.
+
+    Args:
+        metrics: the content of `metrics.json`.
+        seconds: time of each stage.
+    """
+    samples, reference = metrics["samples"], metrics["reference"]
+    return {
+        "Held-out shapes, reconstructed": {title: metrics[key] for key, title in RECONSTRUCTION.items()},
+        "IoU by class: plain fit / after tokens": {
+            label: _join(row["iou_plain_fit"], row["iou"]) for label, row in metrics["by_class"].items()
+        },
+        "GPT, on held-out shapes": {title: metrics[key] for key, title in GPT.items()},
+        "Against held-out shapes: samples / training shapes": {
+            title: _join(samples[key], reference[key]) for key, title in SETS.items()
+        },
+        "Seconds of each stage": seconds,
+    }
+
+
 def build_report(
     metrics: Mapping[str, Any],
     *,
@@ -73,7 +94,7 @@ def build_report(
         config: settings of the run.
         contact_sheet: picture of the samples, PNG.
     """
-    samples, reference = metrics["samples"], metrics["reference"]
+    samples = metrics["samples"]
     return Report(
         title="weightgpt: new shapes",
         summary=(
@@ -88,17 +109,7 @@ def build_report(
             "samples in one piece": samples["one_piece"],
             "1-NNA, 0.5 is ideal": samples["one_nna"],
         },
-        tables={
-            "Held-out shapes, reconstructed": {title: metrics[key] for key, title in RECONSTRUCTION.items()},
-            "IoU by class: plain fit / after tokens": {
-                label: _join(row["iou_plain_fit"], row["iou"]) for label, row in metrics["by_class"].items()
-            },
-            "GPT, on held-out shapes": {title: metrics[key] for key, title in GPT.items()},
-            "Against held-out shapes: samples / training shapes": {
-                title: _join(samples[key], reference[key]) for key, title in SETS.items()
-            },
-            "Seconds of each stage": seconds,
-        },
+        tables=metric_tables(metrics, seconds),
         pairs=pairs,
         curves=curves,
         command=command_line("training.pipeline"),

@@ -105,7 +105,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
         run.extra_shapes.seen_by_gpt(run.split.train, run.sampled.train),
         run.config.resolution,
     )
-    known_sequences = set(map(tuple, train_ids.tolist()))
+    training_sequences = set(map(tuple, train_ids.tolist()))
     metrics = {
         "version": __version__,
         "shapes": {"train": len(train), "validation": len(run.split.validation), "test": len(test)},
@@ -115,7 +115,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
         **token_metrics(tokenizer.quantizer, tokenizer.vocabulary.parse(train_ids)[0]),
         **gpt_metrics(run.bundle.model, test_ids, tokenizer.quantizer.codebook_size),
         "decode_rate": decode_rate(tokenizer, samples.generated.ids),
-        "samples_equal_to_training": sum(tuple(row) in known_sequences for row in samples.generated.ids.tolist()),
+        "samples_equal_to_training": sum(tuple(row) in training_sequences for row in samples.generated.ids.tolist()),
         "held_out": len(test),
         **rows,
     }

@@ -191,10 +191,9 @@ def evaluate(
 
     Example:
         >>> from weightgpt.shapes.families import draw_shapes
-        >>> sets = [list(draw_shapes(4, seed)) for seed in range(3)]
-        >>> report = evaluate(sets[0], train=sets[1], held_out=sets[2], points=64, resolution=24)
-        >>> list(report.rows), report.rows["samples"]["compared"]
-        (['reference', 'samples'], 4)
+        >>> samples, train, held_out = (draw_shapes(4, seed) for seed in range(3))
+        >>> evaluate(samples, train=train, held_out=held_out, points=64, resolution=24).rows["samples"]["compared"]
+        4
     """
     sources = {"samples": samples, "held-out": held_out, "training": train}
     sets = {name: load_set(source, keep_unreadable=name == "samples") for name, source in sources.items()}

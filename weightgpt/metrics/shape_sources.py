@@ -19,7 +19,7 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import load_fields
-from weightgpt.shapes.meshes import FORMATS, load_shapes
+from weightgpt.shapes.meshes import FORMATS, Shapes, load_shapes
 from weightgpt.shapes.sampling import sample_sdf
 from weightgpt.shapes.shape import Sdf, Shape
 
@@ -97,6 +97,8 @@ def load_set(source: ShapeSource, *, keep_unreadable: bool = False) -> LoadedSet
         return _from_fields(source, ["none"] * len(source), None, "the fields")
     if isinstance(source, HasFields):
         return _from_fields(source.fields, source.labels, None, "the generated shapes")
+    if isinstance(source, Shapes):
+        return _from_meshes(source, keep_unreadable)
     if not all(isinstance(shape, Shape) for shape in source):
         raise InputError("a set holds objects that are not shapes; give a path, fields, or a list of shapes.")
     return LoadedSet(shapes=list(source))
@@ -111,10 +113,14 @@ def _load_path(path: Path, keep_unreadable: bool) -> LoadedSet:
         raise InputError(
             f"{path} is neither a folder of meshes nor a .safetensors file of fields; give one of the two."
         )
-    loaded = load_shapes(path)
-    unreadable = [refusal.path for refusal in loaded.refused if refusal.path.suffix.lower() in FORMATS]
+    return _from_meshes(load_shapes(path), keep_unreadable)
+
+
+def _from_meshes(shapes: Shapes, keep_unreadable: bool) -> LoadedSet:
+    """Add a broken shape for every mesh file that could not be read."""
+    unreadable = [refusal.path for refusal in shapes.refused if refusal.path.suffix.lower() in FORMATS]
     broken = [Shape(name=mesh.stem, label="none", sdf=_broken_sdf) for mesh in unreadable if keep_unreadable]
-    return LoadedSet(shapes=[*loaded, *broken], refused=tuple(refusal.reason for refusal in loaded.refused))
+    return LoadedSet(shapes=[*shapes, *broken], refused=tuple(refusal.reason for refusal in shapes.refused))
 
 
 def _from_fields(fields: Fields, labels: Sequence[str], names: Sequence[str] | None, source: str) -> LoadedSet:

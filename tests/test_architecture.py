@@ -209,10 +209,17 @@ def test_everything_public_is_documented():
     assert bare == []
 
 
+def code_lines(function: ast.FunctionDef) -> int:
+    """The lines of a function without its docstring."""
+    first = function.body[0]
+    documentation = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
+    return function.end_lineno - function.lineno + 1 - documentation
+
+
 def test_files_and_functions_are_short():
     long = [module for module, source in SOURCES.items() if len(source.splitlines()) > 350]
     for module, tree in TREES.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 45:
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > 45:
                 long.append(f"{module}.{node.name}")
     assert long == []

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
+import weightgpt
 from tests.fakes import tiny_gpt, tiny_tokenizer
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
@@ -76,6 +77,14 @@ def test_a_generated_shape_is_meshed_and_drawn():
     sheet = shapes.render(size=48)
     assert isinstance(sheet, Image.Image)
     assert sheet.size[0] == 2 * 48
+
+
+def test_generated_shapes_are_evaluated_as_they_are():
+    """Samples that are the training shapes themselves are all memorized."""
+    sets = [tiny_model(seed=1).generate(4, seed=seed) for seed in (0, 1)]
+    report = weightgpt.evaluate(sets[0], train=sets[0], held_out=sets[1], points=64, resolution=24)
+    assert report.rows["samples"]["count"] == 4
+    assert report.rows["samples"]["memorized_share"] == 1
 
 
 def test_generate_passes_every_setting_to_the_sampler():

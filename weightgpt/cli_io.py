@@ -274,7 +274,7 @@ def evaluate_files(
         for reason in report.refused[name]:
             warn(f"{outcome}: {reason}")
     counts = ", ".join(f"{count} {name}" for name, count in report.available.items())
-    warn(f"compared {len(report.names)} shapes of each set; the sets have {counts} shapes.")
+    warn(f"compared {len(report.names)} shapes of each set; the sets hold {counts} shapes.")
     if output is not None:
         write_json(output, report.to_dict())
     if picture is not None and report.nearest is not None:

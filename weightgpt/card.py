@@ -49,7 +49,7 @@ TEMPLATE = """# {title}
 A GPT-2 that writes shapes. Its tokens are codes of the weights of a small neural field; the zero level of the field
 is the surface of the shape.
 
-- A field has {parameters} weights. {tokens} tokens, each one of {codes} codes, stand for them.
+- A field has {parameters} weights; {tokens} tokens encode them, each one of {codes} codes.
 - Classes: {classes}.
 - Codebook: `{fingerprint}`.
 

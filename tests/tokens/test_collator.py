@@ -1,4 +1,4 @@
-"""Rows of a dataset become a batch whose loss leaves out what is given at sampling time."""
+"""Rows of a dataset become a batch whose loss ignores the prompt."""
 
 import pytest
 import torch

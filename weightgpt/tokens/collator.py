@@ -18,7 +18,7 @@ IGNORED = -100
 def loss_labels(ids: Tensor) -> Tensor:
     """Return the labels (B, L) of sequences for the loss of a GPT-2.
 
-    BOS and the class are always given when a model is sampled, so the loss ignores them.
+    A model is sampled from a prompt of BOS and a class, so the loss ignores both.
 
     Args:
         ids: (B, L) token ids.

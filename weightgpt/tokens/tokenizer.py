@@ -63,7 +63,9 @@ class WeightTokenizer(HubObject):
     """
 
     pad_token, bos_token, eos_token, unk_token = SPECIALS
+    """The special tokens as words, equal for all tokenizers."""
     pad_token_id, bos_token_id, eos_token_id, unk_token_id = PAD, BOS, EOS, UNK
+    """Their ids."""
 
     def __init__(self, quantizer: Quantizer, vocabulary: Vocabulary) -> None:
         sizes = (vocabulary.num_chunks, vocabulary.num_quantizers, vocabulary.codebook_size)
@@ -115,7 +117,7 @@ class WeightTokenizer(HubObject):
             shapes_or_fields: a shape, several shapes, a field, or a batch of fields.
             labels: the class of each, or one class for all. When None, shapes have their own labels, those that the
                 vocabulary does not have become "none", and fields have the class "none".
-            encode: how codes are searched; the defaults of `EncodeConfig` when None.
+            encode: how latents are refined; the defaults of `EncodeConfig` when None.
             return_tensors: "pt" for tensors, "np" for arrays, None for lists.
             progress: whether to show a progress bar.
 
@@ -128,10 +130,10 @@ class WeightTokenizer(HubObject):
         """
         if return_tensors not in ("pt", "np", None):
             raise InputError(f"return_tensors is {return_tensors!r}; give 'pt', 'np' or None.")
-        codes, own_labels = self._encode(shapes_or_fields, encode, progress)
-        if labels is not None:
-            own_labels = [labels] * len(codes) if isinstance(labels, str) else list(labels)
-        ids = self.vocabulary.ids(codes, own_labels)
+        codes, default_labels = self._encode(shapes_or_fields, encode, progress)
+        if isinstance(labels, str):
+            labels = [labels] * len(codes)
+        ids = self.vocabulary.ids(codes, default_labels if labels is None else labels)
         columns = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": loss_labels(ids)}
         if return_tensors is None:
             return BatchEncoding({name: column.tolist() for name, column in columns.items()})
@@ -142,16 +144,16 @@ class WeightTokenizer(HubObject):
     def _encode(
         self, shapes_or_fields: Encodable, config: EncodeConfig | None, progress: bool
     ) -> tuple[Tensor, list[str]]:
-        """Codes (B, C, Q), and the class of each shape or field as far as the input has one."""
+        """Codes (B, C, Q), and the class of each shape or field; "none" where there is none."""
         if isinstance(shapes_or_fields, Field):
             shapes_or_fields = Fields(shapes_or_fields.config, shapes_or_fields.flat().detach()[None])
         if isinstance(shapes_or_fields, Fields):
             return self.quantizer.encode(shapes_or_fields, config), [NONE] * len(shapes_or_fields)
         shapes = [shapes_or_fields] if isinstance(shapes_or_fields, Shape) else list(shapes_or_fields)
-        strangers = [shape for shape in shapes if not isinstance(shape, Shape)]
-        if strangers:
+        others = [shape for shape in shapes if not isinstance(shape, Shape)]
+        if others:
             raise InputError(
-                f"a tokenizer encodes shapes or fields, not {type(strangers[0]).__name__}; read files with"
+                f"a tokenizer encodes shapes or fields, not {type(others[0]).__name__}; read files with"
                 " weightgpt.load_shape or weightgpt.load_fields first."
             )
         labels = self.vocabulary.replace_unknown([shape.label for shape in shapes])

@@ -1,33 +1,24 @@
-"""Fine-tune a bundle on your own meshes: `python examples/finetune.py MODEL MESHES OUTPUT [STEPS]`.
+"""Fine-tune a model on your own meshes: `python examples/finetune.py MODEL MESHES OUTPUT [STEPS]`.
 
-MODEL is the folder of a bundle, or owner/name on the Hub. MESHES is a folder with a sub-folder for each class; classes
-the bundle does not know become "none". The codebook stays as it is, only the GPT-2 learns. OUTPUT is a new bundle.
+MODEL is the folder of a model, or owner/name on the Hub. MESHES is a folder with a sub-folder for each class; a class
+that the model does not have becomes "none". Only the GPT-2 learns, the codebook stays as it is. OUTPUT is a new model.
 """
 
 import sys
 
 from transformers import Trainer, TrainingArguments
 
-from weightgpt import load_shapes
-from weightgpt.model import Bundle, load_bundle
+import weightgpt as wg
 
-model, meshes, output = sys.argv[1:4]
-steps = int(sys.argv[4]) if len(sys.argv) > 4 else 200
-
-bundle = load_bundle(model)
-shapes = load_shapes(meshes)
+source, meshes, output = sys.argv[1:4]
+model, shapes = wg.WeightGPT.from_pretrained(source), wg.load_shapes(meshes)
 for refusal in shapes.refused:
     print("left out:", refusal.reason)
-ids = bundle.tokenizer.encode_shapes(list(shapes), progress=True)["input_ids"]
-
-# BOS and the class are given when sampling, so there is nothing to learn about them: -100 takes them out of the loss.
-labels = ids.clone()
-labels[:, :2] = -100
-rows = [{"input_ids": sequence, "labels": wanted} for sequence, wanted in zip(ids, labels, strict=True)]
+dataset = model.tokenizer.to_dataset(model.tokenizer(shapes, progress=True))
 
 arguments = TrainingArguments(
     output_dir=f"{output}/checkpoints",
-    max_steps=steps,
+    max_steps=int(sys.argv[4]) if len(sys.argv) > 4 else 200,
     per_device_train_batch_size=16,
     learning_rate=1e-4,
     lr_scheduler_type="cosine",
@@ -36,8 +27,7 @@ arguments = TrainingArguments(
     logging_steps=20,
     report_to="none",
 )
-trainer = Trainer(bundle.model, arguments, train_dataset=rows)
-trainer.train()
+Trainer(model.gpt, arguments, train_dataset=dataset, data_collator=wg.WeightDataCollator()).train()
 
-Bundle(bundle.model.cpu().eval(), bundle.tokenizer).save_pretrained(output)
+model.save_pretrained(output)
 print("wrote", output)

@@ -1,20 +1,15 @@
-"""Draw new shapes from a bundle, as meshes: `python examples/sample.py MODEL FOLDER`.
-
-MODEL is the folder of a bundle, or owner/name on the Hub.
-"""
+"""Generate meshes: `python examples/sample.py MODEL FOLDER`; MODEL is a folder, or owner/name on the Hub."""
 
 import sys
 from pathlib import Path
 
-from weightgpt import mesh_sdf
-from weightgpt.model import load_bundle
-from weightgpt.visual.meshing import save_mesh
+import weightgpt as wg
 
-model, folder = sys.argv[1:]
-generated = load_bundle(model).sample(n=8, seed=0)  # temperature and top_p as the model has them
-for index, label in enumerate(generated.labels):
-    field = generated.fields[index]
-    made = mesh_sdf(lambda points, field=field: field(points)[:, 0], resolution=64)
-    if made.mesh is not None:
-        save_mesh(made.mesh, Path(folder) / f"{index}-{label}.glb")
-    print(index, label, made.outcome)
+model, folder = wg.WeightGPT.from_pretrained(sys.argv[1]), Path(sys.argv[2])
+folder.mkdir(parents=True, exist_ok=True)
+for index, shape in enumerate(model.generate(n=8, seed=0)):
+    try:
+        shape.to_mesh(resolution=64).export(folder / f"{index}-{shape.label}.glb")
+    except wg.InputError as error:  # the field has no surface
+        print(error)
+    print(index, shape.label)

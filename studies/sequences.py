@@ -102,7 +102,7 @@ def draw(tokenizer: WeightTokenizer, count: int, held: int, seed: int, folder: P
             shapes, rows = draw_shapes(wanted, own, families), []
             for first in range(0, wanted, 4096):
                 some = shapes[first : first + 4096]
-                rows.append(tokenizer.encode_shapes(some, EncodeConfig(steps=0), progress=True)["input_ids"])
+                rows.append(tokenizer(some, encode=EncodeConfig(steps=0), progress=True)["input_ids"])
             write_tensors(path, {"ids": torch.cat(rows).int()})
         parts.append(read_tensors(path)["ids"].long())
     return Ids(*parts)

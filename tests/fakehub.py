@@ -1,7 +1,7 @@
 """A Hugging Face Hub on the loopback interface, in memory: enough for the real client to create, push and pull models.
 
-It checks neither tokens nor names and knows only the branch "main", so it shows that our files travel and nothing about
-the real Hub's own rules. Large files go through the git-lfs calls; the client must run with HF_HUB_DISABLE_XET=1.
+It checks neither tokens nor names, and it has only the branch "main". So it shows which files travel, and nothing about
+the rules of the real Hub. Large files use the git-lfs calls; the client must run with HF_HUB_DISABLE_XET=1.
 """
 
 import base64
@@ -22,12 +22,12 @@ _LFS = re.compile(r"/lfs/([0-9a-f]{64})")
 
 
 def blob_sha(data: bytes) -> str:
-    """The name git gives to a file's content."""
+    """The name that git gives to the content of a file."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 class FakeHub(ThreadingHTTPServer):
-    """`with FakeHub() as hub:` serves at `hub.url`; `hub.files("owner/name")` is what a repository holds."""
+    """`with FakeHub() as hub:` serves at `hub.url`; `hub.files("owner/name")` are the files of a repository by path."""
 
     daemon_threads = True
 
@@ -55,7 +55,7 @@ class FakeHub(ThreadingHTTPServer):
         history.append((sha, files))
         return sha
 
-    def at(self, repo: str, revision: str | None) -> tuple[str, Files] | None:
+    def find_commit(self, repo: str, revision: str | None) -> tuple[str, Files] | None:
         if revision in (None, "main"):
             return self.commits[repo][-1]
         return next((commit for commit in self.commits[repo] if commit[0] == revision), None)
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: FakeHub
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
+        """Print nothing."""
 
     def reply(self, value: Any = None, code: int = 200, headers: dict[str, str] | None = None) -> None:
         data = value if isinstance(value, bytes) else json.dumps({} if value is None else value).encode()
@@ -102,8 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_any  # noqa: N815
 
-    def create(self, wanted: dict[str, Any]) -> None:
-        repo = f"{wanted.get('organization') or 'tester'}/{wanted['name']}"
+    def create(self, request: dict[str, Any]) -> None:
+        repo = f"{request.get('organization') or 'tester'}/{request['name']}"
         answer = {"url": f"{self.server.url}/{repo}", "id": repo, "name": repo}
         exists = repo in self.server.commits
         if not exists:
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     def resolve(self, repo: str, revision: str, path: str) -> None:
         if repo not in self.server.commits:
             return self.missing("RepoNotFound")
-        commit = self.server.at(repo, revision)
+        commit = self.server.find_commit(repo, revision)
         if commit is None:
             return self.missing("RevisionNotFound")
         sha, files = commit
@@ -130,14 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
     def api(self, repo: str, verb: str | None, revision: str | None, body: bytes) -> None:
         if repo not in self.server.commits:
             return self.missing("RepoNotFound")
-        commit = self.server.at(repo, revision)
+        commit = self.server.find_commit(repo, revision)
         if commit is None:
             return self.missing("RevisionNotFound")
         sha, files = commit
         if verb == "preupload":
-            return self.reply({"files": [self.mode(item["path"]) for item in json.loads(body)["files"]]})
+            return self.reply({"files": [self.upload_mode(item["path"]) for item in json.loads(body)["files"]]})
         if verb == "commit":
-            return self.take(repo, body)
+            return self.apply_commit(repo, body)
         if verb == "tree":
             entries = [
                 {"type": "file", "oid": blob_sha(data), "size": len(data), "path": p} for p, data in files.items()
@@ -147,11 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self.reply({"_id": "0", "id": repo, "modelId": repo, "sha": sha, "siblings": siblings, "tags": []})
 
     @staticmethod
-    def mode(path: str) -> dict[str, Any]:
+    def upload_mode(path: str) -> dict[str, Any]:
         large = path.endswith((".safetensors", ".bin", ".pt"))
         return {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": None}
 
-    def take(self, repo: str, body: bytes) -> None:
+    def apply_commit(self, repo: str, body: bytes) -> None:
         files = dict(self.server.files(repo))
         for line in body.splitlines():
             entry = json.loads(line)

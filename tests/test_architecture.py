@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import weightgpt
 from tokenization import registry
 from weightgpt.quantizers import auto as kinds
 
@@ -40,13 +39,14 @@ ONLY_IN = {
             "weightgpt.shapes.meshes",
             "weightgpt.visual.meshing",
             "weightgpt.fields.field",
+            "weightgpt.model",
             "weightgpt.metrics.pairwise",
         ),
         *("training.report.html", "training.baselines.meshgpt"),
     },
     "igl": {"weightgpt.shapes.meshes"},
     "skimage": {"weightgpt.visual.meshing"},
-    "huggingface_hub": {"weightgpt.hub", "weightgpt.model", "weightgpt.card"},
+    "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
     "vector_quantize_pytorch": {"tokenization.baselines", "tokenization.train_codebook"},
     "typer": {"weightgpt.cli"},
     "diffusers": {"training.baselines.denoiser"},
@@ -209,19 +209,17 @@ def test_everything_public_is_documented():
     assert bare == []
 
 
+def code_lines(function: ast.FunctionDef) -> int:
+    """The lines of a function without its docstring."""
+    first = function.body[0]
+    documentation = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
+    return function.end_lineno - function.lineno + 1 - documentation
+
+
 def test_files_and_functions_are_short():
     long = [module for module, source in SOURCES.items() if len(source.splitlines()) > 350]
     for module, tree in TREES.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60:
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > 45:
                 long.append(f"{module}.{node.name}")
     assert long == []
-
-
-def test_the_public_names_are_the_ones_that_type_checkers_see():
-    branch = next(node for node in TREES["weightgpt.__init__"].body if isinstance(node, ast.If))
-    seen = {alias.asname: node.module for node in branch.body for alias in node.names}
-    assert seen == {name: f"weightgpt.{module}" for name, module in weightgpt._HOMES.items()}
-    for name, module in seen.items():
-        assert getattr(weightgpt, name).__module__ in (module, "weightgpt")
-        assert name in dir(weightgpt)

@@ -39,7 +39,7 @@ from weightgpt._programs import cli_main, parse
 from weightgpt.fields.fitting import Fits, fit, fit_mean_initialization
 from weightgpt.io import atomic_write, read_tensors, write_json, write_tensors
 from weightgpt.metrics.pairwise import field_iou
-from weightgpt.model import Bundle
+from weightgpt.model import WeightGPT
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
 from weightgpt.shapes.meshes import Refusal
@@ -111,7 +111,7 @@ def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
         iou_gain=iou_gain_last_quarter(test_fits, sampled),
         corpus=corpus,
         extra_shapes=extra,
-        bundle=Bundle(model, tokenizer),
+        bundle=WeightGPT(model, tokenizer),
     )
 
 
@@ -235,7 +235,7 @@ def train_gpt(
         model = pretrain(train, validation, tokenizer, output / "gpt", config.gpt, seed=config.seed)
         model.generation_config = generation_config(tokenizer.vocabulary, config.temperature, config.top_p)
         with atomic_write(output / "model") as draft:
-            Bundle(model, tokenizer).save_pretrained(draft)
+            WeightGPT(model, tokenizer).save_pretrained(draft)
     return GPT2LMHeadModel.from_pretrained(output / "model").eval()
 
 

@@ -1,32 +1,36 @@
-"""The model card of a bundle: what it is, how it is loaded, and the figures that were measured of it."""
+"""The model card: what a model is, how to load it, and the metrics that were measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from weightgpt.formatting import format_number, markdown_table
 from weightgpt.io import atomic_write
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
+CARD_FILE = "README.md"
+NO_REPO = "path/to/this/folder"
+"""The name in the example of a card whose model is on no Hub yet."""
 TAGS = ["gpt2", "weight-generation", "neural-field", "sdf", "3d"]
 
 
-def write_card(folder: Path | str, figures: dict[str, Any], repo_id: str | None = None) -> None:
-    """Write the model card of the bundle in `folder` to its README.md.
+def write_card(folder: Path | str, metrics: Mapping[str, Any], repo_id: str | None = None) -> None:
+    """Write the model card of the model in `folder` to its README.md.
 
     Args:
-        figures: measured values, nested dictionaries of numbers, shown as a table.
-        repo_id: the name it is loaded by; a placeholder when None.
+        folder: the folder of a model.
+        metrics: measured values, nested dictionaries of numbers; the card shows them as a table.
+        repo_id: the name of the model on the Hub; a placeholder when None.
 
     Raises:
         InputError: the folder holds no tokenizer.
     """
     tokenizer = WeightTokenizer.from_pretrained(folder)
-    name, quantizer = repo_id or "path/to/this/folder", tokenizer.quantizer
-    rows = [f"| {key} | {value:.4g} |" for key, value in _numbers(figures)]
+    quantizer, name = tokenizer.quantizer, repo_id or NO_REPO
     data = ModelCardData(library_name="transformers", license="apache-2.0", tags=TAGS)
-    text = CARD.format(
+    text = TEMPLATE.format(
         name=name,
         title=name.rsplit("/", 1)[-1] if repo_id else "weightgpt",
         parameters=quantizer.field_config.parameters,
@@ -34,35 +38,43 @@ def write_card(folder: Path | str, figures: dict[str, Any], repo_id: str | None 
         codes=quantizer.codebook_size,
         classes=", ".join(tokenizer.vocabulary.classes),
         fingerprint=quantizer.fingerprint,
-        figures="\n".join(["## Figures", "", "| figure | value |", "|---|---|", *rows, ""]) if rows else "",
+        metrics=_metrics_section(metrics),
     )
-    with atomic_write(Path(folder) / "README.md") as draft:
+    with atomic_write(Path(folder) / CARD_FILE) as draft:
         ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(draft)
 
 
-CARD = """# {title}
+TEMPLATE = """# {title}
 
-A GPT-2 that writes shapes: its tokens are codes of the weights of a small neural field, whose zero level is the shape.
+A GPT-2 that writes shapes. Its tokens are codes of the weights of a small neural field; the zero level of the field
+is the surface of the shape.
 
-- A field has {parameters} weights, written as {tokens} tokens with {codes} codes.
+- A field has {parameters} weights; {tokens} tokens encode them, each one of {codes} codes.
 - Classes: {classes}.
 - Codebook: `{fingerprint}`.
 
 ```python
-from weightgpt.hub import load_bundle
-from weightgpt import mesh_sdf
+import weightgpt as wg
 
-bundle = load_bundle("{name}")
-generated = bundle.sample(n=4, seed=0)
-meshed = mesh_sdf(lambda points: generated.fields(points)[0, :, 0], resolution=96)
+model = wg.WeightGPT.from_pretrained("{name}")
+shapes = model.generate(n=4, seed=0)
+shapes.render().save("shapes.png")
+shapes[0].to_mesh(resolution=96).export("shape.glb")
 ```
 
-{figures}"""
+{metrics}"""
 
 
-def _numbers(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, value in figures.items():
-        if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{key} / ")
+def _metrics_section(metrics: Mapping[str, Any]) -> str:
+    """The table of metrics below its heading; nothing if there are none."""
+    rows = [(key, format_number(value)) for key, value in _flatten(metrics)]
+    return f"## Metrics\n\n{markdown_table(('metric', 'value'), rows)}\n" if rows else ""
+
+
+def _flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of nested dictionaries with the path of their keys; other values are left out."""
+    for key, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key} / ")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield f"{prefix}{key}", value

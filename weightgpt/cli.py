@@ -1,11 +1,11 @@
 """The command line: meshes to fields, fields to tokens, tokens to fields, and new shapes from a model.
 
 Decisions:
-- Results go to stdout, as lines or with `--json` as one JSON object and nothing else; all the rest goes to stderr.
-- A caller's mistake is one sentence and exit code 2, Ctrl-C one line and 130; a bug keeps its traceback. Only
-  `evaluate --max-memorized` ends with 1: its work was done, and the samples failed.
-- Folders are written whole, and only where there is none with content: nothing of the user's is lost or mixed up.
-- Heavy imports happen in the commands, so that help is quick.
+- Results go to stdout, as lines or with `--json` as one JSON object and nothing else. Everything else goes to stderr.
+- A caller's mistake is one sentence and exit code 2, Ctrl-C is one line and 130, and a bug keeps its traceback. Only
+  `evaluate --max-memorized` ends with 1: the evaluation was done, and the samples failed the memorization check.
+- A folder is written as a whole, and only where there is none with content, so that no file of the user is lost.
+- Commands import torch and trimesh inside their functions, so that `--help` is quick.
 """
 
 import sys
@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-from weightgpt import cli_io as console
+from weightgpt import cli_io
+from weightgpt.errors import InputError
 
 app = typer.Typer(
     help="Shapes as neural fields, fields as tokens, and a GPT-2 that writes new ones.",
@@ -24,10 +25,11 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Bundle = Annotated[str, typer.Argument(metavar="MODEL", help="a bundle: its folder, or owner/name on the Hub")]
-Model = Annotated[str, typer.Option("--model", "-m", help="a bundle: its folder, or owner/name on the Hub")]
+MODEL_HELP = "a model: its folder, or owner/name on the Hub"
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)]
 FieldsFile = Annotated[Path, typer.Argument(help="a .safetensors file of fields")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="what to write")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="the file or folder to write")]
 Resolution = Annotated[int, typer.Option(min=8, max=512, help="grid points along each axis")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="equal seeds and settings give equal results")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")]
@@ -37,127 +39,123 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object instea
 def fit(
     inputs: Annotated[list[str], typer.Argument(help="mesh files, or folders with a sub-folder for each class")],
     output: Output,
-    hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers; 32,32,32 when left out")] = None,
+    hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers; 32,32,32 by default")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimizer steps for each field")] = 600,
     shared_init: Annotated[
         str | None,
-        typer.Option("--initial", "--model", "-m", help="start from a bundle's shared field, or a fields file's first"),
+        typer.Option(help="initial weights: a model, or a .safetensors file whose first field is taken; else random"),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Fit a neural field to each mesh.
 
-    They go to one .safetensors file, with the way back to the units of the meshes.
+    The fields go to one .safetensors file. It also keeps the position and the size of each mesh.
 
-    Example: weightgpt fit chairs/ -o chairs.safetensors --model runs/demo/model
+    Example: weightgpt fit chairs/ -o chairs.safetensors --shared-init runs/demo/model
     """
     from weightgpt.fields.fitting import FitConfig, fit_shapes
     from weightgpt.fields.storage import ShapeMetadata, save_fields
 
-    console.check_target(output, ".safetensors")
+    cli_io.check_file(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
-    config, start = console.initial_field(hidden, shared_init)
-    shapes = console.shapes(inputs)
-    fits = fit_shapes(shapes, config, options, shared_init=start, progress=console.show_progress())
+    config, initial_weights = cli_io.field_to_fit(hidden, shared_init)
+    shapes = cli_io.read_shapes(inputs)
+    fits = fit_shapes(shapes, config, options, shared_init=initial_weights, progress=cli_io.show_progress())
     save_fields(output, fits.fields, ShapeMetadata.of_shapes(shapes))
-    values = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(fits.loss.mean()), 5)}
-    console.report({"output": str(output), **values}, as_json)
+    results = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(fits.loss.mean()), 5)}
+    cli_io.print_results({"output": str(output), **results}, as_json)
 
 
 @app.command()
 def encode(
     inputs: Annotated[
-        list[str], typer.Argument(help="mesh files, folders of them, or one .safetensors file of fields")
+        list[str], typer.Argument(help="mesh files, folders of meshes, or one .safetensors file of fields")
     ],
-    model: Model,
+    model: ModelOption,
     output: Output,
-    steps: Annotated[int, typer.Option(min=0, help="steps of refinement; 0 is fastest")] = 100,
+    steps: Annotated[int, typer.Option(min=0, help="refinement steps; 0 is the fastest")] = 100,
     as_json: Json = False,
 ) -> None:
-    """Write shapes or fields as tokens.
+    """Encode shapes or fields as tokens.
 
-    They go to a .json file; "iou" tells how much of the volume the tokens keep, 1 for all.
+    The tokens go to a .json file. The result "iou" compares the volume of the decoded tokens with that of the input;
+    1 means equal.
 
     Example: weightgpt encode chair.glb -m runs/demo/model -o chair.json
     """
-    import torch
-
-    from weightgpt.fields.storage import ShapeMetadata, load_fields
     from weightgpt.metrics.pairwise import iou
     from weightgpt.quantizers.base import EncodeConfig
     from weightgpt.shapes.sampling import uniform_points
     from weightgpt.tokens.storage import Tokens, save_tokens
-    from weightgpt.tokens.vocabulary import NONE, class_name
 
-    console.check_target(output, ".json")
-    tokenizer = console.bundle(model).tokenizer
-    vocabulary, options = tokenizer.vocabulary, EncodeConfig(steps=steps)
-    points = uniform_points(8192, tokenizer.quantizer.field_config.in_features, 0)
-    if len(inputs) == 1 and inputs[0].endswith(".safetensors"):
-        fields, metadata = load_fields(inputs[0])
-        labels = [label if class_name(label) in vocabulary.classes else NONE for label in metadata.labels]
-        ids = tokenizer.encode(fields, labels, options)["input_ids"]
-        truth = fields(points)[..., 0]
-    else:
-        shapes = console.shapes(inputs)
-        metadata = ShapeMetadata.of_shapes(shapes)
-        ids = tokenizer.encode_shapes(shapes, options, progress=console.show_progress())["input_ids"]
-        truth = torch.stack([shape.sdf(points) for shape in shapes])
+    cli_io.check_file(output, ".json")
+    tokenizer = cli_io.load_model(model).tokenizer
+    source, metadata = cli_io.read_shapes_or_fields(inputs)
+    labels = tokenizer.vocabulary.replace_unknown(metadata.labels)
+    batch = tokenizer(source, labels, encode=EncodeConfig(steps=steps), progress=cli_io.show_progress())
+    ids = batch["input_ids"]
     save_tokens(output, Tokens(ids, tokenizer.quantizer.fingerprint, metadata))
-    kept = round(float(iou(tokenizer.decode(ids)(points)[..., 0], truth).mean()), 4)
-    console.report({"output": str(output), "shapes": len(ids), "tokens": vocabulary.length, "iou": kept}, as_json)
+    points = uniform_points(8192, tokenizer.quantizer.field_config.in_features, 0)
+    decoded = tokenizer.batch_decode(ids)(points)[..., 0]
+    similarity = round(float(iou(decoded, cli_io.sdf_values(source, points)).mean()), 4)
+    results = {"shapes": len(ids), "tokens": tokenizer.model_max_length, "iou": similarity}
+    cli_io.print_results({"output": str(output), **results}, as_json)
 
 
 @app.command()
 def decode(
     tokens: Annotated[Path, typer.Argument(help="a .json file that `encode` or `sample` wrote")],
-    model: Model,
+    model: ModelOption,
     output: Output,
     num_quantizers: Annotated[
-        int | None, typer.Option(min=1, help="take the first levels only: coarser shapes")
+        int | None, typer.Option(min=1, help="decode only the first quantizer levels, for coarser shapes")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Turn tokens back into fields.
+    """Decode tokens to fields.
 
-    They go to one .safetensors file.
+    The fields go to one .safetensors file.
 
     Example: weightgpt decode chair.json -m runs/demo/model -o chair.safetensors
     """
-    from weightgpt.errors import InputError
     from weightgpt.fields.storage import save_fields
     from weightgpt.tokens.storage import load_tokens
 
-    console.check_target(output, ".safetensors")
-    loaded = load_tokens(tokens)
-    tokenizer = console.bundle(model).tokenizer
-    held, most = tokenizer.quantizer.fingerprint, tokenizer.quantizer.num_quantizers
-    if loaded.fingerprint != held:
-        raise InputError(f"{tokens} was written with codebook {loaded.fingerprint}, {model} holds {held}; use its own.")
-    if num_quantizers is not None and num_quantizers > most:
-        raise InputError(f"num_quantizers is {num_quantizers}; give 1 to {most}, or leave it out for all.")
-    fields = tokenizer.decode(loaded.ids, num_quantizers)
-    save_fields(output, fields, loaded.metadata)
-    values = {"fields": len(fields), "parameters": fields.config.parameters}
-    console.report({"output": str(output), **values}, as_json)
+    cli_io.check_file(output, ".safetensors")
+    sequences = load_tokens(tokens)
+    tokenizer = cli_io.load_model(model).tokenizer
+    fingerprint = tokenizer.quantizer.fingerprint
+    if sequences.fingerprint != fingerprint:
+        raise InputError(
+            f"{tokens} was written with codebook {sequences.fingerprint}, {model} has {fingerprint}; use the model that"
+            " the tokens were written with."
+        )
+    fields = tokenizer.batch_decode(sequences.ids, num_quantizers)
+    save_fields(output, fields, sequences.metadata)
+    results = {"fields": len(fields), "parameters": fields.config.parameters}
+    cli_io.print_results({"output": str(output), **results}, as_json)
 
 
 @app.command()
 def sample(
-    model: Bundle,
+    model: ModelArgument,
     output: Output,
-    n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 16,
-    label: Annotated[str | None, typer.Option(help="a class; all of them in turn when left out")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="number of shapes")] = 16,
+    label: Annotated[str | None, typer.Option(help="a class; by default all classes take turns")] = None,
     seed: Seed = 0,
-    temperature: Annotated[float | None, typer.Option(help="lower is safer, higher wilder; or the model's own")] = None,
-    top_p: Annotated[float | None, typer.Option(help="share of probability drawn from; or the model's own")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="lower values prefer likelier codes; the model's own by default")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="share of the probability mass to sample from; the model's own by default")
+    ] = None,
     resolution: Resolution = 96,
     as_json: Json = False,
 ) -> None:
-    """Draw new shapes from a model.
+    """Generate new shapes with a model.
 
-    They go to a new folder: .glb meshes, fields.safetensors, ids.json and the picture samples.png.
+    They go to a new folder: .glb meshes, fields.safetensors, tokens.json and the picture samples.png.
 
     Example: weightgpt sample runs/demo/model -n 16 --label chair -o new-chairs
     """
@@ -165,19 +163,19 @@ def sample(
     from weightgpt.io import atomic_write
     from weightgpt.tokens.storage import Tokens, save_tokens
 
-    console.check_folder(output)
-    bundle = console.bundle(model)
-    made = bundle.sample(n, label, seed, temperature, top_p, progress=console.show_progress())
-    solid = made.fields.config.in_features == 3
-    names = [f"{index:04d}-{name}" for index, name in enumerate(made.labels)]
-    metadata = ShapeMetadata.plain(names, made.labels, made.fields.config.in_features)
+    cli_io.check_new_folder(output)
+    loaded = cli_io.load_model(model)
+    shapes = loaded.generate(n, label, seed=seed, temperature=temperature, top_p=top_p, progress=cli_io.show_progress())
+    dimension, names = shapes.fields.config.in_features, [f"{i:04d}-{name}" for i, name in enumerate(shapes.labels)]
+    metadata = ShapeMetadata.plain(names, shapes.labels, dimension)
     with atomic_write(output) as draft:
-        save_fields(draft / "fields.safetensors", made.fields, metadata)
-        save_tokens(draft / "ids.json", Tokens(made.ids, bundle.tokenizer.quantizer.fingerprint, metadata))
-        console.draw(draft / "samples.png", made.fields, names, 160)
-        outcomes = console.write_meshes(draft, made.fields, metadata, resolution, ".glb") if solid else {}
-    values = {"samples": n, "decode_rate": len(made.fields) / n, **outcomes}
-    console.report({"output": str(output), **values}, as_json)
+        save_fields(draft / "fields.safetensors", shapes.fields, metadata)
+        save_tokens(draft / "tokens.json", Tokens(shapes.ids, loaded.tokenizer.quantizer.fingerprint, metadata))
+        cli_io.write_picture(draft / "samples.png", shapes.fields, names, 160)
+        solid = dimension == 3
+        outcomes = cli_io.write_meshes(draft, shapes.fields, metadata, resolution, ".glb") if solid else {}
+    results = {"samples": n, "decode_rate": len(shapes) / n, **outcomes}
+    cli_io.print_results({"output": str(output), **results}, as_json)
 
 
 @app.command()
@@ -185,30 +183,30 @@ def mesh(
     fields: FieldsFile,
     output: Output,
     resolution: Resolution = 96,
-    kind: Annotated[str, typer.Option("--format", help="glb, ply, obj or stl")] = "glb",
+    file_format: Annotated[str, typer.Option("--format", help="glb, ply, obj or stl")] = "glb",
     as_json: Json = False,
 ) -> None:
     """Mesh every field of a file.
 
-    The meshes go to a new folder, each in the units of the mesh that its field was fitted to.
+    The meshes go to a new folder. Each has the position and the size of the mesh that its field was fitted to.
 
     Example: weightgpt mesh chairs.safetensors -o chairs-again --resolution 128
     """
-    from weightgpt.errors import InputError
     from weightgpt.fields.storage import load_fields
     from weightgpt.io import atomic_write
     from weightgpt.visual.meshing import FORMATS
 
-    console.check_folder(output)
-    if f".{kind}" not in FORMATS:
-        raise InputError(f"format is {kind!r}; choose one of {', '.join(name[1:] for name in FORMATS)}.")
-    loaded, metadata = load_fields(fields)
-    if (loaded.config.in_features, loaded.config.out_features) != (3, 1):
-        raise InputError(f"{fields} holds no solids but {loaded.config}; draw its fields with `weightgpt render`.")
+    cli_io.check_new_folder(output)
+    if f".{file_format}" not in FORMATS:
+        allowed = ", ".join(suffix[1:] for suffix in FORMATS)
+        raise InputError(f"format is {file_format!r}; choose one of {allowed}.")
+    batch, metadata = load_fields(fields)
+    if (batch.config.in_features, batch.config.out_features) != (3, 1):
+        raise InputError(f"{fields} has no solids but {batch.config}; draw its fields with `weightgpt render`.")
     with atomic_write(output) as draft:
         draft.mkdir()
-        outcomes = console.write_meshes(draft, loaded, metadata, resolution, f".{kind}")
-    console.report({"output": str(output), "fields": len(loaded), **outcomes}, as_json)
+        outcomes = cli_io.write_meshes(draft, batch, metadata, resolution, f".{file_format}")
+    cli_io.print_results({"output": str(output), "fields": len(batch), **outcomes}, as_json)
 
 
 @app.command()
@@ -224,67 +222,79 @@ def render(
     """
     from weightgpt.fields.storage import load_fields
 
-    console.check_target(output, ".png")
-    loaded, metadata = load_fields(fields)
-    console.draw(output, loaded, list(metadata.names), size)
-    console.report({"output": str(output), "fields": len(loaded)}, as_json)
+    cli_io.check_file(output, ".png")
+    batch, metadata = load_fields(fields)
+    cli_io.write_picture(output, batch, list(metadata.names), size)
+    cli_io.print_results({"output": str(output), "fields": len(batch)}, as_json)
 
 
 @app.command()
 def evaluate(
-    generated: Annotated[str, typer.Argument(help="new shapes: a folder of meshes or a .safetensors file of fields")],
-    train: Annotated[str, typer.Option(help="those that the model learned from, in the same form")],
-    held_out: Annotated[str, typer.Option(help="those of the same kind that it never saw, in the same form")],
-    count: Annotated[int | None, typer.Option(min=2, help="shapes of each set; all when left out")] = None,
-    max_memorized: Annotated[float | None, typer.Option(min=0, max=1, help="exit with 1 above this share")] = None,
+    generated: Annotated[str, typer.Argument(help="samples: a folder of meshes or a .safetensors file of fields")],
+    train: Annotated[str, typer.Option(help="the shapes that the model learned from, in the same form")],
+    held_out: Annotated[str, typer.Option(help="shapes of the same kind that the model never saw, in the same form")],
+    count: Annotated[int | None, typer.Option(min=2, help="shapes in each set; all by default")] = None,
+    max_memorized: Annotated[
+        float | None, typer.Option(min=0, max=1, help="end with exit code 1 if a larger share is memorized")
+    ] = None,
     points: Annotated[int, typer.Option(min=16, help="points on each surface")] = 512,
-    emd: Annotated[int, typer.Option(min=0, help="shapes to compare by earth mover's distance as well; slow")] = 0,
+    emd: Annotated[
+        int, typer.Option(min=0, help="shapes to compare by the earth mover's distance as well, which is slow")
+    ] = 0,
     resolution: Resolution = 64,
     seed: Seed = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .json file of the figures")] = None,
-    picture: Annotated[Path | None, typer.Option(help="a .png: samples beside their nearest training shapes")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .json file for the metrics")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="a .png file for samples next to their nearest training shapes")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge new shapes beside held-out ones, and whether they were only remembered.
+    """Compare samples with held-out shapes, and check whether they are copies of training shapes.
 
-    Meshes are centered and scaled to a longest side of 1.8; fields are taken as they are.
+    Meshes are centered and scaled to a longest side of 1.8. Fields are taken as they are.
 
-    Example: weightgpt evaluate new.safetensors --train train.safetensors --held-out test.safetensors -o figures.json
+    Example: weightgpt evaluate new.safetensors --train train.safetensors --held-out test.safetensors -o metrics.json
     """
     for path, suffix in ((output, ".json"), (picture, ".png")):
         if path is not None:
-            console.check_target(path, suffix)
+            cli_io.check_file(path, suffix)
     options = {"count": count, "points": points, "emd": emd, "resolution": resolution, "seed": seed}
-    report = console.evaluate((generated, train, held_out), options, output, picture, as_json)
+    report = cli_io.evaluate_files((generated, train, held_out), options, output, picture, as_json)
     if max_memorized is not None and (objection := report.memorization_objection(max_memorized)):
-        console.warn(objection)
+        cli_io.warn(objection)
         raise typer.Exit(1)
 
 
 @app.command()
 def info(
-    path: Annotated[str, typer.Argument(help="a bundle, a file of fields or of tokens, or a mesh")],
+    path: Annotated[str, typer.Argument(help="a model, a file of fields or of tokens, or a mesh")],
     as_json: Json = False,
 ) -> None:
-    """Say what a bundle, a file or a mesh is.
+    """Describe a model, a file or a mesh.
 
     Example: weightgpt info runs/demo/model
     """
-    console.report(console.description(path), as_json)
+    cli_io.print_results(cli_io.describe(path), as_json)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line on `arguments`, those of the process when None, and leave with its exit code."""
+    """Run the command line and leave the process with its exit code.
+
+    Args:
+        arguments: words after `weightgpt`; those of the process when None.
+
+    Raises:
+        SystemExit: always.
+    """
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:
-        from weightgpt.errors import InputError
-
-        usage = getattr(error, "format_message", None)  # of Typer's own errors: an unknown option, a missing argument
-        if usage is None and not isinstance(error, InputError):
+        # Usage errors, such as an unknown option, have this method; their class differs between versions of Typer.
+        format_message = getattr(error, "format_message", None)
+        if format_message is None and not isinstance(error, InputError):
             raise
-        print(usage() if usage else " ".join(str(error).split()), file=sys.stderr)
+        print(format_message() if format_message else " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     if code == 130:
-        print("interrupted; nothing half-written is left behind.", file=sys.stderr)
+        print("interrupted; no unfinished file is left.", file=sys.stderr)
     sys.exit(code)

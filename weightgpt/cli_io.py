@@ -1,4 +1,9 @@
-"""What the commands of `weightgpt.cli` share: checks before the work, inputs, and results told in one way."""
+"""What the commands of `weightgpt.cli` share: checks of outputs, inputs, and how results are written.
+
+Decisions:
+- Outputs are checked before the work starts, so that a wrong name does not cost minutes.
+- A mesh of a folder that cannot be read is reported and skipped. A mesh file that is named alone must be readable.
+"""
 
 import json
 import os
@@ -8,18 +13,25 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weightgpt.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from weightgpt.fields.field import FieldConfig, Fields
     from weightgpt.fields.storage import ShapeMetadata
     from weightgpt.metrics.evaluation import EvaluationReport
-    from weightgpt.model import Bundle
+    from weightgpt.model import WeightGPT
     from weightgpt.shapes.shape import Shape
 
 
-def report(values: dict[str, Any], as_json: bool) -> None:
-    """Print results on stdout: as one JSON object, or as lines."""
+def print_results(values: dict[str, Any], as_json: bool) -> None:
+    """Print results on stdout.
+
+    Args:
+        values: results by name.
+        as_json: whether to print one JSON object instead of lines.
+    """
     if as_json:
         print(json.dumps(values, allow_nan=False))
         return
@@ -28,23 +40,29 @@ def report(values: dict[str, Any], as_json: bool) -> None:
 
 
 def warn(text: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr.
+
+    Args:
+        text: the line.
+    """
     print(text, file=sys.stderr)
 
 
 def show_progress() -> bool:
-    """Whether progress bars have someone to look at them; they go to stderr."""
+    """Whether to show progress bars: only if stderr is a terminal."""
     return sys.stderr.isatty()
 
 
-def check_target(path: Path, suffix: str) -> None:
-    """Refuse an output before the work is done for it.
+def check_file(path: Path, suffix: str) -> None:
+    """Refuse a path that the output file cannot be written to.
+
+    Args:
+        path: the output file.
+        suffix: the extension that it must have.
 
     Raises:
         InputError: `path` has another extension, is a folder, or lies where nothing can be written.
     """
-    from weightgpt.errors import InputError
-
     if path.suffix.lower() != suffix:
         raise InputError(f"output {path} is not a {suffix} file; give a name that ends in {suffix}.")
     if path.is_dir():
@@ -52,14 +70,15 @@ def check_target(path: Path, suffix: str) -> None:
     _check_writable(path)
 
 
-def check_folder(path: Path) -> None:
-    """Refuse an output folder before the work is done for it.
+def check_new_folder(path: Path) -> None:
+    """Refuse a path that the output folder cannot be written to.
+
+    Args:
+        path: the output folder.
 
     Raises:
         InputError: `path` is a file or a folder with content, or lies where nothing can be written.
     """
-    from weightgpt.errors import InputError
-
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         kind = "a folder with content" if path.is_dir() else "a file"
         raise InputError(f"output {path} is {kind}; give the name of a new or an empty folder.")
@@ -67,52 +86,92 @@ def check_folder(path: Path) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    from weightgpt.errors import InputError
-
+    """Refuse a path below a folder that cannot be written to."""
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise InputError(f"cannot write {path}: {above} is not a folder you may write to; choose another output.")
 
 
-def bundle(name: str) -> "Bundle":
-    """A bundle from a folder or from the Hub, without the chatter of the libraries below."""
+def load_model(name: str) -> "WeightGPT":
+    """Load a model without the messages and progress bars of transformers.
+
+    Args:
+        name: its folder, or owner/name on the Hub.
+    """
     from transformers.utils import logging
 
-    from weightgpt.model import load_bundle
+    from weightgpt.model import WeightGPT
 
-    chatter: Any = logging
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    return load_bundle(name)
+    transformers_logging: Any = logging
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    return WeightGPT.from_pretrained(name)
 
 
-def shapes(inputs: list[str]) -> "list[Shape]":
-    """Shapes of mesh files and folders; in a folder, meshes that cannot be read are told and left out.
+def read_shapes(inputs: list[str]) -> "list[Shape]":
+    """Read the shapes of mesh files and folders.
+
+    Args:
+        inputs: mesh files, and folders with a sub-folder for each class.
 
     Raises:
-        InputError: a file cannot be read, or a folder holds no mesh that can.
+        InputError: a file cannot be read, or a folder holds no mesh that can be read.
     """
     from weightgpt.shapes.meshes import load_shape, load_shapes
 
-    found = []
+    shapes = []
     for path in inputs:
         if not Path(path).is_dir():
-            found.append(load_shape(path))
+            shapes.append(load_shape(path))
             continue
-        read = load_shapes(path)
-        found += read
-        for refusal in read.refused:
+        readable = load_shapes(path)
+        shapes += readable
+        for refusal in readable.refused:
             warn(f"left out: {refusal.reason}")
-    return found
+    return shapes
 
 
-def initial_field(hidden: str | None, shared_init: str | None) -> "tuple[FieldConfig, Tensor | None]":
-    """The architecture to fit, and the weights (P,) to start from, None for random ones.
+def read_shapes_or_fields(inputs: list[str]) -> "tuple[list[Shape] | Fields, ShapeMetadata]":
+    """Read what `encode` takes, and its names, labels, positions and sizes.
+
+    Args:
+        inputs: one .safetensors file of fields, or what `read_shapes` takes.
 
     Raises:
-        InputError: `hidden` is no list of widths, or `initial` is not of solids or has other widths.
+        InputError: as `read_shapes`, or the file of fields is broken.
     """
-    from weightgpt.errors import InputError
+    from weightgpt.fields.storage import ShapeMetadata, load_fields
+
+    if len(inputs) == 1 and inputs[0].endswith(".safetensors"):
+        return load_fields(inputs[0])
+    shapes = read_shapes(inputs)
+    return shapes, ShapeMetadata.of_shapes(shapes)
+
+
+def sdf_values(source: "list[Shape] | Fields", points: "Tensor") -> "Tensor":
+    """Return the signed distances (B, n) of B shapes or fields.
+
+    Args:
+        source: the shapes or fields.
+        points: (n, D) in [-1, 1]^D.
+    """
+    import torch
+
+    if isinstance(source, list):
+        return torch.stack([shape.sdf(points) for shape in source])
+    return source(points)[..., 0]
+
+
+def field_to_fit(hidden: str | None, shared_init: str | None) -> "tuple[FieldConfig, Tensor | None]":
+    """Return the architecture of fields to fit, and their initial weights (P,), None for random ones.
+
+    Args:
+        hidden: widths of the hidden layers with commas between them; 32,32,32 when None.
+        shared_init: a model, whose shared initialization is taken, or a .safetensors file, whose first field is taken.
+
+    Raises:
+        InputError: `hidden` is no list of widths, or `shared_init` is not of solids or has other widths.
+    """
     from weightgpt.fields.field import FieldConfig
     from weightgpt.fields.storage import load_fields
 
@@ -123,75 +182,97 @@ def initial_field(hidden: str | None, shared_init: str | None) -> "tuple[FieldCo
         return FieldConfig(hidden=widths), None
     if shared_init.endswith(".safetensors"):
         fields, _ = load_fields(shared_init)
-        config, start = fields.config, fields.flat[0]
+        config, weights = fields.config, fields.flat[0]
     else:
-        quantizer = bundle(shared_init).tokenizer.quantizer
-        config, start = quantizer.field_config, quantizer.shared_init
+        quantizer = load_model(shared_init).tokenizer.quantizer
+        config, weights = quantizer.field_config, quantizer.shared_init
     if (config.in_features, config.out_features) != (3, 1) or (hidden is not None and widths != config.hidden):
-        raise InputError(
-            f"{shared_init} is of {config}; to fit meshes, start from fields of solids and leave out --hidden."
-        )
-    return config, start
+        raise InputError(f"{shared_init} is of {config}; to fit meshes, give fields of solids and leave out --hidden.")
+    return config, weights
 
 
 def write_meshes(
     folder: Path, fields: "Fields", metadata: "ShapeMetadata", resolution: int, suffix: str
 ) -> dict[str, int]:
-    """Mesh solids into `folder`, back in file units; the number of each outcome (see `weightgpt.visual.meshing.Meshed`)."""
+    """Mesh solids into a folder, with the position and size of the original meshes.
+
+    Args:
+        folder: where to write.
+        fields: B solids.
+        metadata: their names, positions and sizes.
+        resolution: grid points along each axis.
+        suffix: extension of the mesh files.
+
+    Returns:
+        How often each outcome occurred (see `weightgpt.visual.meshing.Meshed`).
+    """
     from tqdm import tqdm
 
     from weightgpt.visual.meshing import mesh_sdf, save_mesh
 
     counts: Counter[str] = Counter(meshes=0, watertight=0, leaves_box=0, empty=0, full=0, nonfinite=0)
-    files = _file_names(metadata.names)
+    stems = _file_stems(metadata.names)
     for index in tqdm(range(len(fields)), "meshing", unit="shape", disable=not show_progress()):
-        made = mesh_sdf(fields.sdf(index), resolution)
-        if made.mesh is None:
-            counts[made.outcome] += 1
-            warn(f"no mesh of {metadata.names[index]}: the field is {made.outcome}")
+        meshed = mesh_sdf(fields.sdf(index), resolution)
+        if meshed.mesh is None:
+            counts[meshed.outcome] += 1
+            warn(f"no mesh of {metadata.names[index]}: the field is {meshed.outcome}")
             continue
-        made.mesh.vertices = made.mesh.vertices * float(metadata.scale[index]) + metadata.center[index].numpy()
-        save_mesh(made.mesh, folder / (files[index] + suffix))
-        counts.update(meshes=1, watertight=int(made.watertight), leaves_box=int(made.leaves_box))
+        meshed.mesh.vertices = meshed.mesh.vertices * float(metadata.scale[index]) + metadata.center[index].numpy()
+        save_mesh(meshed.mesh, folder / (stems[index] + suffix))
+        counts.update(meshes=1, watertight=int(meshed.watertight), leaves_box=int(meshed.leaves_box))
     return dict(counts)
 
 
-def _file_names(names: tuple[str, ...]) -> list[str]:
-    """Names that are safe as those of files, all different; a file of fields may come from anywhere."""
+def _file_stems(names: tuple[str, ...]) -> list[str]:
+    """Distinct names that are safe for files; those of a file of fields may be any text."""
     safe = [re.sub(r"[^\w.-]+", "_", name).strip("._")[:100] or "shape" for name in names]
     if len({name.lower() for name in safe}) == len(safe):
         return safe
     return [f"{index:04d}-{name}" for index, name in enumerate(safe)]
 
 
-def draw(path: Path, fields: "Fields", names: list[str], size: int) -> None:
+def write_picture(path: Path, fields: "Fields", captions: list[str], size: int) -> None:
     """Write a contact sheet of fields as PNG.
+
+    Args:
+        path: the file.
+        fields: solids, planar shapes or images.
+        captions: the line below each field.
+        size: pixels along each side of one picture.
 
     Raises:
         InputError: the fields are neither solids, planar shapes nor images.
     """
     from weightgpt.visual.rendering import save_png
 
-    save_png(fields.render(size, names), path)
+    save_png(fields.render(size, captions), path)
 
 
-def evaluate(
+def evaluate_files(
     paths: tuple[str, str, str], options: dict[str, Any], output: Path | None, picture: Path | None, as_json: bool
 ) -> "EvaluationReport":
-    """Evaluate samples against training and held-out shapes (`paths`); print the rows, and write and draw them.
+    """Evaluate samples, print the metrics, and write them.
+
+    Args:
+        paths: the samples, the training shapes and the held-out shapes.
+        options: further arguments of `weightgpt.metrics.evaluation.evaluate`.
+        output: the .json file of the metrics, if any.
+        picture: the .png file of samples next to their nearest training shapes, if any.
+        as_json: whether to print one JSON object instead of a table.
 
     Raises:
         InputError: as `weightgpt.metrics.evaluation.evaluate`.
     """
     from weightgpt.io import write_json
-    from weightgpt.metrics.evaluation import evaluate as evaluate_samples
+    from weightgpt.metrics.evaluation import evaluate
     from weightgpt.visual.rendering import save_png
 
     samples, train, held_out = paths
-    report = evaluate_samples(samples, train=train, held_out=held_out, **options, progress=show_progress())
-    for name, fate in (("samples", "broken"), ("training", "left out"), ("held-out", "left out")):
+    report = evaluate(samples, train=train, held_out=held_out, **options, progress=show_progress())
+    for name, outcome in (("samples", "broken"), ("training", "left out"), ("held-out", "left out")):
         for reason in report.refused[name]:
-            warn(f"{fate}: {reason}")
+            warn(f"{outcome}: {reason}")
     counts = ", ".join(f"{count} {name}" for name, count in report.available.items())
     warn(f"compared {len(report.names)} shapes of each set; the sets hold {counts} shapes.")
     if output is not None:
@@ -204,19 +285,23 @@ def evaluate(
     return report
 
 
-def description(path: str) -> dict[str, Any]:
-    """What the bundle, the file of fields or of tokens, or the mesh at `path` is."""
+def describe(path: str) -> dict[str, Any]:
+    """Describe a model, a file of fields or of tokens, or a mesh.
+
+    Args:
+        path: the folder or file, or the name of a model on the Hub.
+    """
     from weightgpt.shapes.meshes import FORMATS
 
     suffix = "" if Path(path).is_dir() else Path(path).suffix.lower()
     if suffix == ".safetensors":
-        return _of_fields(path)
+        return _describe_fields(path)
     if suffix == ".json":
-        return _of_tokens(path)
-    return _of_mesh(path) if suffix in FORMATS else _of_bundle(path)
+        return _describe_tokens(path)
+    return _describe_mesh(path) if suffix in FORMATS else _describe_model(path)
 
 
-def _of_fields(path: str) -> dict[str, Any]:
+def _describe_fields(path: str) -> dict[str, Any]:
     from weightgpt.fields.storage import load_fields
 
     fields, metadata = load_fields(path)
@@ -224,39 +309,37 @@ def _of_fields(path: str) -> dict[str, Any]:
     return {"kind": "fields", **counts, "parameters": fields.config.parameters, **fields.config.to_dict()}
 
 
-def _of_tokens(path: str) -> dict[str, Any]:
+def _describe_tokens(path: str) -> dict[str, Any]:
     from weightgpt.tokens.storage import load_tokens
 
     tokens = load_tokens(path)
     count, length = tokens.ids.shape
-    labels = Counter(tokens.metadata.labels)
-    return {"kind": "tokens", "sequences": count, "tokens": length, "codebook": tokens.fingerprint, "labels": labels}
+    counts = {"sequences": count, "tokens": length, "labels": Counter(tokens.metadata.labels)}
+    return {"kind": "tokens", **counts, "codebook_fingerprint": tokens.fingerprint}
 
 
-def _of_mesh(path: str) -> dict[str, Any]:
+def _describe_mesh(path: str) -> dict[str, Any]:
     from weightgpt.shapes.meshes import SIDE, load_shape
     from weightgpt.shapes.sampling import uniform_points
 
     shape = load_shape(path)
-    inside = float((shape.sdf(uniform_points(16384, 3, 0)) < 0).float().mean())
-    volume = inside * (2 * shape.scale) ** 3
+    inside_share = float((shape.sdf(uniform_points(16384, 3, 0)) < 0).float().mean())
+    volume = inside_share * (2 * shape.scale) ** 3
     return {"kind": "mesh", "longest_side": shape.scale * SIDE, "center": shape.center, "volume": volume}
 
 
-def _of_bundle(path: str) -> dict[str, Any]:
-    found = bundle(path)
-    config, quantizer, vocabulary = found.model.config, found.tokenizer.quantizer, found.tokenizer.vocabulary
+def _describe_model(path: str) -> dict[str, Any]:
+    model = load_model(path)
+    config, quantizer, vocabulary = model.gpt.config, model.tokenizer.quantizer, model.tokenizer.vocabulary
     return {
-        "kind": "bundle",
+        "kind": "model",
         "classes": vocabulary.classes,
-        "codebook": quantizer.fingerprint,
-        "model": {"parameters": found.model.num_parameters(), "layers": config.n_layer, "width": config.n_embd},
-        "vocabulary": vocabulary.vocab_size,
+        "codebook_fingerprint": quantizer.fingerprint,
+        "gpt": {"parameters": model.gpt.num_parameters(), "layers": config.n_layer, "width": config.n_embd},
+        "vocab_size": vocabulary.vocab_size,
         "tokens": vocabulary.length,
-        "codes": {
-            "num_chunks": quantizer.num_chunks,
-            "num_quantizers": quantizer.num_quantizers,
-            "codes": quantizer.codebook_size,
-        },
+        "num_chunks": quantizer.num_chunks,
+        "num_quantizers": quantizer.num_quantizers,
+        "codebook_size": quantizer.codebook_size,
         "field": {"parameters": quantizer.field_config.parameters, **quantizer.field_config.to_dict()},
     }

@@ -1,7 +1,10 @@
-"""The Hugging Face Hub: where files are pulled from, and how objects are pushed.
+"""The Hugging Face Hub: files are pulled from it, and objects are pushed to it.
 
-Only the files that an object names are downloaded, and only those that it writes itself are uploaded. None of them can
-run code.
+Decisions:
+- Only the files that an object names are downloaded, and only files that the object writes are uploaded. None of them
+  can run code.
+- We do not use `huggingface_hub.ModelHubMixin`: it treats the `config.json` of a repository as constructor arguments
+  and does not write files atomically, so we would replace every method of it but the ten lines of `push_to_hub`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,54 +19,56 @@ from weightgpt.errors import InputError
 
 
 def local_folder(
-    folder_or_repo_id: Path | str, files: Sequence[str], revision: str | None = None, token: str | None = None
+    path_or_repo: Path | str, files: Sequence[str], revision: str | None = None, token: str | None = None
 ) -> Path:
-    """The folder that holds `files`: the given one, without any network, or else a snapshot from the Hub.
+    """Return the folder that holds `files`: a local one without any network, or a snapshot from the Hub.
 
     Args:
-        folder_or_repo_id: a folder if there is one of that name, otherwise "owner/name" on the Hub.
-        files: paths inside the repository that are downloaded; patterns such as "codebook/*" are allowed.
+        path_or_repo: a folder if there is one of that name, otherwise "owner/name" on the Hub.
+        files: paths inside the repository to download; patterns such as "codebook/*" are allowed.
         revision: branch, tag or commit on the Hub.
-        token: access token of the Hub; the one of `huggingface-cli login` when None.
+        token: access token of the Hub; the stored one when None.
 
     Raises:
         InputError: there is no such folder or repository, or the Hub does not answer.
     """
-    local = Path(folder_or_repo_id)
+    local = Path(path_or_repo)
     if local.is_dir():
         return local
-    repo_id = str(folder_or_repo_id)
+    repo_id = str(path_or_repo)
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(files), token=token))
     except HFValidationError as error:
         raise InputError(f"{repo_id} is neither a folder nor the name of a repository; give one.") from error
     except RevisionNotFoundError as error:
         raise InputError(f"{repo_id} has no revision {revision}; give one of its branches, tags or commits.") from error
-    except (EntryNotFoundError, OSError) as error:  # every failure of the Hub, and of the way to it, is an OSError
-        unknown = isinstance(error, RepositoryNotFoundError)
-        reason = (
-            "no repository that you may read; check its name" if unknown else "the Hub does not answer; try again later"
-        )
-        raise InputError(f"{repo_id} is no folder here and {reason}.") from error
+    except RepositoryNotFoundError as error:
+        raise InputError(f"{repo_id} is no folder here and no repository that you may read; check its name.") from error
+    except (EntryNotFoundError, OSError) as error:  # every failure of the Hub or of the network is an OSError
+        raise InputError(f"{repo_id} is no folder here and the Hub does not answer; try again later.") from error
 
 
 class HubObject(ABC):
-    """Something that is saved to a folder and pushed to the Hub."""
+    """An object that is saved to a folder and pushed to the Hub."""
 
     @abstractmethod
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write the files of the object to `folder`."""
+        """Write the files of the object.
+
+        Args:
+            folder: where to write; it is created if it does not exist.
+        """
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = False, token: str | None = None, commit_message: str | None = None
     ) -> str:
-        """Upload what `save_pretrained` writes, and nothing else; the repository is created if it does not exist.
+        """Upload the files of the object, and nothing else; the repository is created if it does not exist.
 
         Args:
             repo_id: "owner/name".
             private: whether a new repository is private.
-            token: access token of the Hub; the one of `huggingface-cli login` when None.
-            commit_message: of the upload.
+            token: access token of the Hub; the stored one when None.
+            commit_message: message of the commit; it names the class of the object when None.
 
         Returns:
             The address of the repository.
@@ -81,7 +86,7 @@ class HubObject(ABC):
                     folder_path=folder,
                     commit_message=commit_message or f"Upload {type(self).__name__}",
                 )
-            except (OSError, HFValidationError) as error:  # every failure of the Hub, and of the way to it
+            except (OSError, HFValidationError) as error:  # every failure of the Hub or of the network
                 reason = " ".join(str(error).split())[:200]
                 raise InputError(
                     f"cannot push to {repo_id} ({reason}); check its name, your token and the network."
@@ -89,5 +94,5 @@ class HubObject(ABC):
         return str(address)
 
     def _write_for_hub(self, folder: Path, repo_id: str) -> None:
-        """Write what is uploaded; a subclass may add a model card that names `repo_id`."""
+        """Write the files to upload; a subclass may add a model card that names `repo_id`."""
         self.save_pretrained(folder)

@@ -23,8 +23,8 @@ from training.pretrain import code_loss
 from training.report.results import LearnedRun
 from weightgpt.fields.field import Fields
 from weightgpt.metrics import set_metrics
-from weightgpt.model import Bundle
-from weightgpt.tokens.generation import sample_ids
+from weightgpt.model import WeightGPT
+from weightgpt.tokens.generation import SamplingConfig, sample_ids
 
 TEMPERATURES, TOP_K = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5), (0, 50, 20, 5)
 ACCURATE = 0.95
@@ -51,7 +51,7 @@ class Pictures:
 class Benchmark:
     """All that sets of images are judged by."""
 
-    bundle: Bundle
+    bundle: WeightGPT
     softness: float
     classifier: nn.Module
     train: Pictures
@@ -69,9 +69,10 @@ class Benchmark:
 
     def draw(self, labels: Tensor, temperature: float, top_k: int, seed: int) -> Fields:
         """New fields of these classes."""
-        model, tokenizer = self.bundle.model, self.bundle.tokenizer
+        model, tokenizer = self.bundle.gpt, self.bundle.tokenizer
         names = [str(label) for label in labels.tolist()]
-        ids = sample_ids(model, tokenizer.vocabulary, names, seed=seed, temperature=temperature, top_k=top_k, batch=512)
+        sampling = SamplingConfig(seed=seed, temperature=temperature, top_k=top_k, batch_size=512)
+        ids = sample_ids(model, tokenizer.vocabulary, names, sampling)
         return tokenizer.decode(ids)
 
     def row(self, name: str, images: Tensor, reference: Pictures, seen: bool = False) -> Row:
@@ -162,7 +163,7 @@ def measure(benchmark: Benchmark, parts: LearnedRun) -> Row:
     ids, images = column_tensor(test, "input_ids").long(), benchmark.test.images
     tokenizer = benchmark.bundle.tokenizer
     trip = benchmark.rendered(tokenizer.decode(ids))
-    loss = code_loss(benchmark.bundle.model, ids)
+    loss = code_loss(benchmark.bundle.gpt, ids)
     return {
         "images": {
             "train": len(benchmark.train.images),
@@ -180,5 +181,5 @@ def measure(benchmark: Benchmark, parts: LearnedRun) -> Row:
         "classifier_accuracy": accuracy(benchmark.classifier, images, benchmark.test.labels),
         "softness_in_pixels": benchmark.softness * images.shape[2] / 2,
         "gpt_bits_per_token": loss / torch.tensor(2.0).log().item(),
-        "gpt_parameters": benchmark.bundle.model.num_parameters(),
+        "gpt_parameters": benchmark.bundle.gpt.num_parameters(),
     }

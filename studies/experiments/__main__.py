@@ -35,7 +35,7 @@ from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 from weightgpt.metrics.evaluator import SetEvaluator
 from weightgpt.metrics.shape_set import mesh_shapes
-from weightgpt.model import Bundle
+from weightgpt.model import WeightGPT
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.shape import Sdf
@@ -159,10 +159,10 @@ class Lab:
         model = GPT2LMHeadModel.from_pretrained(own / "model").eval()
         steps = read_json(own / "history.json")["log"][-1]["step"]
         bits = code_loss(model, ids.held) / math.log(2)
-        bundle = Bundle(model, tokenizer)
+        bundle = WeightGPT(model, tokenizer)
         count = len(self.judge.held_out.sdfs)
         settings = {"temperature": trial.temperature, "top_p": trial.top_p, "top_k": trial.top_k}
-        sampled = bundle.sample(count, seed=self.seed, progress=True, **settings)
+        sampled = bundle.generate(count, seed=self.seed, progress=True, **settings)
         return {
             "tokens_per_field": tokenizer.vocabulary.codes_per_field,
             "parameters": sum(part.numel() for part in model.parameters()),

@@ -153,7 +153,7 @@ def test_the_first_of_many_drawn_shapes_are_those_of_few(tmp_path):
     tokenizer = tiny_tokenizer()
     few, many = draw(tokenizer, 4, 6, 0, tmp_path), draw(tokenizer, 10, 6, 0, tmp_path)
     assert many.train[:4].equal(few.train)
-    assert tokenizer.labels(many.train[:3]) == ["chair", "table", "chair"]
+    assert tokenizer.class_names(many.train[:3]) == ["chair", "table", "chair"]
     assert not many.held.equal(many.validation)
     assert not many.held.equal(many.train[:6])
     assert not draw(tokenizer, 4, 6, 1, tmp_path).train.equal(few.train)

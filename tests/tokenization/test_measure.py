@@ -302,7 +302,7 @@ def test_a_quick_measurement_leaves_all_that_it_promises(tmp_path, monkeypatch, 
     named = json.loads((kept / "settings.json").read_text())["shapes"]
     assert tokenizer.quantizer.fingerprint == rows[3]["fingerprint"]
     for part in ("train", "held"):
-        assert tokenizer.labels(ids[part].long()) == [shape["label"] for shape in named[part]]
+        assert tokenizer.class_names(ids[part].long()) == [shape["label"] for shape in named[part]]
     config, _, output = measure.parse(arguments)
     folder = output / "six-families"
     monkeypatch.setattr(measure, "save", None)  # what was learned is only read

@@ -11,7 +11,7 @@ from tokenization.train_codebook import CodebookConfig
 from training.pretrain import PretrainConfig, new_model
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.model import FILES, Bundle, load_bundle
+from weightgpt.model import FILES, WeightGPT
 from weightgpt.quantizers.auto import QUANTIZERS, AutoQuantizer
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.tokens.tokenizer import WeightTokenizer
@@ -47,21 +47,21 @@ def test_any_tokenizer_goes_through_gpt_and_bundle(learned, name, tmp_path):
     codes = quantizer.encode_samples(corpus.samples.select(slice(0, 4)), QUICK)
     assert codes.shape == (4, quantizer.num_chunks, quantizer.num_quantizers)
     assert quantizer.tokens_per_field == quantizer.num_chunks * quantizer.num_quantizers
-    ids = tokenizer.batch(codes, ["ball", "box", "ball", "none"])["input_ids"]
+    ids = tokenizer.vocabulary.ids(codes, ["ball", "box", "ball", "none"])
     assert torch.equal(tokenizer.decode(ids).flat, quantizer.decode(codes).flat)
-    bundle = Bundle(new_model(tokenizer, PretrainConfig(model_size="nano")).eval(), tokenizer)
-    made = bundle.sample(2, seed=1)
+    bundle = WeightGPT(new_model(tokenizer, PretrainConfig(model_size="nano")).eval(), tokenizer)
+    made = bundle.generate(2, seed=1)
     assert torch.isfinite(made.fields.flat).all()
     bundle.save_pretrained(tmp_path)
     assert all((tmp_path / file).is_file() for file in FILES)
-    again = load_bundle(tmp_path)
+    again = WeightGPT.from_pretrained(tmp_path)
     assert type(again.tokenizer.quantizer) is type(quantizer)
     assert again.tokenizer.quantizer.fingerprint == quantizer.fingerprint
-    assert torch.equal(again.sample(2, seed=1).ids, made.ids)
+    assert torch.equal(again.generate(2, seed=1).ids, made.ids)
     shapes = [sphere_shape(0.5, label="ball"), box_shape(label="box")]
-    first, second = (one.tokenizer.encode_shapes(shapes, QUICK)["input_ids"] for one in (bundle, again))
+    first, second = (one.tokenizer(shapes, encode=QUICK)["input_ids"] for one in (bundle, again))
     assert torch.equal(first, second)
-    assert again.tokenizer.labels(first) == ["ball", "box"]
+    assert again.tokenizer.class_names(first) == ["ball", "box"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Whatever a model wants, what it writes decodes."""
+"""Every sequence that a model writes decodes, whatever its weights are."""
 
 import math
 
@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from tests.fakes import tiny_gpt, tiny_tokenizer
 from weightgpt.errors import InputError
-from weightgpt.tokens.generation import Grammar, class_labels, generation_config, sample_ids
+from weightgpt.tokens.generation import Grammar, SamplingConfig, generation_config, prompt_labels, sample_ids
 from weightgpt.tokens.vocabulary import BOS, Vocabulary
 
 TOKENIZER = tiny_tokenizer()
@@ -18,12 +18,12 @@ VOCABULARY = TOKENIZER.vocabulary
 CLASSES = list(VOCABULARY.classes)
 
 
-def obstinate(bias: torch.Tensor) -> torch.nn.Module:
+def biased_gpt(bias: torch.Tensor) -> torch.nn.Module:
     """A model that adds `bias` (V,) to its scores at every position."""
-    model = tiny_gpt(VOCABULARY)
-    model.lm_head = torch.nn.Linear(16, VOCABULARY.vocab_size)
-    model.lm_head.bias.data.copy_(bias)
-    return model
+    gpt = tiny_gpt(VOCABULARY)
+    gpt.lm_head = torch.nn.Linear(16, VOCABULARY.vocab_size)
+    gpt.lm_head.bias.data.copy_(bias)
+    return gpt
 
 
 @given(
@@ -31,39 +31,39 @@ def obstinate(bias: torch.Tensor) -> torch.nn.Module:
     temperature=st.floats(1e-3, 50) | st.just(1),
     top_p=st.floats(0.01, 1),
     top_k=st.integers(0, 20),
-    batch=st.integers(1, 7),
+    batch_size=st.integers(1, 7),
     labels=st.lists(st.sampled_from(CLASSES), max_size=6),
 )
 @settings(deadline=None, max_examples=40)
-def test_every_sequence_parses_and_decodes(seed, temperature, top_p, top_k, batch, labels):
-    model = tiny_gpt(VOCABULARY, seed % 5)
+def test_every_sequence_parses_and_decodes(seed, temperature, top_p, top_k, batch_size, labels):
+    gpt = tiny_gpt(VOCABULARY, seed % 5)
     with torch.no_grad():
-        model.transformer.wte.weight.mul_(10 ** (seed % 4))  # from nearly flat to very sharp
-    options = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "batch": batch}
-    ids = sample_ids(model, VOCABULARY, labels, seed=seed, **options)
+        gpt.transformer.wte.weight.mul_(10 ** (seed % 4))  # from nearly flat to very sharp
+    sampling = SamplingConfig(seed=seed, temperature=temperature, top_p=top_p, top_k=top_k, batch_size=batch_size)
+    ids = sample_ids(gpt, VOCABULARY, labels, sampling)
     assert ids.shape == (len(labels), VOCABULARY.length)
-    assert TOKENIZER.labels(ids) == labels
-    assert torch.isfinite(TOKENIZER.decode(ids).flat).all()
+    assert TOKENIZER.class_names(ids) == labels
+    assert torch.isfinite(TOKENIZER.batch_decode(ids).flat).all()
 
 
 @pytest.mark.parametrize("label", CLASSES)
 def test_plain_generate_writes_only_sequences_that_parse(label):
-    """No line of ours runs: only the settings that lie beside the model."""
-    model, prompt = tiny_gpt(VOCABULARY), torch.tensor([[BOS, VOCABULARY.class_id(label)]])
+    """No code of this package runs: the generation configuration of the model is enough."""
+    gpt, prompt = tiny_gpt(VOCABULARY), torch.tensor([[BOS, VOCABULARY.class_id(label)]])
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        ids = model.generate(prompt.expand(64, -1), attention_mask=torch.ones(64, 2, dtype=torch.long))
-    assert TOKENIZER.labels(ids) == [label] * 64
+        ids = gpt.generate(prompt.expand(64, -1), attention_mask=torch.ones(64, 2, dtype=torch.long))
+    assert TOKENIZER.class_names(ids) == [label] * 64
     assert len(ids.unique(dim=0)) > 60
 
 
 def test_plain_generate_keeps_the_grammar_of_a_model_loaded_from_a_folder(tmp_path):
-    model = obstinate(torch.where(torch.arange(VOCABULARY.vocab_size) < VOCABULARY.first_code, 50.0, 0.0))
-    model.save_pretrained(tmp_path)
-    model.generation_config = GenerationConfig.from_pretrained(tmp_path)
+    gpt = biased_gpt(torch.where(torch.arange(VOCABULARY.vocab_size) < VOCABULARY.first_code, 50.0, 0.0))
+    gpt.save_pretrained(tmp_path)
+    gpt.generation_config = GenerationConfig.from_pretrained(tmp_path)
     prompt = torch.tensor([[BOS, VOCABULARY.first_class]] * 16)
-    ids = model.generate(prompt, attention_mask=torch.ones_like(prompt))
-    assert TOKENIZER.labels(ids) == ["none"] * 16
+    ids = gpt.generate(prompt, attention_mask=torch.ones_like(prompt))
+    assert TOKENIZER.class_names(ids) == ["none"] * 16
 
 
 def test_the_settings_leave_every_code_reachable():
@@ -75,36 +75,36 @@ def test_the_settings_leave_every_code_reachable():
 
 
 def test_many_samples_of_a_flat_model_use_every_code():
-    """Each of 8 codes stands at each position in 400 sequences; a model without opinion leaves none out."""
-    model = tiny_gpt(VOCABULARY)
+    """All codes are equally likely; each of the 8 occurs at each position of 400 sequences."""
+    gpt = tiny_gpt(VOCABULARY)
     with torch.no_grad():
-        model.transformer.wte.weight.zero_()
-    codes = VOCABULARY.parse(sample_ids(model, VOCABULARY, ["none"] * 400))[0]
+        gpt.transformer.wte.weight.zero_()
+    codes = VOCABULARY.parse(sample_ids(gpt, VOCABULARY, ["none"] * 400))[0]
     assert all(len(codes[:, chunk, level].unique()) == 8 for chunk in range(3) for level in range(2))
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1.0, 50.0])
 @pytest.mark.parametrize("value", [1e4, 1e38, math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("where", ["illegal", "one code", "all codes", "everything"])
-def test_extreme_scores_are_overruled(where, value, temperature):
+def test_extreme_scores_cannot_break_the_grammar(where, value, temperature):
     token = torch.arange(VOCABULARY.vocab_size)
     first = VOCABULARY.first_code
-    chosen = {
+    masks = {
         "illegal": token < first,
         "one code": token == first,
         "all codes": token >= first,
         "everything": token >= 0,
     }
-    model = obstinate(torch.where(chosen[where], value, 0.0))
-    ids = sample_ids(model, VOCABULARY, ["chair"] * 4, temperature=temperature)
-    assert TOKENIZER.labels(ids) == ["chair"] * 4
+    gpt = biased_gpt(torch.where(masks[where], value, 0.0))
+    ids = sample_ids(gpt, VOCABULARY, ["chair"] * 4, SamplingConfig(temperature=temperature))
+    assert TOKENIZER.class_names(ids) == ["chair"] * 4
 
 
 def test_a_small_temperature_takes_the_best_legal_code():
     best = VOCABULARY.first_code + torch.tensor([5, VOCABULARY.codebook_size + 2])  # one of each level
     bias = torch.zeros(VOCABULARY.vocab_size)
     bias[best], bias[: VOCABULARY.first_code] = 1e3, 1e6
-    ids = sample_ids(obstinate(bias), VOCABULARY, ["table"], temperature=1e-3)
+    ids = sample_ids(biased_gpt(bias), VOCABULARY, ["table"], SamplingConfig(temperature=1e-3))
     assert torch.equal(ids[0, 2:-1], best.repeat_interleave(VOCABULARY.num_chunks))
 
 
@@ -116,33 +116,33 @@ def test_the_grammar_allows_exactly_what_is_legal_at_each_position():
             assert torch.isfinite(row).nonzero().flatten().tolist() == list(legal)
 
 
-def test_the_grammar_leaves_the_odds_of_legal_tokens_alone():
+def test_the_grammar_keeps_the_odds_of_legal_tokens():
     scores, legal = torch.randn(3, VOCABULARY.vocab_size), VOCABULARY.legal[4]
     codes = slice(legal.start, legal.stop)
     after = Grammar(VOCABULARY)(torch.zeros(3, 4, dtype=torch.long), scores)
     torch.testing.assert_close(after.softmax(-1)[:, codes], scores[:, codes].softmax(-1))
 
 
-def test_a_seed_gives_the_same_sequences_and_another_gives_others():
-    model, labels = tiny_gpt(VOCABULARY), class_labels(VOCABULARY, 8)
-    first = sample_ids(model, VOCABULARY, labels, seed=3)
-    assert torch.equal(sample_ids(model, VOCABULARY, labels, seed=3), first)
-    assert not torch.equal(sample_ids(model, VOCABULARY, labels, seed=4), first)
+def test_equal_seeds_give_equal_sequences_and_others_give_others():
+    gpt, labels = tiny_gpt(VOCABULARY), prompt_labels(VOCABULARY, 8)
+    first = sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=3))
+    assert torch.equal(sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=3)), first)
+    assert not torch.equal(sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=4)), first)
 
 
-def test_sampling_leaves_the_callers_random_numbers_alone():
+def test_sampling_keeps_the_random_state_of_the_caller():
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    sample_ids(tiny_gpt(VOCABULARY), VOCABULARY, ["none"], seed=1)
+    sample_ids(tiny_gpt(VOCABULARY), VOCABULARY, ["none"], SamplingConfig(seed=1))
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_sampling_leaves_the_models_own_settings_alone():
-    model = tiny_gpt(VOCABULARY)
-    before = model.generation_config.to_dict()
-    sample_ids(model, VOCABULARY, ["none"], temperature=0.3, top_k=2, top_p=0.5)
-    assert model.generation_config.to_dict() == before
+def test_sampling_keeps_the_generation_configuration_of_the_model():
+    gpt = tiny_gpt(VOCABULARY)
+    before = gpt.generation_config.to_dict()
+    sample_ids(gpt, VOCABULARY, ["none"], SamplingConfig(temperature=0.3, top_k=2, top_p=0.5))
+    assert gpt.generation_config.to_dict() == before
 
 
 def test_a_model_of_another_size_is_refused():
@@ -153,10 +153,19 @@ def test_a_model_of_another_size_is_refused():
             sample_ids(tiny_gpt(VOCABULARY), vocabulary, ["chair"])
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, math.nan, math.inf])
-def test_a_temperature_that_is_not_positive_is_refused(temperature):
-    with pytest.raises(InputError, match="above 0"):
-        sample_ids(tiny_gpt(VOCABULARY), VOCABULARY, ["chair"], temperature=temperature)
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("temperature", (0, -1.0, math.nan, math.inf)),
+        ("top_p", (0.0, 1.1, math.nan)),
+        ("top_k", (-1,)),
+        ("batch_size", (0,)),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(InputError, match=f"^{name} is {value}; give"):
+            SamplingConfig(**{name: value})
 
 
 def test_an_unknown_class_is_refused():
@@ -164,10 +173,12 @@ def test_an_unknown_class_is_refused():
         sample_ids(tiny_gpt(VOCABULARY), VOCABULARY, ["chair", "sofa"])
 
 
-def test_labels_are_the_classes_in_turn_or_the_one_asked_for():
-    assert class_labels(VOCABULARY, 3) == ["chair", "table", "chair"]
-    assert class_labels(VOCABULARY, 2, "table") == ["table", "table"]
-    assert class_labels(VOCABULARY, 2, ["table", "chair"]) == ["table", "chair"]
+def test_all_classes_but_none_take_turns_unless_labels_are_given():
+    assert prompt_labels(VOCABULARY, 3) == ["chair", "table", "chair"]
+    assert prompt_labels(VOCABULARY, 2, "table") == ["table", "table"]
+    assert prompt_labels(VOCABULARY, 2, ["table", "chair"]) == ["table", "chair"]
     with pytest.raises(InputError, match="1 classes were given for 2 samples"):
-        class_labels(VOCABULARY, 2, ["table"])
-    assert class_labels(Vocabulary.create(1, 1, 1, []), 2) == ["none", "none"]
+        prompt_labels(VOCABULARY, 2, ["table"])
+    with pytest.raises(InputError, match="n is 0"):
+        prompt_labels(VOCABULARY, 0)
+    assert prompt_labels(Vocabulary.create(1, 1, 1, []), 2) == ["none", "none"]

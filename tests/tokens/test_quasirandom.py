@@ -1,4 +1,4 @@
-"""Codes are drawn by numbers that fill the unit interval evenly."""
+"""Codes are sampled by uniforms that fill the unit interval evenly."""
 
 import math
 
@@ -7,118 +7,118 @@ import torch
 from torch.quasirandom import SobolEngine
 
 from tests.fakes import tiny_gpt, tiny_tokenizer
-from weightgpt.tokens.generation import class_labels, sample_ids
+from weightgpt.tokens.generation import SamplingConfig, prompt_labels, sample_ids
 from weightgpt.tokens.quasirandom import InverseCDFSampler, random_uniforms, sobol_uniforms, stratified_labels
 
 VOCABULARY = tiny_tokenizer().vocabulary
-NOTHING = -math.inf
+MASKED = -math.inf
 
 
-def test_of_64_numbers_of_a_class_one_lies_in_each_64th_at_every_place():
+def test_of_64_uniforms_of_a_class_one_lies_in_each_64th_in_every_dimension():
     labels = ["chair", "table"] * 64
-    numbers = sobol_uniforms(labels, 7, seed=3)
+    uniforms = sobol_uniforms(labels, 7, seed=3)
     for first in (0, 1):
-        rows = (numbers[first::2] * 64).long().sort(0).values
+        rows = (uniforms[first::2] * 64).long().sort(0).values
         assert torch.equal(rows, torch.arange(64)[:, None].expand(64, 7))
-    assert not torch.equal(numbers[::2], numbers[1::2])
+    assert not torch.equal(uniforms[::2], uniforms[1::2])
 
 
-def test_numbers_follow_from_the_seed_and_the_place_in_the_class():
-    some = sobol_uniforms(["chair", "table", "chair"], 4, seed=5)
-    more = sobol_uniforms(["chair", "chair", "chair", "table"], 4, seed=5)
-    assert torch.equal(some[[0, 2, 1]], more[[0, 1, 3]])
-    assert not torch.equal(sobol_uniforms(["chair"], 4, seed=6), some[:1])
+def test_uniforms_depend_on_the_seed_and_on_the_number_within_the_class():
+    three = sobol_uniforms(["chair", "table", "chair"], 4, seed=5)
+    four = sobol_uniforms(["chair", "chair", "chair", "table"], 4, seed=5)
+    assert torch.equal(three[[0, 2, 1]], four[[0, 1, 3]])
+    assert not torch.equal(sobol_uniforms(["chair"], 4, seed=6), three[:1])
     assert sobol_uniforms([], 4, seed=0).shape == (0, 4)
 
 
-@pytest.mark.parametrize(("seed", "same"), [(-1, 2**16 - 1), (2**62 + 5, 5)])
-def test_of_any_seed_the_lowest_bits_count(seed, same):
+@pytest.mark.parametrize(("seed", "equal_seed"), [(-1, 2**16 - 1), (2**62 + 5, 5)])
+def test_only_the_lowest_16_bits_of_a_seed_count(seed, equal_seed):
     labels = ["chair", "table"]
-    assert torch.equal(sobol_uniforms(labels, 4, seed), sobol_uniforms(labels, 4, same))
+    assert torch.equal(sobol_uniforms(labels, 4, seed), sobol_uniforms(labels, 4, equal_seed))
     assert not torch.equal(sobol_uniforms(labels, 4, seed), sobol_uniforms(labels, 4, 0))
 
 
-def test_sequences_longer_than_a_sobol_sequence_is_wide_end_in_independent_numbers():
-    numbers = sobol_uniforms(["chair"] * 8, SobolEngine.MAXDIM + 100, seed=1)
-    each = torch.stack([(row * 8).long().bincount(minlength=8) for row in numbers.T])
-    assert (each[: SobolEngine.MAXDIM] == 1).all()
-    assert (each[SobolEngine.MAXDIM :] != 1).any(1).sum() > 90
-    assert 0 <= numbers.min() < numbers.max() < 1
+def test_codes_beyond_the_dimensions_of_a_sobol_sequence_have_independent_uniforms():
+    uniforms = sobol_uniforms(["chair"] * 8, SobolEngine.MAXDIM + 100, seed=1)
+    counts = torch.stack([(column * 8).long().bincount(minlength=8) for column in uniforms.T])
+    assert (counts[: SobolEngine.MAXDIM] == 1).all()
+    assert (counts[SobolEngine.MAXDIM :] != 1).any(1).sum() > 90
+    assert 0 <= uniforms.min() < uniforms.max() < 1
 
 
-def test_classes_come_as_often_as_they_occur_in_every_part_of_the_list():
-    found = stratified_labels(["b", "a", "a", "c", "a"] * 7, 4000, seed=4)
-    for part in (found, found[:100], found[1900:2000]):
-        assert [part.count(kind) / len(part) for kind in "abc"] == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
-    assert found[:9] != stratified_labels(["b", "a", "a", "c", "a"] * 7, 9, seed=5)
+def test_every_part_of_the_list_has_the_class_frequencies_of_the_corpus():
+    labels = stratified_labels(["b", "a", "a", "c", "a"] * 7, 4000, seed=4)
+    for part in (labels, labels[:100], labels[1900:2000]):
+        assert [part.count(label) / len(part) for label in "abc"] == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
+    assert labels[:9] != stratified_labels(["b", "a", "a", "c", "a"] * 7, 9, seed=5)
     assert stratified_labels(["a"], 2, seed=0) == ["a", "a"]
 
 
-@pytest.mark.parametrize(("number", "token"), [(0.0, 1), (0.19, 1), (0.21, 2), (0.69, 2), (0.71, 4), (1 - 1e-7, 4)])
-def test_a_number_draws_the_token_up_to_which_probabilities_exceed_it(number, token):
+@pytest.mark.parametrize(("u", "token"), [(0.0, 1), (0.19, 1), (0.21, 2), (0.69, 2), (0.71, 4), (1 - 1e-7, 4)])
+def test_the_sample_is_the_first_token_whose_cumulative_probability_exceeds_u(u, token):
     """Tokens 1, 2 and 4 have probabilities 0.2, 0.5 and 0.3; 0, 3 and 5 none."""
     scores = torch.tensor([[0.0, 0.2, 0.5, 0.0, 0.3, 0.0]]).log()
-    drawn = InverseCDFSampler(torch.tensor([[number]]), start=2)(torch.zeros(1, 2, dtype=torch.long), scores)
-    assert drawn.tolist() == [[0.0 if i == token else NOTHING for i in range(6)]]
+    masked = InverseCDFSampler(torch.tensor([[u]]), 2)(torch.zeros(1, 2, dtype=torch.long), scores)
+    assert masked.tolist() == [[0.0 if i == token else MASKED for i in range(6)]]
 
 
-def test_after_the_last_number_the_likeliest_token_is_taken():
+def test_after_the_last_code_the_likeliest_token_is_taken():
     scores = torch.tensor([[0.0, 3.0, 1.0]])
-    drawn = InverseCDFSampler(torch.full((1, 1), 0.01), start=2)(torch.zeros(1, 3, dtype=torch.long), scores)
-    assert drawn.tolist() == [[NOTHING, 0.0, NOTHING]]
+    masked = InverseCDFSampler(torch.full((1, 1), 0.01), 2)(torch.zeros(1, 3, dtype=torch.long), scores)
+    assert masked.tolist() == [[MASKED, 0.0, MASKED]]
 
 
-def test_no_token_without_probability_is_ever_drawn():
-    """However the sums of 2,000 probabilities round, and though the last tokens have none."""
+def test_a_token_with_probability_zero_is_never_sampled():
+    """The last 500 of 2,000 tokens have probability zero; rounding of the sums must not reach them."""
     scores = torch.randn(500, 2000, generator=torch.Generator().manual_seed(0)) * 4
-    scores[:, 1500:] = NOTHING
-    number = torch.full((500, 1), 1 - torch.finfo(torch.float32).eps)
-    drawn = InverseCDFSampler(number, start=1)(torch.zeros(500, 1, dtype=torch.long), scores)
-    assert (drawn.argmax(1) < 1500).all()
-    assert (drawn == 0).sum(1).eq(1).all()
+    scores[:, 1500:] = MASKED
+    uniforms = torch.full((500, 1), 1 - torch.finfo(torch.float32).eps)
+    masked = InverseCDFSampler(uniforms, 1)(torch.zeros(500, 1, dtype=torch.long), scores)
+    assert (masked.argmax(1) < 1500).all()
+    assert (masked == 0).sum(1).eq(1).all()
 
 
-def test_samples_of_a_flat_model_have_every_code_equally_often_at_every_place():
-    """64 independent draws of 8 codes would hardly ever do so, at six places less still."""
-    model = tiny_gpt(VOCABULARY)
+def test_samples_of_a_flat_model_have_every_code_equally_often_at_every_position():
+    """64 independent draws of 8 codes would almost never do so at six positions."""
+    gpt = tiny_gpt(VOCABULARY)
     with torch.no_grad():
-        model.transformer.wte.weight.zero_()
-    codes = VOCABULARY.parse(sample_ids(model, VOCABULARY, ["chair"] * 64))[0].flatten(1)
+        gpt.transformer.wte.weight.zero_()
+    codes = VOCABULARY.parse(sample_ids(gpt, VOCABULARY, ["chair"] * 64))[0].flatten(1)
     assert all(torch.equal(column.bincount(minlength=8), torch.full((8,), 8)) for column in codes.T)
 
 
-def test_one_sample_has_the_models_own_distribution():
-    """The first code of one sample under 2,000 seeds, beside the probabilities that the model gives."""
-    model = tiny_gpt(VOCABULARY)
+def test_one_sample_has_the_distribution_of_the_model():
+    """The frequencies of the first code over 2,000 seeds are near the probabilities that the model gives."""
+    gpt = tiny_gpt(VOCABULARY)
     with torch.no_grad():
-        model.transformer.wte.weight.mul_(3)
+        gpt.transformer.wte.weight.mul_(3)
         prompt = torch.tensor([[1, VOCABULARY.class_id("chair")]])
         legal = VOCABULARY.legal[2]
-        wanted = model(prompt).logits[0, -1, legal.start : legal.stop].softmax(-1)
-    number = torch.cat([sobol_uniforms(["chair"], 6, seed) for seed in range(2000)])[:, 0]
-    found = torch.searchsorted(wanted.cumsum(0), number.contiguous()).bincount(minlength=8) / 2000
-    first = torch.cat([sample_ids(model, VOCABULARY, ["chair"], seed=seed)[:, 2] for seed in range(40)]) - legal.start
-    assert torch.equal(first, torch.searchsorted(wanted.cumsum(0), number[:40].contiguous()))
-    assert (found - wanted).abs().max() < 4 * math.sqrt(0.25 / 2000)
+        probabilities = gpt(prompt).logits[0, -1, legal.start : legal.stop].softmax(-1)
+    uniforms = torch.cat([sobol_uniforms(["chair"], 6, seed) for seed in range(2000)])[:, 0].contiguous()
+    codes = torch.searchsorted(probabilities.cumsum(0), uniforms)
+    samples = [sample_ids(gpt, VOCABULARY, ["chair"], SamplingConfig(seed=seed)) for seed in range(40)]
+    assert torch.equal(torch.cat(samples)[:, 2] - legal.start, codes[:40])
+    frequencies = codes.bincount(minlength=8) / 2000
+    assert (frequencies - probabilities).abs().max() < 4 * math.sqrt(0.25 / 2000)
 
 
-def test_samples_drawn_each_for_itself_miss_codes_that_a_flat_model_has():
-    model = tiny_gpt(VOCABULARY)
+def test_independent_samples_of_a_flat_model_have_some_codes_more_often_than_others():
+    gpt = tiny_gpt(VOCABULARY)
     with torch.no_grad():
-        model.transformer.wte.weight.zero_()
-    ids = sample_ids(model, VOCABULARY, ["chair"] * 64, quasi_random=False)
+        gpt.transformer.wte.weight.zero_()
+    ids = sample_ids(gpt, VOCABULARY, ["chair"] * 64, SamplingConfig(quasi_random=False))
     counts = torch.stack([column.bincount(minlength=8) for column in VOCABULARY.parse(ids)[0].flatten(1).T])
     assert (counts.sum(1) == 64).all()
-    assert counts.float().var(1).mean() > 2  # 8 is what chance gives; drawn evenly they have 0
+    assert counts.float().var(1).mean() > 2  # chance gives 8; quasi-random samples have 0
     assert not torch.equal(random_uniforms(["chair"] * 2, 6, seed=0), random_uniforms(["chair"] * 2, 6, seed=1))
 
 
 @pytest.mark.parametrize("quasi_random", [True, False])
-@pytest.mark.parametrize("batch", [1, 3, 64])
-def test_a_sample_does_not_depend_on_the_batch_nor_on_how_many_follow(batch, quasi_random):
-    model, labels = tiny_gpt(VOCABULARY), class_labels(VOCABULARY, 10)
-    alone = sample_ids(model, VOCABULARY, labels, seed=2, quasi_random=quasi_random)
-    assert torch.equal(sample_ids(model, VOCABULARY, labels, seed=2, quasi_random=quasi_random, batch=batch), alone)
-    assert torch.equal(
-        sample_ids(model, VOCABULARY, labels[:4], seed=2, quasi_random=quasi_random, batch=batch), alone[:4]
-    )
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_a_sample_depends_neither_on_the_batch_size_nor_on_later_samples(batch_size, quasi_random):
+    gpt, labels = tiny_gpt(VOCABULARY), prompt_labels(VOCABULARY, 10)
+    expected = sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=2, quasi_random=quasi_random))
+    sampling = SamplingConfig(seed=2, quasi_random=quasi_random, batch_size=batch_size)
+    assert torch.equal(sample_ids(gpt, VOCABULARY, labels, sampling), expected)
+    assert torch.equal(sample_ids(gpt, VOCABULARY, labels[:4], sampling), expected[:4])

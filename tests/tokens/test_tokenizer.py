@@ -1,18 +1,19 @@
-"""The tokenizer joins the parts, survives a folder, and refuses parts that do not belong together."""
+"""The tokenizer encodes shapes and fields, decodes ids, survives a folder, and refuses parts of two models."""
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from tests.fakes import box_shape, generator, sphere_shape, tiny_codebook, tiny_encoder, tiny_tokenizer
+from tests.fakes import box_shape, generator, sphere_shape, tiny_tokenizer
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Fields
+from weightgpt.fields.field import Field, Fields
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
-from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.tokens.tokenizer import WeightTokenizer
+from weightgpt.tokens.tokenizer import TOKENIZER_FILES, WeightTokenizer
 from weightgpt.tokens.vocabulary import Vocabulary
 
 TOKENIZER = tiny_tokenizer(("arm chair", "table"))
@@ -20,95 +21,137 @@ QUICK = EncodeConfig(steps=0, num_points=1024)
 
 
 def random_ids(count: int, seed: int = 0) -> torch.Tensor:
+    """Sequences (count, L) with random codes; the classes take turns."""
     quantizer, classes = TOKENIZER.quantizer, TOKENIZER.vocabulary.classes
     codes = torch.randint(8, (count, quantizer.num_chunks, quantizer.num_quantizers), generator=generator(seed))
-    return TOKENIZER.batch(codes, [classes[i % len(classes)] for i in range(count)])["input_ids"]
+    return TOKENIZER.vocabulary.ids(codes, [classes[i % len(classes)] for i in range(count)])
 
 
-def test_ids_decode_to_the_fields_of_the_codebook_and_keep_their_labels():
+def test_a_tokenizer_has_the_attributes_of_a_hugging_face_tokenizer():
+    """They are those of the WordLevel tokenizer that transformers loads from the same folder."""
+    names = ("pad_token", "bos_token", "eos_token", "unk_token", "vocab_size", "model_max_length")
+    for name in (*names, *(f"{token}_id" for token in names[:4])):
+        assert getattr(TOKENIZER, name) == getattr(TOKENIZER.backend, name), name
+    assert len(TOKENIZER) == len(TOKENIZER.backend)
+
+
+def test_batch_decode_gives_the_fields_of_the_codes():
     ids = random_ids(4)
     codes, labels = TOKENIZER.vocabulary.parse(ids)
-    assert torch.equal(TOKENIZER.decode(ids).flat, TOKENIZER.quantizer.decode(codes).flat)
-    assert torch.equal(TOKENIZER.decode(ids, num_quantizers=1).flat, TOKENIZER.quantizer.decode(codes, 1).flat)
-    assert TOKENIZER.labels(ids) == labels == ["none", "arm_chair", "table", "none"]
+    assert torch.equal(TOKENIZER.batch_decode(ids).flat, TOKENIZER.quantizer.decode(codes).flat)
+    assert torch.equal(TOKENIZER.batch_decode(ids, num_quantizers=1).flat, TOKENIZER.quantizer.decode(codes, 1).flat)
+    assert torch.equal(TOKENIZER.batch_decode(ids.tolist()).flat, TOKENIZER.batch_decode(ids).flat)
+    assert TOKENIZER.class_names(ids) == labels == ["none", "arm_chair", "table", "none"]
 
 
-def test_fields_become_sequences_with_a_mask_of_ones():
-    batch = TOKENIZER.encode(TOKENIZER.decode(random_ids(3)), ["table", "arm chair", "none"], QUICK)
-    assert batch["input_ids"].shape == (3, TOKENIZER.vocabulary.length)
-    assert torch.equal(batch["attention_mask"], torch.ones_like(batch["input_ids"]))
-    assert TOKENIZER.labels(batch["input_ids"]) == ["table", "arm_chair", "none"]
+def test_decode_gives_a_field_for_one_sequence_and_fields_for_several():
+    ids = random_ids(3)
+    several, one = TOKENIZER.decode(ids), TOKENIZER.decode(ids[1], num_quantizers=1)
+    assert isinstance(several, Fields)
+    assert torch.equal(several.flat, TOKENIZER.batch_decode(ids).flat)
+    assert isinstance(one, Field)
+    torch.testing.assert_close(one.flat(), TOKENIZER.batch_decode(ids, num_quantizers=1).flat[1])
 
 
-def test_fields_without_labels_are_of_the_class_none():
-    ids = TOKENIZER.encode(TOKENIZER.decode(random_ids(2)), options=QUICK)["input_ids"]
-    assert TOKENIZER.labels(ids) == ["none", "none"]
+def test_fields_become_ids_with_a_mask_of_ones_and_labels_for_the_loss():
+    batch = TOKENIZER(TOKENIZER.batch_decode(random_ids(3)), ["table", "arm chair", "none"], encode=QUICK)
+    ids, labels = batch["input_ids"], batch["labels"]
+    assert ids.shape == (3, TOKENIZER.model_max_length)
+    assert torch.equal(batch["attention_mask"], torch.ones_like(ids))
+    assert (labels[:, :2] == -100).all()
+    assert torch.equal(labels[:, 2:], ids[:, 2:])
+    assert TOKENIZER.class_names(ids) == ["table", "arm_chair", "none"]
 
 
-def test_shapes_keep_their_known_labels_however_they_are_written():
+def test_a_single_field_or_shape_becomes_a_batch_of_one():
+    fields = TOKENIZER.batch_decode(random_ids(2))
+    together = TOKENIZER(fields, encode=QUICK)["input_ids"]
+    assert torch.equal(TOKENIZER(fields[1], encode=QUICK)["input_ids"], together[1:])
+    shape = sphere_shape(0.5, label="table")
+    assert torch.equal(TOKENIZER(shape, encode=QUICK)["input_ids"], TOKENIZER([shape], encode=QUICK)["input_ids"])
+
+
+def test_ids_come_as_tensors_arrays_or_lists():
+    fields = TOKENIZER.batch_decode(random_ids(2))
+    tensors = TOKENIZER(fields, encode=QUICK)
+    arrays = TOKENIZER(fields, encode=QUICK, return_tensors="np")
+    lists = TOKENIZER(fields, encode=QUICK, return_tensors=None)
+    for name, tensor in tensors.items():
+        assert isinstance(arrays[name], np.ndarray)
+        assert arrays[name].tolist() == lists[name] == tensor.tolist()
+    with pytest.raises(InputError, match="return_tensors is 'tf'"):
+        TOKENIZER(fields, encode=QUICK, return_tensors="tf")
+
+
+def test_fields_without_labels_are_of_the_class_none_and_one_label_serves_for_all():
+    fields = TOKENIZER.batch_decode(random_ids(2))
+    assert TOKENIZER.class_names(TOKENIZER(fields, encode=QUICK)["input_ids"]) == ["none", "none"]
+    assert TOKENIZER.class_names(TOKENIZER(fields, "table", encode=QUICK)["input_ids"]) == ["table", "table"]
+
+
+def test_shapes_have_their_own_labels_in_any_spelling_and_unknown_ones_become_none():
     labels = ["arm chair", "arm_chair", "table", "sofa", "none"]
     shapes = [sphere_shape(0.4 + 0.1 * i, label=label) for i, label in enumerate(labels)]
-    ids = TOKENIZER.encode_shapes(shapes, QUICK)["input_ids"]
-    assert TOKENIZER.labels(ids) == ["arm_chair", "arm_chair", "table", "none", "none"]
+    ids = TOKENIZER(shapes, encode=QUICK)["input_ids"]
+    assert TOKENIZER.class_names(ids) == ["arm_chair", "arm_chair", "table", "none", "none"]
 
 
 def test_encoding_twice_gives_the_same_ids():
-    shapes = [sphere_shape(0.5), box_shape()]
-    options = EncodeConfig(steps=5, num_points=1024)
-    first, second = (TOKENIZER.encode_shapes(shapes, options)["input_ids"] for _ in range(2))
+    shapes, config = [sphere_shape(0.5), box_shape()], EncodeConfig(steps=5, num_points=1024)
+    first, second = (TOKENIZER(shapes, encode=config)["input_ids"] for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_a_saved_tokenizer_comes_back_the_same(tmp_path):
+def test_a_dataset_has_a_row_for_each_sequence():
+    shapes = [sphere_shape(0.5, label="table"), box_shape()]
+    batch = TOKENIZER(shapes)
+    for source in (batch, dict(batch), shapes):
+        dataset = TOKENIZER.to_dataset(source)
+        assert dataset.column_names == ["input_ids", "attention_mask", "labels"]
+        for name in dataset.column_names:
+            assert dataset[:][name] == batch[name].tolist()
+
+
+def test_a_saved_tokenizer_loads_as_the_same(tmp_path: Path):
     TOKENIZER.save_pretrained(tmp_path)
-    again = WeightTokenizer.from_pretrained(tmp_path)
-    assert again.vocabulary == TOKENIZER.vocabulary
-    assert again.quantizer.fingerprint == TOKENIZER.quantizer.fingerprint
-    assert again.backend.get_vocab() == TOKENIZER.backend.get_vocab()
+    loaded = WeightTokenizer.from_pretrained(tmp_path)
+    assert loaded.vocabulary == TOKENIZER.vocabulary
+    assert loaded.quantizer.fingerprint == TOKENIZER.quantizer.fingerprint
+    assert loaded.backend.get_vocab() == TOKENIZER.backend.get_vocab()
     ids, shapes = random_ids(6), [sphere_shape(0.5), box_shape()]
-    assert torch.equal(again.decode(ids).flat, TOKENIZER.decode(ids).flat)
-    before, after = (tokenizer.encode_shapes(shapes, QUICK)["input_ids"] for tokenizer in (TOKENIZER, again))
+    assert torch.equal(loaded.batch_decode(ids).flat, TOKENIZER.batch_decode(ids).flat)
+    before, after = (tokenizer(shapes, encode=QUICK)["input_ids"] for tokenizer in (TOKENIZER, loaded))
     assert torch.equal(before, after)
 
 
-def test_saving_again_writes_the_same_files(tmp_path):
+def test_saving_a_loaded_tokenizer_writes_the_same_files(tmp_path: Path):
     TOKENIZER.save_pretrained(tmp_path / "a")
     WeightTokenizer.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
     first, second = (
-        {
-            path.relative_to(tmp_path / name): path.read_bytes()
-            for path in (tmp_path / name).rglob("*")
-            if path.is_file()
-        }
+        {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in "ab"
     )
-    assert len(first) == 5
+    assert sorted(first) == sorted(TOKENIZER_FILES)
     assert first == second
 
 
 @pytest.mark.parametrize("sizes", [(4, 2, 8), (3, 1, 8), (3, 2, 7)])
-def test_a_vocabulary_of_another_codebook_is_refused(sizes):
-    with pytest.raises(InputError, match="take both from one bundle"):
+def test_a_vocabulary_of_another_codebook_is_refused(sizes: tuple[int, int, int]):
+    with pytest.raises(InputError, match="take both from one model"):
         WeightTokenizer(TOKENIZER.quantizer, Vocabulary.create(*sizes, []))
 
 
-@pytest.mark.parametrize(("dimension", "chunks", "width"), [(2, 3, 3), (3, 4, 3), (3, 3, 4)])
-def test_an_encoder_of_another_codebook_is_refused(dimension, chunks, width):
-    encoder = ShapeEncoder(torch.zeros(8, dimension), 4, chunks, width)
-    with pytest.raises(InputError, match="encoder is for"):
-        RVQAutoencoder(TOKENIZER.quantizer.codebook, encoder)
-
-
-def test_a_folder_with_parts_of_two_tokenizers_is_refused(tmp_path):
+def test_a_folder_with_parts_of_two_tokenizers_is_refused(tmp_path: Path):
     TOKENIZER.save_pretrained(tmp_path)
-    codebook = replace(TOKENIZER.quantizer.codebook, code_vectors=TOKENIZER.quantizer.codebook.code_vectors[:, :7])
-    RVQAutoencoder(codebook, TOKENIZER.quantizer.encoder).save_pretrained(tmp_path / "codebook")
-    with pytest.raises(InputError, match="take both from one bundle"):
+    codebook = TOKENIZER.quantizer.codebook
+    smaller = replace(codebook, code_vectors=codebook.code_vectors[:, :7])
+    RVQAutoencoder(smaller, TOKENIZER.quantizer.encoder).save_pretrained(tmp_path / "codebook")
+    with pytest.raises(InputError, match="take both from one model"):
         WeightTokenizer.from_pretrained(tmp_path)
 
 
-def test_words_in_another_order_are_refused(tmp_path):
-    """Swapped words would silently decode to other shapes."""
+def test_words_in_another_order_are_refused(tmp_path: Path):
+    """Swapped words would decode to other shapes without an error."""
     TOKENIZER.save_pretrained(tmp_path)
     file = tmp_path / "tokenizer.json"
     words = json.loads(file.read_text())
@@ -119,33 +162,28 @@ def test_words_in_another_order_are_refused(tmp_path):
         WeightTokenizer.from_pretrained(tmp_path)
 
 
-def test_a_missing_file_is_told(tmp_path):
-    for name in (
-        "tokenizer.json",
-        "codebook/config.json",
-        "codebook/model.safetensors",
-        "codebook/encoder.safetensors",
-    ):
-        TOKENIZER.save_pretrained(tmp_path)
-        (tmp_path / name).unlink()
-        with pytest.raises(InputError, match=r"tokenizer\.json|does not exist"):
-            WeightTokenizer.from_pretrained(tmp_path)
+@pytest.mark.parametrize("name", [name for name in TOKENIZER_FILES if name != "tokenizer_config.json"])
+def test_a_missing_file_is_reported(tmp_path: Path, name: str):
+    TOKENIZER.save_pretrained(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match=r"has no readable tokenizer\.json|does not exist"):
+        WeightTokenizer.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
-def test_a_cut_tokenizer_is_told(tmp_path, name):
+def test_a_file_that_is_cut_short_is_reported(tmp_path: Path, name: str):
     TOKENIZER.save_pretrained(tmp_path)
     content = (tmp_path / name).read_bytes()
     for size in (0, 1, len(content) // 2, len(content) - 3):
         (tmp_path / name).write_bytes(content[:size])
-        with pytest.raises(InputError, match="tokenizer"):
+        with pytest.raises(InputError, match="has no readable tokenizer"):
             WeightTokenizer.from_pretrained(tmp_path)
 
 
 def test_ids_that_break_the_grammar_are_refused():
     ids = random_ids(3)
     ids[1, 4] = 0
-    for use in (TOKENIZER.decode, TOKENIZER.labels):
+    for use in (TOKENIZER.decode, TOKENIZER.batch_decode, TOKENIZER.class_names):
         with pytest.raises(InputError, match="sequence 1 has id 0 at position 4"):
             use(ids)
 
@@ -153,23 +191,24 @@ def test_ids_that_break_the_grammar_are_refused():
 def test_fields_of_another_architecture_are_refused():
     config = replace(TOKENIZER.quantizer.field_config, num_frequencies=0)
     with pytest.raises(InputError, match="learned for this architecture"):
-        TOKENIZER.encode(Fields(config, torch.zeros(1, config.parameters)), options=QUICK)
+        TOKENIZER(Field(config), encode=QUICK)
 
 
-def test_fields_with_nan_never_get_as_far_as_the_tokenizer():
+def test_a_field_with_nan_is_refused():
     config = TOKENIZER.quantizer.field_config
+    field = Field(config).load_flat(torch.full((config.parameters,), float("nan")))
     with pytest.raises(InputError, match="NaN or infinite"):
-        TOKENIZER.encode(Fields(config, torch.full((1, config.parameters), float("nan"))), options=QUICK)
+        TOKENIZER(field, encode=QUICK)
 
 
-def test_an_unknown_label_is_refused():
+def test_an_unknown_label_or_another_number_of_labels_is_refused():
+    fields = TOKENIZER.batch_decode(random_ids(2))
     with pytest.raises(InputError, match="'sofa' is unknown"):
-        TOKENIZER.encode(TOKENIZER.decode(random_ids(1)), ["sofa"], QUICK)
+        TOKENIZER(fields, ["table", "sofa"], encode=QUICK)
+    with pytest.raises(InputError, match="with 1 labels were given"):
+        TOKENIZER(fields, ["table"], encode=QUICK)
 
 
-def test_the_stand_ins_are_the_same_in_every_run():
-    """Other tests compare with them, so that equal seeds must give equal parts."""
-    sdf = torch.rand(2, 32, generator=generator(0))
-    first, second = tiny_encoder(tiny_codebook(1), 1), tiny_encoder(tiny_codebook(1), 1)
-    assert torch.equal(first(sdf), second(sdf))
-    assert tiny_codebook(1).fingerprint != tiny_codebook(2).fingerprint
+def test_the_name_of_a_file_is_no_shape():
+    with pytest.raises(InputError, match=r"not str; read files with weightgpt\.load_shape"):
+        TOKENIZER(["chair.obj"])

@@ -1,4 +1,4 @@
-"""Codes become ids and come back, by tensors and by words, and nothing else parses."""
+"""Codes become ids and ids become codes again, as tensors and as words; other ids are refused."""
 
 import pytest
 import torch
@@ -17,30 +17,30 @@ VOCABULARY = Vocabulary.create(3, 2, 8, LABELS)
 @st.composite
 def encoded(draw: st.DrawFn) -> tuple[Vocabulary, torch.Tensor, list[str]]:
     """A vocabulary, codes (B, C, Q) and labels that it can write."""
-    chunks, levels, codes = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 300))
+    num_chunks, num_quantizers, size = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 300))
     labels = draw(st.lists(st.text(max_size=8), max_size=4))
-    vocabulary = Vocabulary.create(chunks, levels, codes, labels)
+    vocabulary = Vocabulary.create(num_chunks, num_quantizers, size, labels)
     count = draw(st.integers(0, 4))
-    chosen = draw(st.lists(st.sampled_from(vocabulary.classes), min_size=count, max_size=count))
+    classes = draw(st.lists(st.sampled_from(vocabulary.classes), min_size=count, max_size=count))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
-    return vocabulary, torch.randint(codes, (count, chunks, levels), generator=generator), chosen
+    return vocabulary, torch.randint(size, (count, num_chunks, num_quantizers), generator=generator), classes
 
 
 @given(encoded())
 @settings(deadline=None)
-def test_parse_undoes_ids(given_codes):
-    vocabulary, codes, labels = given_codes
+def test_parse_undoes_ids(case):
+    vocabulary, codes, labels = case
     ids = vocabulary.ids(codes, labels)
-    again, names = vocabulary.parse(ids)
-    assert torch.equal(again, codes)
+    parsed, names = vocabulary.parse(ids)
+    assert torch.equal(parsed, codes)
     assert names == labels
-    assert torch.equal(vocabulary.ids(again, names), ids)
+    assert torch.equal(vocabulary.ids(parsed, names), ids)
 
 
 @given(encoded())
 @settings(deadline=None)
-def test_every_id_is_legal_where_it_stands(given_codes):
-    vocabulary, codes, labels = given_codes
+def test_every_id_is_legal_at_its_position(case):
+    vocabulary, codes, labels = case
     for row in vocabulary.ids(codes, labels).tolist():
         assert len(row) == vocabulary.length == len(vocabulary.legal)
         assert all(token in legal for token, legal in zip(row, vocabulary.legal, strict=True))
@@ -48,10 +48,10 @@ def test_every_id_is_legal_where_it_stands(given_codes):
 
 @given(encoded())
 @settings(deadline=None, max_examples=30)
-def test_words_and_ids_are_one_sequence(given_codes):
-    """The words of a sequence, joined by spaces and read by the WordLevel tokenizer, are its ids again."""
-    vocabulary, codes, labels = given_codes
-    tokenizer = vocabulary.tokenizer()
+def test_words_and_ids_describe_the_same_sequence(case):
+    """The WordLevel tokenizer reads the words of a sequence, joined by spaces, as its ids."""
+    vocabulary, codes, labels = case
+    tokenizer = vocabulary.word_tokenizer()
     for ids in vocabulary.ids(codes, labels).tolist():
         words = tokenizer.convert_ids_to_tokens(ids)
         assert tokenizer(" ".join(words[1:-1]))["input_ids"] == ids
@@ -62,17 +62,19 @@ def test_words_and_ids_are_one_sequence(given_codes):
 def test_the_order_of_a_sequence_is_coarse_levels_first():
     codes = torch.tensor([[[0, 1], [2, 3], [4, 5]]])  # three chunks of two levels
     ids = VOCABULARY.ids(codes, ["none"])[0] - VOCABULARY.first_code
-    assert ids[2:-1].tolist() == [0, 2, 4, 8 + 1, 8 + 3, 8 + 5]  # each level has words of its own
+    assert ids[2:-1].tolist() == [0, 2, 4, 8 + 1, 8 + 3, 8 + 5]  # each level has words that no other level has
 
 
 def test_a_sequence_in_words():
     vocabulary = Vocabulary.create(1, 2, 8, ["arm chair"])
-    words = vocabulary.tokenizer().convert_ids_to_tokens(vocabulary.ids(torch.tensor([[[7, 0]]]), ["arm chair"])[0])
+    words = vocabulary.word_tokenizer().convert_ids_to_tokens(
+        vocabulary.ids(torch.tensor([[[7, 0]]]), ["arm chair"])[0]
+    )
     assert words == ["<bos>", "<class:arm_chair>", "w7", "w8", "<eos>"]
 
 
 def test_the_tokenizer_has_exactly_the_vocabulary():
-    tokenizer = VOCABULARY.tokenizer()
+    tokenizer = VOCABULARY.word_tokenizer()
     assert len(tokenizer) == VOCABULARY.vocab_size == max(tokenizer.get_vocab().values()) + 1
     assert tokenizer.convert_tokens_to_ids(["<pad>", "<bos>", "<eos>", "<unk>"]) == [PAD, BOS, EOS, UNK]
     assert (tokenizer.pad_token_id, tokenizer.bos_token_id) == (PAD, BOS)
@@ -81,43 +83,44 @@ def test_the_tokenizer_has_exactly_the_vocabulary():
 
 
 def test_the_tokenizer_pads_on_the_left_and_masks():
-    batch = VOCABULARY.tokenizer()(["w0 w1", "w0"], padding=True)
+    batch = VOCABULARY.word_tokenizer()(["w0 w1", "w0"], padding=True)
     assert batch["input_ids"][1][0] == PAD
     assert batch["attention_mask"] == [[1, 1, 1, 1], [0, 1, 1, 1]]
 
 
-def test_auto_tokenizer_gives_the_same_ids_beside_a_gpt2(tmp_path):
-    """Without `tokenizer_class` a folder with a gpt2 `config.json` would be read by GPT-2's own tokenizer."""
-    VOCABULARY.tokenizer().save_pretrained(tmp_path)
+def test_auto_tokenizer_gives_the_same_ids_in_the_folder_of_a_gpt2(tmp_path):
+    """Without `tokenizer_class`, transformers would read a folder with a gpt2 `config.json` by its GPT-2 tokenizer."""
+    VOCABULARY.word_tokenizer().save_pretrained(tmp_path)
     tiny_gpt(VOCABULARY).save_pretrained(tmp_path)
     assert "tokenizer_class" in (tmp_path / "tokenizer_config.json").read_text()
-    again = AutoTokenizer.from_pretrained(tmp_path)
-    assert again.get_vocab() == VOCABULARY.tokenizer().get_vocab()
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded.get_vocab() == VOCABULARY.word_tokenizer().get_vocab()
     codes = torch.randint(8, (5, 3, 2), generator=torch.Generator().manual_seed(0))
     for ids in VOCABULARY.ids(codes, list(VOCABULARY.classes[:5])).tolist():
-        assert again(" ".join(again.convert_ids_to_tokens(ids)[1:-1]))["input_ids"] == ids
-    assert Vocabulary.of_tokenizer(again, 3, 2) == VOCABULARY
+        assert loaded(" ".join(loaded.convert_ids_to_tokens(ids)[1:-1]))["input_ids"] == ids
+    assert Vocabulary.from_word_tokenizer(loaded, 3, 2) == VOCABULARY
 
 
 @given(encoded())
 @settings(deadline=None, max_examples=20)
-def test_the_vocabulary_comes_back_from_its_tokenizer(given_codes):
-    vocabulary, _, _ = given_codes
+def test_a_vocabulary_is_read_from_its_word_tokenizer(case):
+    vocabulary, _, _ = case
     assert (
-        Vocabulary.of_tokenizer(vocabulary.tokenizer(), vocabulary.num_chunks, vocabulary.num_quantizers) == vocabulary
+        Vocabulary.from_word_tokenizer(vocabulary.word_tokenizer(), vocabulary.num_chunks, vocabulary.num_quantizers)
+        == vocabulary
     )
 
 
 def test_a_tokenizer_with_words_in_another_order_is_refused():
     vocabulary = Vocabulary(1, 1, 2, ("table", "none"))
-    words = vocabulary.tokenizer()
+    words = vocabulary.word_tokenizer()
     words.add_tokens(["w7"])
     with pytest.raises(InputError, match="in this order"):
-        Vocabulary.of_tokenizer(words, 1, 1)
+        Vocabulary.from_word_tokenizer(words, 1, 1)
 
 
 @given(st.text())
-def test_a_class_name_is_one_word_and_naming_it_again_changes_nothing(label):
+def test_a_class_name_is_one_word_and_its_own_class_name(label):
     name = class_name(label)
     assert name.split() == [name]
     assert "<" not in name
@@ -125,7 +128,7 @@ def test_a_class_name_is_one_word_and_naming_it_again_changes_nothing(label):
     assert class_name(name) == name
 
 
-def test_none_is_the_first_class_and_every_class_is_there_once():
+def test_none_is_the_first_class_and_every_class_occurs_once():
     assert VOCABULARY.classes[0] == "none"
     assert sorted(VOCABULARY.classes) == sorted({class_name(label) for label in LABELS})
     assert Vocabulary.create(1, 1, 1, []).classes == ("none",)
@@ -135,6 +138,10 @@ def test_a_label_and_its_class_name_have_one_id():
     for label in LABELS:
         assert VOCABULARY.class_id(label) == VOCABULARY.class_id(class_name(label))
         assert VOCABULARY.class_id(label) in VOCABULARY.legal[1]
+
+
+def test_unknown_labels_are_replaced_by_none():
+    assert VOCABULARY.replace_unknown(["sofa", "arm chair", "chair", ""]) == ["none", "arm_chair", "chair", "none"]
 
 
 def test_an_unknown_class_is_refused():
@@ -154,7 +161,7 @@ def test_an_illegal_id_is_named_by_row_position_and_id():
                 VOCABULARY.parse(broken)
 
 
-def test_a_code_of_another_level_is_read_by_its_number():
+def test_a_code_of_another_level_is_read_by_its_index_within_that_level():
     codes = torch.arange(6).view(1, 3, 2)
     ids = VOCABULARY.ids(codes, ["none"])
     ids[:, 2:5] += 8  # as codes of the second level

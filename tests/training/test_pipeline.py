@@ -17,7 +17,7 @@ from training.splits import load_split
 from weightgpt import __version__
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, read_tensors, write_json
-from weightgpt.model import load_bundle
+from weightgpt.model import WeightGPT
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 KEYS = {
@@ -37,7 +37,7 @@ def test_a_run_writes_its_figures_samples_report_and_model(finished):
     assert figures["decode_rate"] == 1.0
     assert (finished / "samples.png").is_file()
     assert (finished / "report.html").is_file()
-    assert len(load_bundle(finished / "model").sample(2).fields) == 2
+    assert len(WeightGPT.from_pretrained(finished / "model").generate(2).fields) == 2
     assert not list(finished.rglob("*.tmp"))
 
 
@@ -136,7 +136,7 @@ def test_a_tokenizer_of_plain_weights_runs_through_all_stages(tmp_path):
     assert figures["tokens_per_field"] == TINY.tokenizer.field.parameters
     assert figures["iou_ratio"] > 0.95
     assert figures["decode_rate"] == 1.0
-    assert len(load_bundle(tmp_path / "run" / "model").sample(2).fields) == 2
+    assert len(WeightGPT.from_pretrained(tmp_path / "run" / "model").generate(2).fields) == 2
 
 
 def test_the_gpt_learns_from_re_quantized_codes(finished, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from training.data.corpus import SPLITS, build_corpus, column_tensor, save_corpu
 from training.pretrain import PretrainConfig, code_loss, collate, new_model, pretrain
 from weightgpt.errors import InputError
 from weightgpt.io import read_tensors
-from weightgpt.model import load_bundle
+from weightgpt.model import WeightGPT
 
 ROOT = Path(__file__).parents[2]
 NANO = PretrainConfig(model_size="nano", epochs=6, batch_size=8, num_evaluations=3, learning_rate=5e-3)
@@ -47,7 +47,7 @@ def test_a_gpt_learns_codes_that_follow_from_the_class(tmp_path):
     model = pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "gpt", NANO)
     held_out = column_tensor(split_rows(corpus, "test"), "input_ids").long()
     assert code_loss(model, held_out) < 0.5 * math.log(tokenizer.quantizer.codebook_size)
-    best = load_bundle(tmp_path / "gpt" / "model")
+    best = WeightGPT.from_pretrained(tmp_path / "gpt" / "model")
     assert best.tokenizer.quantizer.fingerprint == tokenizer.quantizer.fingerprint
 
 
@@ -163,4 +163,4 @@ def test_two_processes_train_one_model(tmp_path):
     state = json.loads((checkpoint / "trainer_state.json").read_text())
     # 32 sequences, 2 processes of 4 each: 4 steps an epoch.
     assert state["max_steps"] == 8
-    load_bundle(tmp_path / "gpt" / "model")
+    WeightGPT.from_pretrained(tmp_path / "gpt" / "model")

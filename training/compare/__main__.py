@@ -156,7 +156,7 @@ def made(
         return with_noise(here, *latents(here))
     if name in OWN:
         kinds = stratified_labels(here.labels, here.total, seed)
-        sampled = here.bundle.sample(here.total, kinds, seed, quasi_random=name == "ours", progress=True, **sampling)
+        sampled = here.bundle.generate(here.total, kinds, seed=seed, quasi_random=name == "ours", progress=True, **sampling)
         return sampled.fields.sdfs(), {**sampling, **of_run(here.run, here.bundle)}
     assert rivals is not None
     return of_rival(rivals / name, here.total, fields_flops(here.run, here.bundle))
@@ -184,7 +184,7 @@ def compare(given: argparse.Namespace, command: str) -> None:
     sampling |= {} if given.temperature is None else {"temperature": given.temperature}
     settings = {"run": str(given.run), "points": given.points, "emd": given.emd}
     settings |= {"size": here.count, "codebook": here.bundle.tokenizer.quantizer.fingerprint}
-    own = {**sampling, "gpt": fingerprint({}, here.bundle.model.state_dict())}
+    own = {**sampling, "gpt": fingerprint({}, here.bundle.gpt.state_dict())}
     for name in names(given.rivals):
         kept, picture = (given.output / corpus / f"{name}{suffix}" for suffix in (".json", ".png"))
         total = here.known if name in ("limit", *PAIRED, *NOISY) else here.total

@@ -17,13 +17,13 @@ from training.baselines.common import count_flops, size_of
 from training.presets import PipelineConfig
 from training.run import read_config
 from weightgpt.io import read_json
-from weightgpt.model import Bundle
+from weightgpt.model import WeightGPT
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
 
-def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
+def of_run(run: Path, bundle: WeightGPT) -> dict[str, Any]:
     """`parameters`, `train_flops`, `sample_flops`, `bytes`, `seconds` of a run with the default tokenizer.
 
     The encoder counts in training only; sampling needs the GPT, the codebook's tables, its mixer and its bases.
@@ -32,7 +32,7 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
         InputError: the run's tokenizer is another one.
     """
     config, (book, _) = read_config(run), parts(bundle)
-    gpt, length = bundle.model, bundle.tokenizer.vocabulary.length
+    gpt, length = bundle.gpt, bundle.tokenizer.vocabulary.length
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
     own = [book.base, book.basis, book.code_vectors, *book.latent_decoder.parameters()]
     parameters, size = size_of(gpt)
@@ -42,12 +42,12 @@ def of_run(run: Path, bundle: Bundle) -> dict[str, Any]:
         "bytes": size + sum(part.numel() * part.element_size() for part in own),
         "steps": steps,
         "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config.gpt.batch_size, length),
-        "sample_flops": count_flops(lambda: bundle.sample(1)) + decode_flops(book),
+        "sample_flops": count_flops(lambda: bundle.generate(1)) + decode_flops(book),
         "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
     }
 
 
-def fields_flops(run: Path, bundle: Bundle) -> float:
+def fields_flops(run: Path, bundle: WeightGPT) -> float:
     """Learning the quantizer of a run and writing the codes that its fields decode from, those of further shapes too.
 
     Raises:
@@ -67,14 +67,14 @@ def fields_flops(run: Path, bundle: Bundle) -> float:
     return started + codes.steps * codes.batch_size * one + written * writing_flops(config, bundle)
 
 
-def writing_flops(config: PipelineConfig, bundle: Bundle) -> float:
+def writing_flops(config: PipelineConfig, bundle: WeightGPT) -> float:
     """The codes of one sampled shape, under the settings of a run: through the encoder, and refined if they ask so."""
     book, encoder = parts(bundle)
     step = 3 * decode_flops(book) + 6.0 * book.layout.field_config.parameters * config.tokenizer.encode.points_per_step
     return encoder_flops(encoder) + config.tokenizer.encode.steps * step
 
 
-def parts(bundle: Bundle) -> tuple[Codebook, ShapeEncoder]:
+def parts(bundle: WeightGPT) -> tuple[Codebook, ShapeEncoder]:
     """Codebook and encoder of the default tokenizer.
 
     Raises:

@@ -58,7 +58,7 @@ compared for itself, and the figures are means over them.
   `python -m training.baselines.meshgpt --run RUN --meshes MESHES --output RIVALS/meshgpt --count 1024 --budget 3e13
   --samples 32`.
 - *ours-independent*: samples of our GPT drawn each for itself, as those of every other row are; *ours*: drawn to differ
-  from each other, as `Bundle.sample` does (see `weightgpt.drawing`); each alone has the same distribution.
+  from each other, as `WeightGPT.generate` does (see `weightgpt.drawing`); each alone has the same distribution.
 - *six-families*: the built-in shapes; *random_object*: files of objects joined of blocks and ellipsoids (a run with
   `--mirrored --more 11484 --redrawn 4`); *ldraw*: arches, bricks, plates, slopes, tiles and wedges of the LDraw parts
   library, hollow and with thin walls (`--epochs 2.1 --noise 1.0`). A fifth of the files is held out, and serves all

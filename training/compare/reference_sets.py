@@ -26,7 +26,7 @@ from weightgpt.fields.fitting import fit
 from weightgpt.io import read_tensors
 from weightgpt.metrics.evaluator import SetEvaluator
 from weightgpt.metrics.shape_set import POINTS, ShapeSet, mesh_shapes
-from weightgpt.model import Bundle, load_bundle
+from weightgpt.model import WeightGPT
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Sdf, Shape
@@ -41,7 +41,7 @@ class ReferenceSets:
 
     run: Path
     config: PipelineConfig
-    bundle: Bundle
+    bundle: WeightGPT
     train: list[Shape]
     more: ExtraShapes
     """What the GPT alone learned from."""
@@ -119,7 +119,7 @@ def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POIN
     found, ids = read_tensors(run / "sdf_samples.safetensors"), split_rows(load_from_disk(str(run / "corpus")), "train")
     samples = Samples(found["points"], found["train"])
     codes = column_tensor(ids, "input_ids").long()
-    bundle = load_bundle(run / "model")
+    bundle = WeightGPT.from_pretrained(run / "model")
     more = encode_extra_shapes(
         split.extra, bundle.tokenizer, samples.points, config.tokenizer.encode, run / "extra_shapes.safetensors"
     )

@@ -25,7 +25,7 @@ from weightgpt import __version__
 from weightgpt.card import write_card
 from weightgpt.io import read_json, write_json
 from weightgpt.metrics.memorization import NearestShapes
-from weightgpt.model import Bundle
+from weightgpt.model import WeightGPT
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.splits import Split
 
@@ -55,7 +55,7 @@ class LearnedRun:
     """Tokens and IoU of all shapes."""
     extra_shapes: ExtraShapes
     """Shapes that only the GPT learned from."""
-    bundle: Bundle
+    bundle: WeightGPT
     """GPT and tokenizer."""
 
 
@@ -113,7 +113,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
         **reconstruction_metrics(train, test),
         "iou_gain_last_quarter": run.iou_gain,
         **token_metrics(tokenizer.quantizer, tokenizer.vocabulary.parse(train_ids)[0]),
-        **gpt_metrics(run.bundle.model, test_ids, tokenizer.quantizer.codebook_size),
+        **gpt_metrics(run.bundle.gpt, test_ids, tokenizer.quantizer.codebook_size),
         "decode_rate": decode_rate(tokenizer, samples.generated.ids),
         "samples_equal_to_training": sum(tuple(row) in training_sequences for row in samples.generated.ids.tolist()),
         "held_out": len(test),

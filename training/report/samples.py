@@ -11,7 +11,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.storage import ShapeMetadata, save_fields
 from weightgpt.io import atomic_write, write_json
 from weightgpt.metrics.shape_set import ShapeSet, mesh_shapes
-from weightgpt.model import Bundle, GeneratedShapes
+from weightgpt.model import GeneratedShapes, WeightGPT
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.visual.meshing import mesh_sdf, save_mesh
 from weightgpt.visual.rendering import Color, Picture, contact_sheet, render, save_png
@@ -54,7 +54,7 @@ class RunSamples:
         return len(self.names)
 
 
-def generate_samples(bundle: Bundle, count: int, seed: int, resolution: int) -> RunSamples:
+def generate_samples(bundle: WeightGPT, count: int, seed: int, resolution: int) -> RunSamples:
     """Generate shapes of all classes, mesh and render them.
 
     Args:
@@ -63,7 +63,7 @@ def generate_samples(bundle: Bundle, count: int, seed: int, resolution: int) -> 
         seed: seed of the generation.
         resolution: grid points along each axis when shapes are meshed.
     """
-    generated = bundle.sample(count, seed=seed, progress=True)
+    generated = bundle.generate(count, seed=seed, progress=True)
     sdfs, classes = generated.fields.sdfs(), bundle.tokenizer.vocabulary.classes
     colors = [PALETTE[classes.index(label) % len(PALETTE)] for label in generated.labels]
     return RunSamples(

@@ -1,15 +1,18 @@
-"""New sequences from a plain `GPT2LMHeadModel`, each one guaranteed to decode.
+"""New sequences from a plain `GPT2LMHeadModel`; every sequence decodes.
 
 Decisions:
-- `generation_config(vocabulary)` writes the whole grammar into `generation_config.json`, so that `model.generate()`
-  alone, without a line of ours, writes BOS · class · T codes · EOS when it is given BOS and a class.
-- `Grammar` is the same law as a `LogitsProcessor`, position by position, for every prompt and every setting.
-- `sample_ids` draws codes by numbers that are spread evenly (see `drawing`), where `generate()` alone draws each sample
-  for itself.
+- `generation_config(vocabulary)` puts the grammar into `generation_config.json`. So `generate()` of a plain GPT-2, with
+  no code of this package, continues BOS and a class with T codes and EOS.
+- `Grammar` is the same rule as a `LogitsProcessor` for every position, every prompt and every setting.
+- `sample_ids` samples codes by quasi-random numbers (see `weightgpt.tokens.quasirandom`), because samples then differ
+  more. `generate()` alone draws every code independently.
+
+Dimensions: B sequences, L tokens of a sequence, T codes of a field, V tokens of the vocabulary.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -31,7 +34,17 @@ from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
 
 
 class Grammar(LogitsProcessor):
-    """Allows at each position only what `Vocabulary.legal` allows there."""
+    """Masks the tokens that are illegal at the next position (see `Vocabulary.legal`).
+
+    Args:
+        vocabulary: the vocabulary of the model.
+
+    Example:
+        >>> grammar = Grammar(Vocabulary.create(2, 1, 8, ["chair"]))
+        >>> scores = grammar(torch.tensor([[1, 5]]), torch.zeros(1, 14))
+        >>> torch.isfinite(scores[0]).nonzero().flatten().tolist()  # the codes
+        [6, 7, 8, 9, 10, 11, 12, 13]
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         mask = torch.full((vocabulary.length, vocabulary.vocab_size), float("-inf"))
@@ -40,20 +53,58 @@ class Grammar(LogitsProcessor):
         self.mask = mask
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (B, V) for the token after `input_ids` (B, n), the illegal ones at minus infinity."""
+        """Return scores (B, V) with minus infinity for illegal tokens.
+
+        Args:
+            input_ids: (B, n) tokens so far.
+            scores: (B, V) logits of the next token.
+        """
         row = self.mask[min(input_ids.shape[1], len(self.mask) - 1)].to(scores.device)
-        # A model may give NaN or infinite scores; they must not reach the softmax. With the best score at 0, a small
-        # temperature cannot make the others overflow either.
+        # A model may return NaN or infinite scores. They must not reach the softmax. The best score becomes 0, so that
+        # a small temperature cannot make the others overflow.
         legal = torch.where(row == 0, torch.nan_to_num(scores), row)
         return legal - legal.amax(-1, keepdim=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How codes are sampled from the distribution of a model."""
+
+    seed: int = 0
+    """Seed of the random numbers; equal settings give equal sequences."""
+    temperature: float = 1.0
+    """Logits are divided by it; 1 is the distribution of the model, lower values prefer likelier codes."""
+    top_p: float = 1.0
+    """Share of the probability mass that is sampled from, the likeliest codes first."""
+    top_k: int = 0
+    """Number of likeliest codes that are sampled from; 0 for all."""
+    quasi_random: bool = True
+    """Whether Sobol points replace independent random numbers, so that samples of a class differ more."""
+    batch_size: int = 64
+    """Sequences generated at once; it does not change them."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise InputError(
+                f"temperature is {self.temperature}; give a number above 0 (small for the most likely sequence)."
+            )
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p}; give a share above 0, and 1 at most.")
+        if self.top_k < 0:
+            raise InputError(f"top_k is {self.top_k}; give a number of codes, or 0 for all.")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size}; give 1 or more.")
+
+
 def generation_config(vocabulary: Vocabulary, temperature: float = 1.0, top_p: float = 1.0) -> GenerationConfig:
-    """Settings under which plain `generate()` keeps the grammar; `top_k` is 0, its default of 50 cuts codes off.
+    """Return settings that make plain `generate()` follow the grammar.
+
+    `top_k` is 0, because the default of transformers, 50, cuts codes off.
 
     Args:
-        temperature: above 0, that of the model's samples where none is asked for.
-        top_p: in (0, 1], the share of probability that they are drawn from.
+        vocabulary: the vocabulary of the model.
+        temperature: default temperature of the model, above 0.
+        top_p: default share of the probability mass that is sampled from, in (0, 1].
     """
     return GenerationConfig(
         do_sample=True,
@@ -70,74 +121,103 @@ def generation_config(vocabulary: Vocabulary, temperature: float = 1.0, top_p: f
     )
 
 
+def check_compatible(gpt: GPT2LMHeadModel, vocabulary: Vocabulary) -> None:
+    """Refuse a GPT-2 that cannot write the sequences of a vocabulary.
+
+    Args:
+        gpt: the GPT-2.
+        vocabulary: the vocabulary of its tokenizer.
+
+    Raises:
+        InputError: the GPT-2 has another number of tokens, or fewer positions than a sequence.
+    """
+    config = gpt.config
+    if config.vocab_size != vocabulary.vocab_size or config.n_positions < vocabulary.length:
+        raise InputError(
+            f"the GPT-2 has {config.vocab_size} tokens and {config.n_positions} positions, the tokenizer needs"
+            f" {vocabulary.vocab_size} and {vocabulary.length}; use the tokenizer that the GPT-2 was trained with."
+        )
+
+
 def sample_ids(
-    model: GPT2LMHeadModel,
+    gpt: GPT2LMHeadModel,
     vocabulary: Vocabulary,
-    labels: list[str],
+    labels: Sequence[str],
+    sampling: SamplingConfig | None = None,
     *,
-    seed: int = 0,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    top_k: int = 0,
-    quasi_random: bool = True,
-    batch: int = 64,
     progress: bool = False,
 ) -> Tensor:
-    """One sequence (L tokens) for each class label: (B, L) ids that always parse.
+    """Sample one sequence for each class label.
 
-    With `even` those of a class are drawn to differ (see `drawing`); else each is drawn for itself.
+    Args:
+        gpt: the model.
+        vocabulary: its vocabulary.
+        labels: B classes.
+        sampling: how codes are sampled; the defaults of `SamplingConfig` when None.
+        progress: whether to show a progress bar.
+
+    Returns:
+        (B, L) ids, which `Vocabulary.parse` accepts.
 
     Raises:
-        InputError: a class is unknown, the temperature is not positive, or the model has another vocabulary.
+        InputError: a class is unknown, or the model has another vocabulary.
     """
-    if not 0 < temperature < math.inf:
-        raise InputError(f"temperature is {temperature}; give a number above 0 (small for the most likely sequence).")
-    if model.config.vocab_size != vocabulary.vocab_size or model.config.n_positions < vocabulary.length:
-        raise InputError(
-            f"the model knows {model.config.vocab_size} tokens at {model.config.n_positions} positions, the tokenizer"
-            f" needs {vocabulary.vocab_size} at {vocabulary.length}; use the tokenizer that the model was trained with."
-        )
+    sampling = sampling or SamplingConfig()
+    check_compatible(gpt, vocabulary)
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
-    warpers = [Grammar(vocabulary), TemperatureLogitsWarper(float(temperature))]
-    warpers += [TopKLogitsWarper(top_k)] if top_k else []
-    warpers += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    draw_uniforms = sobol_uniforms if sampling.quasi_random else random_uniforms
+    uniforms = draw_uniforms(labels, vocabulary.codes_per_field, sampling.seed).split(sampling.batch_size)
+    warpers = _logits_warpers(vocabulary, sampling)
     settings = generation_config(vocabulary)
     settings.update(do_sample=False, temperature=None, top_p=None, top_k=None)
-    # The stubs of `generate` know neither this class of model nor that it returns ids here.
-    generate = cast(Callable[..., Tensor], cast(Any, model).generate)
-    numbers = (sobol_uniforms if quasi_random else random_uniforms)(labels, vocabulary.codes_per_field, seed).split(
-        batch
-    )
-    parts = [
+    # The type stubs of `generate` fit neither this class of model nor the tensor that is returned here.
+    generate = cast(Callable[..., Tensor], cast(Any, gpt).generate)
+    batches = [
         generate(
-            part.to(model.device),
-            attention_mask=torch.ones_like(part).to(model.device),
+            batch.to(gpt.device),
+            attention_mask=torch.ones_like(batch).to(gpt.device),
             generation_config=settings,
-            logits_processor=LogitsProcessorList([*warpers, InverseCDFSampler(own, part.shape[1])]),
+            logits_processor=LogitsProcessorList([*warpers, InverseCDFSampler(batch_uniforms, batch.shape[1])]),
         ).cpu()
-        for part, own in zip(_batches(prompts, batch, progress), numbers, strict=False)
+        for batch, batch_uniforms in zip(_batches(prompts, sampling.batch_size, progress), uniforms, strict=False)
     ]
-    return torch.cat(parts) if parts else torch.zeros(0, vocabulary.length, dtype=torch.long)
+    return torch.cat(batches) if batches else torch.zeros(0, vocabulary.length, dtype=torch.long)
 
 
-def _batches(prompts: Tensor, size: int, progress: bool) -> Iterator[Tensor]:
+def _logits_warpers(vocabulary: Vocabulary, sampling: SamplingConfig) -> list[LogitsProcessor]:
+    """The processors that turn logits into the distribution to sample from."""
+    warpers: list[LogitsProcessor] = [Grammar(vocabulary), TemperatureLogitsWarper(float(sampling.temperature))]
+    warpers += [TopKLogitsWarper(sampling.top_k)] if sampling.top_k else []
+    warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
+    return warpers
+
+
+def _batches(prompts: Tensor, batch_size: int, progress: bool) -> Iterator[Tensor]:
+    """The prompts in batches, below a progress bar."""
     with tqdm(total=len(prompts), desc="sampling", unit="shape", disable=not progress) as bar:
-        for part in prompts.split(size) if len(prompts) else ():
-            yield part
-            bar.update(len(part))
+        for batch in prompts.split(batch_size) if len(prompts) else ():
+            yield batch
+            bar.update(len(batch))
 
 
-def class_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | None = None) -> list[str]:
-    """`n` labels to prompt with: all `label`, or those given, or the classes in turn ("none" if there is no other).
+def prompt_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | None = None) -> list[str]:
+    """Return the class of each of `n` samples.
+
+    Args:
+        vocabulary: the classes to choose from.
+        n: number of samples.
+        label: one class for all samples, or one for each. When None, all classes but "none" take turns.
 
     Raises:
-        InputError: labels were given, but not `n`.
+        InputError: `n` is below 1, or `label` is a list of another length.
     """
+    if n < 1:
+        raise InputError(f"n is {n}; give 1 or more.")
     if isinstance(label, str):
         return [label] * n
     if label is not None:
         if len(label) != n:
             raise InputError(f"{len(label)} classes were given for {n} samples; give one for each, or one for all.")
         return list(label)
-    named = [name for name in vocabulary.classes if name != NONE] or [NONE]
-    return [named[i % len(named)] for i in range(n)]
+    classes = [name for name in vocabulary.classes if name != NONE] or [NONE]
+    return [classes[i % len(classes)] for i in range(n)]

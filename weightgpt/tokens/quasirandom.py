@@ -1,19 +1,19 @@
-"""Drawing codes and classes so that the samples of one call differ as much as their distribution lets them.
+"""Quasi-random sampling: codes and classes that are spread evenly over the samples of one call.
 
 Decisions:
-- A code is drawn by a number in [0, 1): the first one up to which the probabilities add up to more. Independent
-  numbers clump, and samples with them: some likely shapes come thrice and others not at all. The points of a scrambled
-  Sobol sequence fill the unit cube evenly (Sobol 1967, Owen 1995); "Arithmetic Sampling" (Vilnis et al. 2023) does so
-  for language models, with one number for a whole text. Here is a sequence for each class, and in each of its points a
-  number for each code.
-- Torch knows Sobol sequences of 21,201 dimensions at most; the numbers of codes after those are independent.
-- Every point of it is uniform by itself, so a single sample has the model's own distribution still; only together they
-  are no longer independent.
-- Classes are drawn evenly too: multiples of the golden ratio, modulo 1, point into the sorted list of known ones.
-- A sample depends on the seed, on the classes that are asked for and on how many of its own come before it; not on the
-  batch, nor on how many follow.
+- Codes are sampled by inverse CDF from a uniform number u in [0, 1). Independent uniforms leave gaps and clumps: some
+  likely shapes occur three times and others not at all. The points of a scrambled Sobol sequence fill the unit cube
+  evenly (Sobol 1967, Owen 1995). "Arithmetic Sampling" (Vilnis et al. 2023) applies the idea to language models with
+  one number for a whole text. We use one Sobol sequence for each class; each of its points has one coordinate for each
+  code of a field.
+- Sobol sequences in torch have at most 21,201 dimensions. The uniforms of codes after those are independent.
+- Each Sobol point alone is uniform, so one sample alone has exactly the distribution of the model. Only several samples
+  together are no longer independent.
+- Classes are drawn evenly as well: multiples of the golden ratio, modulo 1, index the sorted list of labels.
+- A sample depends on the seed, on the set of requested classes, and on its number within its class. It does not depend
+  on the batch size or on the samples after it.
 
-Dimensions: B sequences, T codes of each, V tokens.
+Dimensions: B sequences, T codes of a field, V tokens of the vocabulary.
 """
 
 import random
@@ -24,52 +24,78 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 from transformers import LogitsProcessor
 
-GOLDEN = (5**0.5 - 1) / 2
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def sobol_uniforms(labels: list[str], codes: int, seed: int) -> Tensor:
-    """(B, T) numbers in [0, 1) for B sequences of these classes and T `codes`; those of a class are spread evenly.
+def sobol_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Tensor:
+    """Return uniforms (B, T) in [0, 1) that are spread evenly among the sequences of each class.
 
     Args:
-        seed: any; torch scrambles by 32 bits, of which the lowest 16 of the seed are a half, and the class the other.
+        labels: the class of each of the B sequences.
+        codes_per_field: T.
+        seed: any whole number. Torch scrambles by 32 bits: the upper half holds the lowest 16 bits of the seed, the
+            lower half the index of the class.
     """
-    numbers, even = random_uniforms(labels, codes, seed), min(codes, SobolEngine.MAXDIM)
-    for kind, label in enumerate(sorted(set(labels))):
-        own = [i for i, other in enumerate(labels) if other == label]
-        points = SobolEngine(even, scramble=True, seed=(seed % 2**16 << 16) + kind).draw(len(own))
-        numbers[own, :even] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
-    return numbers
+    uniforms = random_uniforms(labels, codes_per_field, seed)
+    dimensions = min(codes_per_field, SobolEngine.MAXDIM)
+    for class_index, class_label in enumerate(sorted(set(labels))):
+        rows = [row for row, label in enumerate(labels) if label == class_label]
+        engine = SobolEngine(dimensions, scramble=True, seed=(seed % 2**16 << 16) + class_index)
+        points = engine.draw(len(rows))
+        uniforms[rows, :dimensions] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
+    return uniforms
 
 
-def random_uniforms(labels: list[str], codes: int, seed: int) -> Tensor:
-    """(B, T) independent numbers in [0, 1) for B sequences and T `codes`."""
-    return torch.rand(len(labels), codes, generator=torch.Generator().manual_seed(seed))
+def random_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Tensor:
+    """Return independent uniforms (B, T) in [0, 1).
+
+    Args:
+        labels: the class of each of the B sequences; only their number matters.
+        codes_per_field: T.
+        seed: of the generator.
+    """
+    return torch.rand(len(labels), codes_per_field, generator=torch.Generator().manual_seed(seed))
 
 
 def stratified_labels(labels: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` classes, as often as they occur among `labels`, and so in every part of the list, as nearly as can be."""
-    known, start = sorted(labels), random.Random(seed).random()
-    return [known[int((start + i * GOLDEN) % 1 * len(known))] for i in range(count)]
+    """Return class labels with the frequencies of a corpus, in every part of the list as nearly as possible.
+
+    Args:
+        labels: labels of the corpus.
+        count: number of labels to return.
+        seed: of the offset into the sorted labels.
+    """
+    corpus, offset = sorted(labels), random.Random(seed).random()
+    return [corpus[int((offset + i * GOLDEN_RATIO) % 1 * len(corpus))] for i in range(count)]
 
 
 class InverseCDFSampler(LogitsProcessor):
-    """Leaves of the tokens at each position only the one that a given number draws."""
+    """Masks all tokens except the inverse-CDF sample for u, so that greedy decoding takes that token.
 
-    def __init__(self, numbers: Tensor, start: int) -> None:
-        """Numbers (B, T) in [0, 1), of which the first decides the token after the first `start`."""
-        self.numbers, self.start = numbers, start
+    Args:
+        uniforms: (B, T) in [0, 1), the number u of each code.
+        prompt_length: number of tokens before the first code.
+    """
+
+    def __init__(self, uniforms: Tensor, prompt_length: int) -> None:
+        self.uniforms, self.prompt_length = uniforms, prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores (B, V) for the token after `input_ids` (B, n): 0 for the one that is drawn, minus infinity elsewhere.
+        """Return scores (B, V): 0 for the sampled token and minus infinity for all others.
 
-        After the last number the likeliest token is taken.
+        The sampled token is the first one whose cumulative probability exceeds u. After the last of the T codes the
+        likeliest token is taken.
+
+        Args:
+            input_ids: (B, n) tokens so far.
+            scores: (B, V) logits of the next token.
         """
-        place = input_ids.shape[1] - self.start
-        if place < self.numbers.shape[1]:
-            sums = scores.float().softmax(-1).cumsum(-1)
-            number, total = self.numbers[:, place, None].to(scores.device), sums[:, -1:]
-            # However the sums round, the last token that adds to them is the last that can be drawn.
-            token = torch.minimum((sums <= number * total).sum(-1), (sums < total).sum(-1))
+        position = input_ids.shape[1] - self.prompt_length
+        if position < self.uniforms.shape[1]:
+            cumulative = scores.float().softmax(-1).cumsum(-1)
+            u, total = self.uniforms[:, position, None].to(scores.device), cumulative[:, -1:]
+            # Rounding may leave the total below u; the last token with a probability is then the sample.
+            token = torch.minimum((cumulative <= u * total).sum(-1), (cumulative < total).sum(-1))
         else:
             token = scores.argmax(-1)
         return torch.full_like(scores, float("-inf")).scatter(-1, token[:, None], 0)

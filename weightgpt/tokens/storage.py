@@ -1,6 +1,9 @@
-"""Files of tokens: one JSON file that names the codebook without which the ids mean nothing.
+"""Files of tokens.
 
-Dimensions: B shapes, L tokens of a sequence.
+Decision: a file of tokens is one JSON text. It names the codebook, because the ids mean nothing without it, and it has
+the name, the class, the position and the size of each shape.
+
+Dimensions: B shapes, L tokens of a sequence, D dimension of the shapes.
 """
 
 from dataclasses import dataclass
@@ -13,60 +16,68 @@ from weightgpt.errors import InputError
 from weightgpt.fields.storage import ShapeMetadata
 from weightgpt.io import check_format, read_json, write_json
 
-TOKENS = "weightgpt.tokens"
+FORMAT = "weightgpt.tokens"
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Sequences of one codebook."""
+    """Sequences of B shapes."""
 
     ids: Tensor
     """(B, L) int64."""
     fingerprint: str
-    """Of the codebook."""
+    """Fingerprint of the codebook that the ids were written with."""
     metadata: ShapeMetadata
+    """Names, labels, positions and sizes of the shapes."""
 
 
 def save_tokens(path: Path | str, tokens: Tokens) -> None:
     """Write sequences to a .json file.
 
+    Args:
+        path: the file.
+        tokens: the sequences.
+
     Raises:
-        InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
+        InputError: the metadata is of another number of shapes, or the folder cannot be written to.
     """
-    tokens.metadata.check_count(len(tokens.ids))
     metadata = tokens.metadata
-    value = {
-        "format": TOKENS,
+    metadata.check_count(len(tokens.ids))
+    content = {
+        "format": FORMAT,
         "version": VERSION,
-        "codebook": tokens.fingerprint,
+        "codebook_fingerprint": tokens.fingerprint,
         "names": metadata.names,
         "labels": metadata.labels,
         "center": metadata.center.tolist(),
         "scale": metadata.scale.tolist(),
         "ids": tokens.ids.tolist(),
     }
-    write_json(path, value)
+    write_json(path, content)
 
 
 def load_tokens(path: Path | str) -> Tokens:
-    """Read what `save_tokens` wrote.
+    """Read a file that `save_tokens` wrote.
+
+    Args:
+        path: the file.
 
     Raises:
         InputError: the file is missing, not JSON, of another format or version, or its ids are not whole numbers.
     """
-    found = read_json(path)
-    check_format(path, found, TOKENS, VERSION)
+    content = read_json(path)
+    check_format(path, content, FORMAT, VERSION)
     try:
-        rows = found["ids"]
+        rows = content["ids"]
         if not all(type(token) is int for row in rows for token in row):
             raise ValueError("an id is not a whole number")
-        center, scale = (torch.tensor(found[name], dtype=torch.float64) for name in ("center", "scale"))
-        metadata = ShapeMetadata.from_file(found["names"], found["labels"], center, scale)
-        tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(found["codebook"]), metadata)
+        center, scale = (torch.tensor(content[name], dtype=torch.float64) for name in ("center", "scale"))
+        metadata = ShapeMetadata.from_file(content["names"], content["labels"], center, scale)
+        tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(content["codebook_fingerprint"]), metadata)
         metadata.check_count(len(tokens.ids))
         if tokens.ids.ndim != 2:
             raise ValueError("there are no sequences")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a whole file of tokens ({error}); make it again.") from error
+        raise InputError(f"{path} is not a whole file of tokens ({error}); write it again.") from error
     return tokens

@@ -1,107 +1,260 @@
-"""The weight tokenizer: fields and shapes to token ids, and ids to fields.
+"""The weight tokenizer: shapes and fields to token ids, and ids to fields.
 
-It joins a quantizer, of whichever kind, and a vocabulary. In a folder (and on the Hub) the ids are an ordinary
-`tokenizers` WordLevel tokenizer that `AutoTokenizer` loads, and the quantizer lies beside it in `codebook/`. Codes
-become ids by tensor arithmetic; the WordLevel tokenizer is there for people who read or type sequences.
+Decisions:
+- A tokenizer joins a quantizer of any kind and a vocabulary.
+- In a folder, and on the Hub, the vocabulary is an ordinary WordLevel tokenizer that `AutoTokenizer` loads. The
+  quantizer lies next to it in `codebook/`.
+- Codes become ids by tensor arithmetic. The WordLevel tokenizer is for people who read or write sequences as text.
+
+Dimensions: B fields, L tokens of a sequence, C chunks, Q quantizer levels.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Fields
+from weightgpt.fields.field import Field, Fields
+from weightgpt.hub import HubObject, local_folder
 from weightgpt.io import read_json, write_json
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
+from weightgpt.quantizers.files import FILES as QUANTIZER_FILES
 from weightgpt.shapes.shape import Shape
-from weightgpt.tokens.vocabulary import NONE, Vocabulary, class_name
+from weightgpt.tokens.collator import loss_labels
+from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, SPECIALS, UNK, Vocabulary
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Encodable = Shape | Sequence[Shape] | Field | Fields
+TensorKind = Literal["pt", "np"]
+
+CODEBOOK = "codebook"
+"""Sub-folder of the quantizer."""
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    *(f"{CODEBOOK}/{name}" for name in QUANTIZER_FILES),
+)
+"""The files of a tokenizer."""
 
 
-class WeightTokenizer:
-    """Tokens of one field architecture, one quantizer and one set of classes."""
+class WeightTokenizer(HubObject):
+    """Tokens of one field architecture, one quantizer and one set of classes.
+
+    Args:
+        quantizer: turns fields into codes and back.
+        vocabulary: turns codes into ids and back.
+
+    Raises:
+        InputError: the vocabulary is for another number of chunks, quantizer levels or codes.
+
+    Example:
+        >>> tokenizer = WeightTokenizer.create(AutoQuantizer.from_pretrained("tests/golden/rvq-ae"), ["chair"])
+        >>> batch = tokenizer(Field(tokenizer.quantizer.field_config), "chair")  # shapes work as well
+        >>> tokenizer.class_names(batch["input_ids"])
+        ['chair']
+        >>> field = tokenizer.decode(batch["input_ids"][0])
+    """
+
+    pad_token, bos_token, eos_token, unk_token = SPECIALS
+    """The special tokens as words, equal for all tokenizers."""
+    pad_token_id, bos_token_id, eos_token_id, unk_token_id = PAD, BOS, EOS, UNK
+    """Their ids."""
 
     def __init__(self, quantizer: Quantizer, vocabulary: Vocabulary) -> None:
+        sizes = (vocabulary.num_chunks, vocabulary.num_quantizers, vocabulary.codebook_size)
         expected = (quantizer.num_chunks, quantizer.num_quantizers, quantizer.codebook_size)
-        if (vocabulary.num_chunks, vocabulary.num_quantizers, vocabulary.codebook_size) != expected:
+        if sizes != expected:
             raise InputError(
-                f"the vocabulary is for {vocabulary.num_chunks} chunks, {vocabulary.num_quantizers} levels and {vocabulary.codebook_size}"
-                f" codes, the codebook has {expected}; take both from one bundle."
+                f"the vocabulary is for (chunks, quantizer levels, codes) = {sizes}, the codebook has {expected}; take"
+                " both from one model."
             )
         self.quantizer, self.vocabulary = quantizer, vocabulary
-        self.backend = vocabulary.tokenizer()
+        self.backend = vocabulary.word_tokenizer()
 
     @classmethod
-    def create(cls, quantizer: Quantizer, labels: list[str]) -> "WeightTokenizer":
-        """A tokenizer of a new quantizer, with a class token for every distinct label."""
-        return cls(
-            quantizer,
-            Vocabulary.create(quantizer.num_chunks, quantizer.num_quantizers, quantizer.codebook_size, labels),
-        )
+    def create(cls, quantizer: Quantizer, labels: Sequence[str]) -> "WeightTokenizer":
+        """Create a tokenizer for a new quantizer, with one class token for every distinct label.
 
-    def encode(
-        self, fields: Fields, labels: list[str] | None = None, options: EncodeConfig | None = None
+        Args:
+            quantizer: turns fields into codes and back.
+            labels: labels of the corpus, repeated or not.
+        """
+        sizes = (quantizer.num_chunks, quantizer.num_quantizers, quantizer.codebook_size)
+        return cls(quantizer, Vocabulary.create(*sizes, labels))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.vocabulary.vocab_size
+
+    @property
+    def model_max_length(self) -> int:
+        """L, the length of every sequence."""
+        return self.vocabulary.length
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __call__(
+        self,
+        shapes_or_fields: Encodable,
+        labels: str | Sequence[str] | None = None,
+        *,
+        encode: EncodeConfig | None = None,
+        return_tensors: TensorKind | None = "pt",
+        progress: bool = False,
     ) -> BatchEncoding:
-        """Token ids of existing fields: `input_ids` and `attention_mask`, both (B, L).
+        """Encode B shapes or fields as token ids.
+
+        Args:
+            shapes_or_fields: a shape, several shapes, a field, or a batch of fields.
+            labels: the class of each, or one class for all. When None, shapes have their own labels, those that the
+                vocabulary does not have become "none", and fields have the class "none".
+            encode: how latents are refined; the defaults of `EncodeConfig` when None.
+            return_tensors: "pt" for tensors, "np" for arrays, None for lists.
+            progress: whether to show a progress bar.
+
+        Returns:
+            `input_ids`, `attention_mask` and `labels`, each (B, L). `labels` are for the loss of a GPT-2: -100 at BOS
+            and at the class.
 
         Raises:
-            InputError: the fields are of another architecture, hold NaN, or a label is unknown.
+            InputError: the input is of another type, dimension or architecture, holds NaN, or has an unknown class.
         """
-        codes = self.quantizer.encode(fields, options)
-        return self.batch(codes, labels or [NONE] * len(fields))
+        if return_tensors not in ("pt", "np", None):
+            raise InputError(f"return_tensors is {return_tensors!r}; give 'pt', 'np' or None.")
+        codes, default_labels = self._encode(shapes_or_fields, encode, progress)
+        if isinstance(labels, str):
+            labels = [labels] * len(codes)
+        ids = self.vocabulary.ids(codes, default_labels if labels is None else labels)
+        columns = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": loss_labels(ids)}
+        if return_tensors is None:
+            return BatchEncoding({name: column.tolist() for name, column in columns.items()})
+        return BatchEncoding(
+            {name: column.numpy() if return_tensors == "np" else column for name, column in columns.items()}
+        )
 
-    def encode_shapes(
-        self, shapes: list[Shape], options: EncodeConfig | None = None, progress: bool = False
-    ) -> BatchEncoding:
-        """Token ids of shapes, with their labels as classes (unknown ones become "none")."""
-        codes = self.quantizer.encode_shapes(shapes, options, progress=progress)
-        known = self.vocabulary.classes
-        return self.batch(codes, [shape.label if class_name(shape.label) in known else NONE for shape in shapes])
+    def _encode(
+        self, shapes_or_fields: Encodable, config: EncodeConfig | None, progress: bool
+    ) -> tuple[Tensor, list[str]]:
+        """Codes (B, C, Q), and the class of each shape or field; "none" where there is none."""
+        if isinstance(shapes_or_fields, Field):
+            shapes_or_fields = Fields(shapes_or_fields.config, shapes_or_fields.flat().detach()[None])
+        if isinstance(shapes_or_fields, Fields):
+            return self.quantizer.encode(shapes_or_fields, config), [NONE] * len(shapes_or_fields)
+        shapes = [shapes_or_fields] if isinstance(shapes_or_fields, Shape) else list(shapes_or_fields)
+        others = [shape for shape in shapes if not isinstance(shape, Shape)]
+        if others:
+            raise InputError(
+                f"a tokenizer encodes shapes or fields, not {type(others[0]).__name__}; read files with"
+                " weightgpt.load_shape or weightgpt.load_fields first."
+            )
+        labels = self.vocabulary.replace_unknown([shape.label for shape in shapes])
+        return self.quantizer.encode_shapes(shapes, config, progress=progress), labels
 
-    def batch(self, codes: Tensor, labels: list[str]) -> BatchEncoding:
-        """Sequences of codes (B, C, Q)."""
-        ids = self.vocabulary.ids(codes, labels)
-        return BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    def decode(self, ids: Tensor | Sequence[Any], num_quantizers: int | None = None) -> Field | Fields:
+        """Decode one sequence to a field, or several sequences to a batch of fields.
 
-    def decode(self, ids: Tensor, num_quantizers: int | None = None) -> Fields:
-        """Fields of sequences (B, L); with `num_quantizers`, of their first levels only, a coarser shape.
+        Args:
+            ids: (L,) ids of one sequence, or (B, L) ids of several.
+            num_quantizers: decode only so many quantizer levels, for a coarser shape; all levels when None.
+
+        Returns:
+            A `Field` for (L,), `Fields` for (B, L).
 
         Raises:
             InputError: a sequence breaks the grammar; the sentence names the sequence, the position and the id.
         """
-        return self.quantizer.decode(self.vocabulary.parse(ids)[0], num_quantizers)
+        ids = torch.as_tensor(ids)
+        if ids.ndim == 1:
+            return self.batch_decode(ids[None], num_quantizers)[0]
+        return self.batch_decode(ids, num_quantizers)
 
-    def labels(self, ids: Tensor) -> list[str]:
-        """Class names of sequences (B, L)."""
-        return self.vocabulary.parse(ids)[1]
+    def batch_decode(self, ids: Tensor | Sequence[Any], num_quantizers: int | None = None) -> Fields:
+        """Decode several sequences to a batch of fields.
 
-    def save_pretrained(self, folder: Path | str) -> None:
-        """Write `tokenizer.json`, `tokenizer_config.json` and `codebook/` to `folder`."""
-        self.quantizer.save_pretrained(Path(folder) / "codebook")
-        self.backend.save_pretrained(folder)
-        _name_for_all_versions(Path(folder) / "tokenizer_config.json")
-
-    @classmethod
-    def from_pretrained(cls, folder: Path | str) -> "WeightTokenizer":
-        """Read what `save_pretrained` wrote; for a repository on the Hub see `weightgpt.model.load_bundle`.
+        Args:
+            ids: (B, L) ids.
+            num_quantizers: decode only so many quantizer levels, for coarser shapes; all levels when None.
 
         Raises:
-            InputError: a file is missing, broken, or does not belong with the others.
+            InputError: as `decode`.
         """
-        folder = Path(folder)
-        quantizer = AutoQuantizer.from_pretrained(folder / "codebook")
+        return self.quantizer.decode(self.vocabulary.parse(torch.as_tensor(ids).cpu())[0], num_quantizers)
+
+    def class_names(self, ids: Tensor | Sequence[Any]) -> list[str]:
+        """Return the class of each sequence.
+
+        Args:
+            ids: (B, L) ids.
+
+        Raises:
+            InputError: as `decode`.
+        """
+        return self.vocabulary.parse(torch.as_tensor(ids).cpu())[1]
+
+    def to_dataset(self, batch: Mapping[str, Any] | Encodable) -> "Dataset":
+        """Return a dataset with a row for each sequence, for the `Trainer`.
+
+        Args:
+            batch: what the tokenizer returned; or shapes or fields, which are encoded first.
+
+        Raises:
+            InputError: as `__call__`.
+        """
+        from datasets import Dataset
+
+        columns = batch if isinstance(batch, Mapping) else self(batch)
+        return Dataset.from_dict({name: torch.as_tensor(column).tolist() for name, column in columns.items()})
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write `tokenizer.json`, `tokenizer_config.json` and `codebook/`.
+
+        Args:
+            folder: where to write; it is created if it does not exist.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        self.quantizer.save_pretrained(Path(folder) / CODEBOOK)
+        self.backend.save_pretrained(folder)
+        _rename_for_all_versions(Path(folder) / "tokenizer_config.json")
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo: Path | str, *, revision: str | None = None, token: str | None = None
+    ) -> "WeightTokenizer":
+        """Load a tokenizer from a folder or from the Hub.
+
+        Args:
+            path_or_repo: a folder that `save_pretrained` wrote, of a model or of a tokenizer alone; or "owner/name" on
+                the Hub.
+            revision: branch, tag or commit on the Hub.
+            token: access token of the Hub; the stored one when None.
+
+        Raises:
+            InputError: there is no such folder or repository, or a file is missing, broken, or does not belong to the
+                others.
+        """
+        folder = local_folder(path_or_repo, TOKENIZER_FILES, revision, token)
+        quantizer = AutoQuantizer.from_pretrained(folder, subfolder=CODEBOOK)
         try:
             backend = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
         except (OSError, ValueError) as error:
-            raise InputError(f"{folder} has no readable tokenizer.json; give the folder of a whole bundle.") from error
-        return cls(quantizer, Vocabulary.of_tokenizer(backend, quantizer.num_chunks, quantizer.num_quantizers))
+            raise InputError(f"{folder} has no readable tokenizer.json; give the folder of a whole model.") from error
+        sizes = (quantizer.num_chunks, quantizer.num_quantizers)
+        return cls(quantizer, Vocabulary.from_word_tokenizer(backend, *sizes))
 
 
-def _name_for_all_versions(path: Path) -> None:
-    """Rewrite the names in `tokenizer_config.json` that transformers 4 does not know; version 5 reads the old ones."""
+def _rename_for_all_versions(path: Path) -> None:
+    """Rewrite the names in `tokenizer_config.json` that transformers 4 does not read; version 5 reads both."""
     config = read_json(path)
     config.pop("backend", None)
     config["additional_special_tokens"] = config.pop("extra_special_tokens", [])

@@ -1,19 +1,22 @@
-"""Codes to ids and back, and what is legal where.
+"""Codes to token ids and back, and which ids are legal at each position.
 
 Decisions:
-- Every level has K code tokens of its own, shared by all chunks as its code vectors are, so a token means one vector.
-  In one alphabet for all levels it would mean Q of them, and a GPT would first have to learn which.
-- Where plain `generate()` writes a code of another level, its number counts. So the law that
-  `generation_config.json` can hold, codes wherever codes stand, is enough for a sequence to parse.
-- Coarse levels first: the first level of all chunks, then the second, … A prefix is therefore already a rough shape.
-- Every sequence is BOS · class · T codes · EOS, the class "none" included, so all have one length.
-- Specials come first, so their ids never move: <pad> 0, <bos> 1, <eos> 2, <unk> 3, then the classes, then the codes,
-  level by level.
+- Every quantizer level has K code tokens, shared by all chunks because the code vectors are shared. So one token means
+  one code vector. With one alphabet for all levels a token would mean Q vectors, and a GPT would first have to learn
+  which.
+- `parse` accepts a code token of the wrong level and uses its index within that level, because
+  `generation_config.json` cannot express constraints for single positions.
+- Coarse levels come first: level 1 of all chunks, then level 2, … So a prefix of a sequence is already a rough shape.
+- Every sequence is BOS · class · T codes · EOS, also for the class "none". So all sequences have one length.
+- Special tokens come first, so their ids never change: <pad> 0, <bos> 1, <eos> 2, <unk> 3, then the classes, then the
+  codes level by level.
 
-Dimensions: B fields, C chunks, Q num_quantizers, T = C·Q codes of a field, L = T + 3 tokens of a sequence, K codes of a level.
+Dimensions: B fields, C chunks, Q quantizer levels, K codes of a level, T = C·Q codes of a field, L = T + 3 tokens of a
+sequence.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +34,13 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens of one codebook and one set of classes."""
+    """The tokens of one codebook and one set of classes.
+
+    Example:
+        >>> vocabulary = Vocabulary.create(2, 1, 8, ["chair"])
+        >>> vocabulary.ids(torch.tensor([[[0], [7]]]), ["chair"]).tolist()
+        [[1, 5, 6, 13, 2]]
+    """
 
     num_chunks: int
     """C."""
@@ -43,15 +52,21 @@ class Vocabulary:
     """Class names; "none" is always the first."""
 
     @classmethod
-    def create(cls, chunks: int, num_quantizers: int, codebook_size: int, labels: list[str]) -> "Vocabulary":
-        """A vocabulary with a class token for every distinct label, sorted, after "none"."""
-        return cls(
-            chunks, num_quantizers, codebook_size, (NONE, *sorted({class_name(label) for label in labels} - {NONE}))
-        )
+    def create(cls, num_chunks: int, num_quantizers: int, codebook_size: int, labels: Sequence[str]) -> "Vocabulary":
+        """Create a vocabulary with one class token for every distinct label, sorted, after "none".
+
+        Args:
+            num_chunks: C, chunks of a field.
+            num_quantizers: Q, quantizer levels of a chunk.
+            codebook_size: K, codes of a level.
+            labels: labels of the corpus, repeated or not.
+        """
+        names = {class_name(label) for label in labels} - {NONE}
+        return cls(num_chunks, num_quantizers, codebook_size, (NONE, *sorted(names)))
 
     @property
     def codes_per_field(self) -> int:
-        """T."""
+        """T, the number of codes of a field."""
         return self.num_chunks * self.num_quantizers
 
     @property
@@ -76,28 +91,45 @@ class Vocabulary:
 
     @cached_property
     def legal(self) -> tuple[range, ...]:
-        """The grammar: ids that belong at each of the L positions."""
+        """The grammar: the legal ids at each of the L positions."""
         firsts = range(self.first_code, self.vocab_size, self.codebook_size)
         codes = [range(first, first + self.codebook_size) for first in firsts for _ in range(self.num_chunks)]
-        return self._around(codes)
+        return self._enclose(codes)
 
-    def _around(self, codes: list[range]) -> tuple[range, ...]:
+    def _enclose(self, codes: list[range]) -> tuple[range, ...]:
+        """The ranges of the code positions, between those of BOS, class and EOS."""
         classes = range(self.first_class, self.first_code)
         return (range(BOS, BOS + 1), classes, *codes, range(EOS, EOS + 1))
 
     def class_id(self, label: str) -> int:
-        """Token id of a class.
+        """Return the token id of a class.
+
+        Args:
+            label: a label in any spelling that `class_name` maps to the class.
 
         Raises:
-            InputError: the class is unknown.
+            InputError: the vocabulary has no such class.
         """
         name = class_name(label)
         if name not in self.classes:
             raise InputError(f"class {label!r} is unknown; choose one of {', '.join(self.classes)}.")
         return self.first_class + self.classes.index(name)
 
-    def ids(self, codes: Tensor, labels: list[str]) -> Tensor:
-        """Sequences (B, L) int64 of codes (B, C, Q). Inverse of `parse`.
+    def replace_unknown(self, labels: Sequence[str]) -> list[str]:
+        """Return labels as class names; "none" takes the place of those that the vocabulary does not have.
+
+        Args:
+            labels: labels in any spelling.
+        """
+        names = [class_name(label) for label in labels]
+        return [name if name in self.classes else NONE for name in names]
+
+    def ids(self, codes: Tensor, labels: Sequence[str]) -> Tensor:
+        """Return the sequences (B, L) int64 of codes; the inverse of `parse`.
+
+        Args:
+            codes: (B, C, Q) whole numbers in 0 … K-1.
+            labels: the class of each of the B fields.
 
         Raises:
             InputError: the codes have another shape or range, or a class is unknown.
@@ -117,10 +149,13 @@ class Vocabulary:
         return ids
 
     def parse(self, ids: Tensor) -> tuple[Tensor, list[str]]:
-        """Codes (B, C, Q) and labels of sequences (B, L). Inverse of `ids`.
+        """Return the codes (B, C, Q) and the classes of sequences; the inverse of `ids`.
+
+        Args:
+            ids: (B, L) token ids.
 
         Raises:
-            InputError: a sequence has another length, or no <bos>, class, code or <eos> where one belongs.
+            InputError: a sequence has another length, or lacks <bos>, a class, a code or <eos> at its position.
         """
         if ids.ndim != 2 or ids.shape[1] != self.length:
             raise InputError(
@@ -128,27 +163,25 @@ class Vocabulary:
                 f" {self.codes_per_field} codes, <eos>."
             )
         low, high = self._bounds
-        wrong = ((ids < low) | (ids > high)).nonzero()
-        if len(wrong):
-            row, position = wrong[0].tolist()
+        illegal = ((ids < low) | (ids > high)).nonzero()
+        if len(illegal):
+            row, position = illegal[0].tolist()
             raise InputError(
                 f"sequence {row} has id {int(ids[row, position])} at position {position}, where only ids"
                 f" {int(low[position])} to {int(high[position])} are legal; generate with this vocabulary's grammar."
             )
-        codes = (
-            ((ids[:, 2:-1] - self.first_code) % self.codebook_size)
-            .unflatten(1, (self.num_quantizers, self.num_chunks))
-            .mT
-        )
-        return codes, [self.classes[index] for index in (ids[:, 1] - self.first_class).tolist()]
+        codes = (ids[:, 2:-1] - self.first_code) % self.codebook_size
+        classes = [self.classes[index] for index in (ids[:, 1] - self.first_class).tolist()]
+        return codes.unflatten(1, (self.num_quantizers, self.num_chunks)).mT, classes
 
     @cached_property
     def _bounds(self) -> tuple[Tensor, Tensor]:
-        read = self._around([range(self.first_code, self.vocab_size)] * self.codes_per_field)
-        return torch.tensor([r.start for r in read]), torch.tensor([r.stop - 1 for r in read])
+        """(L,) lowest and (L,) highest id that `parse` accepts at each position."""
+        ranges = self._enclose([range(self.first_code, self.vocab_size)] * self.codes_per_field)
+        return torch.tensor([ids.start for ids in ranges]), torch.tensor([ids.stop - 1 for ids in ranges])
 
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The same vocabulary as a `tokenizers` WordLevel tokenizer over words `w0` … `w{Q·K-1}`, for Hub users."""
+    def word_tokenizer(self) -> PreTrainedTokenizerFast:
+        """Return the vocabulary as a `tokenizers` WordLevel tokenizer; the codes are the words `w0` … `w{Q·K-1}`."""
         classes = [f"<class:{name}>" for name in self.classes]
         words = [*SPECIALS, *classes, *(f"w{code}" for code in range(self.num_quantizers * self.codebook_size))]
         backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=SPECIALS[UNK]))
@@ -170,21 +203,33 @@ class Vocabulary:
         )
 
     @classmethod
-    def of_tokenizer(cls, tokenizer: PreTrainedTokenizerFast, chunks: int, num_quantizers: int) -> "Vocabulary":
-        """Read the vocabulary back from its WordLevel tokenizer.
+    def from_word_tokenizer(
+        cls, tokenizer: PreTrainedTokenizerFast, num_chunks: int, num_quantizers: int
+    ) -> "Vocabulary":
+        """Read the vocabulary from its WordLevel tokenizer; the inverse of `word_tokenizer`.
+
+        Args:
+            tokenizer: a tokenizer that `word_tokenizer` built.
+            num_chunks: C, chunks of a field.
+            num_quantizers: Q, quantizer levels of a chunk.
 
         Raises:
-            InputError: the tokenizer has other words, or the same in another order.
+            InputError: the tokenizer has other words, or has them in another order.
         """
         words = tokenizer.get_vocab()
         classes = sorted((i, word) for word, i in words.items() if word.startswith("<class:"))
-        codebook_size = sum(re.fullmatch(r"w\d+", word) is not None for word in words) // max(num_quantizers, 1)
-        vocabulary = cls(chunks, num_quantizers, codebook_size, tuple(word[len("<class:") : -1] for _, word in classes))
-        if vocabulary.tokenizer().get_vocab() != words:
+        names = tuple(word[len("<class:") : -1] for _, word in classes)
+        num_codes = sum(re.fullmatch(r"w\d+", word) is not None for word in words)
+        vocabulary = cls(num_chunks, num_quantizers, num_codes // max(num_quantizers, 1), names)
+        if vocabulary.word_tokenizer().get_vocab() != words:
             raise InputError("the tokenizer's words are not <pad>, <bos>, <eos>, <unk>, classes, codes in this order.")
         return vocabulary
 
 
 def class_name(label: str) -> str:
-    """A label as it stands in its token: white space and angle brackets become underscores."""
+    """Return a label as its token spells it: white space and angle brackets become underscores.
+
+    Args:
+        label: any text; an empty one becomes "none".
+    """
     return re.sub(r"[\s<>]+", "_", label).strip("_") or NONE

@@ -1,0 +1,54 @@
+"""Batches for the `Trainer` of transformers.
+
+Dimensions: B sequences, L tokens of a sequence.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightgpt.errors import InputError
+
+IGNORED = -100
+"""The label that the loss of a GPT-2 ignores."""
+
+
+def loss_labels(ids: Tensor) -> Tensor:
+    """Return the labels (B, L) of sequences for the loss of a GPT-2.
+
+    A model is sampled from a prompt of BOS and a class, so the loss ignores both.
+
+    Args:
+        ids: (B, L) token ids.
+    """
+    labels = ids.clone()
+    labels[:, :2] = IGNORED
+    return labels
+
+
+class WeightDataCollator:
+    """Joins rows of a dataset into one batch for the `Trainer`; BOS and the class are left out of the loss.
+
+    Example:
+        >>> batch = WeightDataCollator()([{"input_ids": [1, 5, 6, 13, 2]}])
+        >>> batch["labels"].tolist()
+        [[-100, -100, 6, 13, 2]]
+    """
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Return `input_ids`, `attention_mask` and `labels`, each (B, L) int64.
+
+        Args:
+            rows: B rows with the column `input_ids`: lists or tensors of L ids.
+
+        Raises:
+            InputError: the sequences have several lengths.
+        """
+        sequences = [torch.as_tensor(row["input_ids"], dtype=torch.long) for row in rows]
+        lengths = {len(sequence) for sequence in sequences}
+        if len(lengths) != 1:
+            raise InputError(f"sequences have the lengths {sorted(lengths)}; join sequences of one tokenizer only.")
+        ids = torch.stack(sequences)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": loss_labels(ids)}

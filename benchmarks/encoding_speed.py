@@ -40,7 +40,7 @@ from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -97,7 +97,7 @@ class PlainFits:
 
     def __init__(self, shapes: list[Shape], corpus: Corpus) -> None:
         self.corpus, self.done, begun = corpus, [], time.perf_counter()
-        self.samples = sample(shapes, corpus.samples.points)
+        self.samples = sample_sdf(shapes, corpus.samples.points)
         self.seconds = time.perf_counter() - begun
 
     def fit_a_group(self) -> bool:
@@ -134,7 +134,7 @@ def learning(settings: Settings) -> TrainedQuantizer:
     learned = before + time.perf_counter() - begun - (plain.seconds - own)
     while plain.fit_a_group():
         pass
-    judged = sample(held, uniform_points(settings.judged, 3, 1))
+    judged = sample_sdf(held, uniform_points(settings.judged, 3, 1))
     begun = time.perf_counter()
     codes = quantizer.encode_samples(plain.samples, EncodeConfig(steps=settings.refine, learning_rate=3e-2))
     figures = {
@@ -152,7 +152,7 @@ def learning(settings: Settings) -> TrainedQuantizer:
 def prepared(settings: Settings, shapes: list[Shape]) -> Corpus:
     """Shapes sampled, their initial field, and the few fits that learning starts from."""
     config, options = FieldConfig(), FitConfig(steps=settings.fit_steps)
-    samples = sample(shapes, shared_schedule(shapes, settings.schedule, 0))
+    samples = sample_sdf(shapes, shared_points(shapes, settings.schedule, 0))
     shared_init = fit_mean_initialization(config, samples.select(slice(0, 512)), options)
     fits = fit(config, samples.select(slice(0, settings.started)), options, shared_init=shared_init).fields
     return Corpus(samples, fits, shared_init, options)
@@ -168,7 +168,7 @@ def new_shapes(settings: Settings, quantizer: RVQAutoencoder, held: list[Shape])
     options = FitConfig(steps=settings.fit_steps)
 
     def fitted(shapes: list[Shape]) -> Fields:
-        samples = sample(shapes, shared_schedule(shapes, settings.schedule, 0))
+        samples = sample_sdf(shapes, shared_points(shapes, settings.schedule, 0))
         return fit(quantizer.field_config, samples, options, shared_init=quantizer.shared_init).fields
 
     def coded(shapes: list[Shape], steps: int) -> Fields:
@@ -177,7 +177,7 @@ def new_shapes(settings: Settings, quantizer: RVQAutoencoder, held: list[Shape])
     refined, roads = EncodeConfig.steps, {"plain fit": fitted}
     roads |= {f"tokens, {steps} steps": partial(coded, steps=steps) for steps in (refined, 0)}
     shown = held[: settings.batch]
-    judged = sample(shown, uniform_points(settings.judged, 3, 1))
+    judged = sample_sdf(shown, uniform_points(settings.judged, 3, 1))
     iou = {name: mean_iou(road(shown), judged) for name, road in roads.items()}
     rows = []
     for count, grouped in ((1, 1), (settings.batch, GROUP)):

@@ -8,17 +8,17 @@ import sys
 
 from transformers import Trainer, TrainingArguments
 
-from weightgpt import load_folder
+from weightgpt import load_shapes
 from weightgpt.model import Bundle, load_bundle
 
 model, meshes, output = sys.argv[1:4]
 steps = int(sys.argv[4]) if len(sys.argv) > 4 else 200
 
 bundle = load_bundle(model)
-shapes, refusals = load_folder(meshes)
-for refusal in refusals:
+shapes = load_shapes(meshes)
+for refusal in shapes.refused:
     print("left out:", refusal.reason)
-ids = bundle.tokenizer.encode_shapes(shapes, progress=True)["input_ids"]
+ids = bundle.tokenizer.encode_shapes(list(shapes), progress=True)["input_ids"]
 
 # BOS and the class are given when sampling, so there is nothing to learn about them: -100 takes them out of the loss.
 labels = ids.clone()

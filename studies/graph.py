@@ -34,7 +34,7 @@ from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.families import draw_shapes
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 
 TRAIN_STARTS, HELD_STARTS = 1000, 100_000
 """First seeds of the random starts; row i follows its number, and none is that of the shared initial field."""
@@ -157,9 +157,9 @@ def sampled(settings: Settings, output: Path) -> Data:
     if not path.is_file():
         shapes = draw_shapes(settings.shapes + settings.held, 0, [settings.family])
         train, held = shapes[: settings.shapes], shapes[settings.shapes :]
-        points, uniform = shared_schedule(train, settings.schedule, 0), uniform_points(settings.judged, 3, 7)
+        points, uniform = shared_points(train, settings.schedule, 0), uniform_points(settings.judged, 3, 7)
         asked = {"train": (train, points), "held": (held, points), "judged": (held, uniform)}
-        parts = {name: sample(shapes, where).sdf.half() for name, (shapes, where) in asked.items()}
+        parts = {name: sample_sdf(shapes, where).sdf.half() for name, (shapes, where) in asked.items()}
         write_tensors(path, {**parts, "points": points, "uniform": uniform})
     parts = read_tensors(path)
     points, uniform, everything = parts["points"], parts["uniform"], slice(None)

@@ -29,7 +29,7 @@ from weightgpt.metrics.pairwise import field_iou, solid_pieces
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.shapes.families import draw_shapes
-from weightgpt.shapes.sampling import sample, uniform_points
+from weightgpt.shapes.sampling import sample_sdf, uniform_points
 from weightgpt.visual.meshing import sdf_grid
 
 FRESH = 2000
@@ -49,13 +49,13 @@ def measured(benchmark: Benchmark, config: CodebookConfig, count: int) -> dict[s
     layout = ChunkLayout(benchmark.plain.config, config.neurons_per_chunk)
     quantizer = learn(layout, benchmark.corpus.fits, benchmark.corpus.samples, config, progress=True).quantizer
     shapes = draw_shapes(count, FRESH)
-    codes = quantizer.encode_samples(sample(shapes, quantizer.probes), EncodeConfig(steps=0))
+    codes = quantizer.encode_samples(sample_sdf(shapes, quantizer.probes), EncodeConfig(steps=0))
     latents = quantizer.latents(codes)
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(FRESH))
     near, off = (quantizer.decode_latents(z) for z in (latents, latents + NOISE * latents.std(0) * noise))
     chairs = torch.tensor([shape.label == "chair" for shape in shapes])
     whole, shaken = in_one_piece(near), in_one_piece(off)
-    judged = sample(shapes, uniform_points(benchmark.config.num_eval_points, 3, FRESH))
+    judged = sample_sdf(shapes, uniform_points(benchmark.config.num_eval_points, 3, FRESH))
     return {
         "near": "half inside" if config.balance_sides else "as they come",
         "squared": f"{config.squared_weight:g}",

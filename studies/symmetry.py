@@ -39,7 +39,7 @@ from weightgpt.metrics.pairwise import field_iou
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codes import fingerprint
 from weightgpt.shapes.families import draw_shapes
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 STRANGERS = 100_000
@@ -125,10 +125,10 @@ def sampled(config: FieldConfig, settings: Settings, options: FitConfig) -> Data
     """The shapes of the run, and the field that is fitted to their mean."""
     shapes = draw_shapes(settings.fits + settings.held, 0, [settings.family])
     train, held = shapes[: settings.fits], shapes[settings.fits :]
-    points = shared_schedule(train, settings.schedule, 0)
-    samples = sample(train, points)
-    judged = sample(held, uniform_points(settings.judged, 3, 7))
-    return Data(samples, sample(held, points), judged, fit_mean_initialization(config, samples, options))
+    points = shared_points(train, settings.schedule, 0)
+    samples = sample_sdf(train, points)
+    judged = sample_sdf(held, uniform_points(settings.judged, 3, 7))
+    return Data(samples, sample_sdf(held, points), judged, fit_mean_initialization(config, samples, options))
 
 
 def learned_tables(corpus: Corpus, settings: Settings) -> dict[str, Quantizer]:

@@ -20,7 +20,7 @@ from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.quantizers.weight_codebook import WeightCodebook
 from weightgpt.quantizers.weight_vq import WeightVQ
-from weightgpt.shapes.sampling import sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.generation import generation_config
 from weightgpt.tokens.tokenizer import WeightTokenizer
@@ -67,7 +67,7 @@ def tiny_config() -> FieldConfig:
 def fitted_sphere() -> torch.Tensor:
     """(P,) a field of `tiny_config` that is roughly a sphere of radius 0.6."""
     shape = sphere_shape(0.6)
-    samples = sample([shape], shared_schedule([shape], 2048, 0))
+    samples = sample_sdf([shape], shared_points([shape], 2048, 0))
     options = FitConfig(steps=200, points_per_step=512, learning_rate=2e-2, batch_size=1)
     return fit(tiny_config(), samples, options).fields.flat[0]
 
@@ -128,7 +128,7 @@ def tiny_corpus(shapes: int = 24) -> Corpus:
     """Balls and boxes with their plain fits, 109 weights each."""
     sizes = [0.4 + 0.4 * i / shapes for i in range(shapes)]
     drawn = [sphere_shape(size) if i % 2 else box_shape((2 * size, 1.0, 0.8)) for i, size in enumerate(sizes)]
-    samples, options = sample(drawn, shared_schedule(drawn, 1024, 0)), FitConfig(steps=60, points_per_step=256)
+    samples, options = sample_sdf(drawn, shared_points(drawn, 1024, 0)), FitConfig(steps=60, points_per_step=256)
     fits = fit(tiny_config(), samples, options, shared_init=fitted_sphere()).fields
     return Corpus(samples, fits, fitted_sphere(), options)
 

@@ -238,7 +238,7 @@ def test_a_failure_in_the_middle_leaves_nothing(monkeypatch: pytest.MonkeyPatch,
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path):
     before = sorted(world.rglob("*"))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started deaf to it
-    monkeypatch.setattr("weightgpt.fields.fitting._fit_group", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("weightgpt.fields.fitting._fit_batch", lambda *_: signal.raise_signal(signal.SIGINT))
     assert command("fit", "meshes/ball.stl", "-o", "x.safetensors") == 130
     assert capsys.readouterr() == ("", "interrupted; nothing half-written is left behind.\n")
     assert sorted(world.rglob("*")) == before

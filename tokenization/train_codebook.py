@@ -31,15 +31,16 @@ from vector_quantize_pytorch import ResidualVQ
 
 from tokenization.corpus import TrainedQuantizer
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
-from weightgpt.fields.optimization import cosine_rate, truncated_loss
+from weightgpt.fields.field import Fields
+from weightgpt.fields.functional import evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, truncated_loss
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import residual_decode, residual_encode
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.shapes.sampling import Samples, draw_points
+from weightgpt.shapes.sampling import Samples, sample_point_indices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class CodebookConfig:
     """Whether as many of those are drawn inside as outside: of a thin part, points outside tell next to nothing."""
     learning_rate: float = 1e-3
     """Peak rate; short warm-up, then a cosine to zero."""
-    truncation: float = 5.0
+    truncation: float = DEFAULT_TRUNCATION
     """Of the distance loss, as in `FitConfig`."""
     squared_weight: float = 0.0
     """Weight of squared errors in it, beside plain ones: columns and other thin parts that few shapes have stay whole
@@ -288,7 +289,7 @@ def _train(
         elif step > warm and step % config.vq_update_interval == 0:
             quantizer.learn(latents.detach())
         quantized = quantizer.apply(latents.detach()) if step >= warm else latents.detach()
-        where = draw_points(
+        where = sample_point_indices(
             sdf,
             config.points_per_step,
             config.surface_fraction,

@@ -22,14 +22,15 @@ from tqdm import tqdm
 from tokenization.train_codebook import CodebookConfig
 from weightgpt.errors import InputError
 from weightgpt.fields.canonical import canonical
-from weightgpt.fields.field import Fields, evaluate_encoded, fourier_features
+from weightgpt.fields.field import Fields
+from weightgpt.fields.functional import evaluate_encoded, fourier_features
 from weightgpt.fields.optimization import cosine_rate, truncated_loss
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import check_fields
 from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.shapes.sampling import Samples, draw_points
+from weightgpt.shapes.sampling import Samples, sample_point_indices
 
 LOSS = CodebookConfig()
 """Where points are drawn and how the loss is weighed: as for the codebook itself."""
@@ -143,7 +144,9 @@ def _train(
         sdf, latents = samples.sdf[rows].float(), encoder(flat[rows], asked[rows])
         with torch.no_grad():
             quantized = codebook.latents(codebook.quantize(latents))
-        where = draw_points(sdf, config.points_per_step, LOSS.surface_fraction, LOSS.surface_bandwidth, generator)
+        where = sample_point_indices(
+            sdf, config.points_per_step, LOSS.surface_fraction, LOSS.surface_bandwidth, generator
+        )
         decoded = codebook.weights(latents + (quantized - latents).detach())
         values = evaluate_encoded(encoder.field_config, decoded, encoded[:, where].transpose(0, 1).contiguous())[..., 0]
         loss = truncated_loss(values, sdf.gather(1, where), LOSS.truncation).mean()

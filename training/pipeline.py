@@ -98,7 +98,7 @@ def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
     with job.stage("corpus"):
         corpus = encode_corpus(config, tokenizer, split, sampled, test_fits, output / "corpus")
         path, points = output / "extra_shapes.safetensors", sampled.train.points
-        extra = encode_extra_shapes(split.more, tokenizer, points, config.tokenizer.encode, path)
+        extra = encode_extra_shapes(split.extra, tokenizer, points, config.tokenizer.encode, path)
     with job.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, extra, tokenizer, output)
     return LearnedRun(

@@ -22,7 +22,7 @@ from weightgpt._programs import cli_main, parse
 from weightgpt.io import write_tensors
 from weightgpt.metrics.frechet import FEATURE_POINTS, WEIGHTS, WIDTH, PointFeatures
 from weightgpt.shapes.families import FAMILIES, draw_shapes
-from weightgpt.shapes.sampling import near_surface
+from weightgpt.shapes.sampling import near_surface_points
 from weightgpt.shapes.shape import Shape
 
 CLOUD_POINTS = 1024
@@ -57,7 +57,9 @@ def family_clouds(shapes: Sequence[Shape]) -> tuple[Tensor, Tensor]:
         Clouds (N, n, 3) of `CLOUD_POINTS` points each, and the numbers (N,) of their families.
     """
     names = list(FAMILIES)
-    clouds = [near_surface(shape.sdf, CLOUD_POINTS, 3, 0.0, seed=0) for shape in tqdm(shapes, "surfaces", unit="shape")]
+    clouds = [
+        near_surface_points(shape.sdf, CLOUD_POINTS, 3, 0.0, seed=0) for shape in tqdm(shapes, "surfaces", unit="shape")
+    ]
     return torch.stack(clouds), torch.tensor([names.index(shape.label) for shape in shapes])
 
 

@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 
 from training.presets import PipelineConfig
-from weightgpt.shapes.families import draw_shapes, drawing
-from weightgpt.shapes.meshes import Refusal, load_folder
+from weightgpt.shapes.families import draw_shapes, lazy_shapes
+from weightgpt.shapes.meshes import Refusal, load_shapes
 from weightgpt.shapes.splits import Split, augment, split_shapes
 
 
@@ -31,17 +31,17 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
 def _draw_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     total = config.num_shapes + config.num_held_out
     split = split_shapes(draw_shapes(total, config.seed), config.num_held_out / total, config.seed)
-    return replace(split, more=drawing(total, config.num_extra_shapes, config.seed)), []
+    return replace(split, extra=lazy_shapes(total, config.num_extra_shapes, config.seed)), []
 
 
 def _read_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
-    shapes, refusals = load_folder(config.corpus)
-    for refusal in refusals:
+    shapes = load_shapes(config.corpus)
+    for refusal in shapes.refused:
         print(f"refused: {refusal.reason}", file=sys.stderr)
-    print(f"{len(shapes)} shapes, {len(refusals)} files refused", file=sys.stderr)
+    print(f"{len(shapes)} shapes, {len(shapes.refused)} files refused", file=sys.stderr)
     split = split_shapes(shapes, config.held_out_fraction, config.seed)
     num_train = (1 + config.augmentations) * len(split.train)
     extra_copies = -(-config.num_extra_shapes // len(split.train))
     copies = augment(split.train, config.augmentations + extra_copies, config.seed, config.mirror_all_axes)
     extra = copies[num_train : num_train + config.num_extra_shapes]
-    return Split(copies[:num_train], split.validation, split.test, extra), refusals
+    return Split(copies[:num_train], split.validation, split.test, extra), list(shapes.refused)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from weightgpt.errors import InputError as InputError
+    from weightgpt.fields.config import FieldConfig as FieldConfig
     from weightgpt.fields.field import Field as Field
-    from weightgpt.fields.field import FieldConfig as FieldConfig
     from weightgpt.fields.field import Fields as Fields
     from weightgpt.fields.fitting import FitConfig as FitConfig
     from weightgpt.fields.fitting import fit as fit
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from weightgpt.quantizers.base import Quantizer as Quantizer
     from weightgpt.quantizers.codebook import Codebook as Codebook
     from weightgpt.shapes.families import draw_shapes as draw_shapes
-    from weightgpt.shapes.meshes import load_folder as load_folder
-    from weightgpt.shapes.meshes import shape_from_file as shape_from_file
+    from weightgpt.shapes.meshes import load_shape as load_shape
+    from weightgpt.shapes.meshes import load_shapes as load_shapes
     from weightgpt.shapes.shape import Shape as Shape
     from weightgpt.tokens.generation import Grammar as Grammar
     from weightgpt.tokens.generation import generation_config as generation_config
@@ -40,7 +40,7 @@ _HOMES = {
     "Codebook": "quantizers.codebook",
     "EncodeConfig": "quantizers.base",
     "Field": "fields.field",
-    "FieldConfig": "fields.field",
+    "FieldConfig": "fields.config",
     "Fields": "fields.field",
     "FitConfig": "fields.fitting",
     "Grammar": "tokens.generation",
@@ -53,12 +53,12 @@ _HOMES = {
     "fit": "fields.fitting",
     "generation_config": "tokens.generation",
     "load_bundle": "model",
-    "load_folder": "shapes.meshes",
+    "load_shapes": "shapes.meshes",
     "mesh_sdf": "visual.meshing",
     "push_bundle": "model",
     "render": "visual.rendering",
     "sample_ids": "tokens.generation",
-    "shape_from_file": "shapes.meshes",
+    "load_shape": "shapes.meshes",
 }
 
 

@@ -52,20 +52,14 @@ def fit(
 
     Example: weightgpt fit chairs/ -o chairs.safetensors --model runs/demo/model
     """
-    from weightgpt.fields.fitting import FitConfig
-    from weightgpt.fields.fitting import fit as fit_fields
+    from weightgpt.fields.fitting import FitConfig, fit_shapes
     from weightgpt.fields.storage import ShapeMetadata, save_fields
-    from weightgpt.shapes.sampling import sample as sample_shapes
-    from weightgpt.shapes.sampling import shared_schedule
 
     console.check_target(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
     config, start = console.initial_field(hidden, shared_init)
     shapes = console.shapes(inputs)
-    samples = sample_shapes(shapes, shared_schedule(shapes, 32768, seed), console.show_progress())
-    fits = fit_fields(
-        config, samples, options, shared_init=start, progress="fitting" if console.show_progress() else None
-    )
+    fits = fit_shapes(shapes, config, options, shared_init=start, progress=console.show_progress())
     save_fields(output, fits.fields, ShapeMetadata.of_shapes(shapes))
     values = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(fits.loss.mean()), 5)}
     console.report({"output": str(output), **values}, as_json)

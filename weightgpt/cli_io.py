@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from weightgpt.fields.field import FieldConfig, Fields
@@ -93,16 +92,16 @@ def shapes(inputs: list[str]) -> "list[Shape]":
     Raises:
         InputError: a file cannot be read, or a folder holds no mesh that can.
     """
-    from weightgpt.shapes.meshes import load_folder, shape_from_file
+    from weightgpt.shapes.meshes import load_shape, load_shapes
 
     found = []
     for path in inputs:
         if not Path(path).is_dir():
-            found.append(shape_from_file(path))
+            found.append(load_shape(path))
             continue
-        read, refused = load_folder(path)
+        read = load_shapes(path)
         found += read
-        for refusal in refused:
+        for refusal in read.refused:
             warn(f"left out: {refusal.reason}")
     return found
 
@@ -171,28 +170,9 @@ def draw(path: Path, fields: "Fields", names: list[str], size: int) -> None:
     Raises:
         InputError: the fields are neither solids, planar shapes nor images.
     """
-    from weightgpt.visual.rendering import contact_sheet, save_png
+    from weightgpt.visual.rendering import save_png
 
-    pictures = [picture for first in range(0, len(fields), 16) for picture in _pictures(fields, first, size)]
-    save_png(contact_sheet(pictures, names), path)
-
-
-def _pictures(fields: "Fields", first: int, size: int) -> "list[np.ndarray[Any, Any]]":
-    from weightgpt.errors import InputError
-    from weightgpt.visual.rendering import render, render_2d
-
-    part, config = fields.select(slice(first, first + 16)), fields.config
-    if (config.in_features, config.out_features) not in ((3, 1), (2, 1), (2, 3)):
-        raise InputError(f"fields of {config} cannot be drawn; give solids, planar shapes or images.")
-    if config.in_features == 3:
-        return list(render(lambda points: part(points)[..., 0], size))
-    if config.out_features == 1:
-        return [render_2d(sdf, size) for sdf in part.sdfs()]
-    return [render_2d(_image(part.select(slice(i, i + 1))), size) for i in range(len(part))]
-
-
-def _image(one: "Fields") -> Any:
-    return lambda points: one(points)[0]
+    save_png(fields.render(size, names), path)
 
 
 def evaluate(
@@ -254,10 +234,10 @@ def _of_tokens(path: str) -> dict[str, Any]:
 
 
 def _of_mesh(path: str) -> dict[str, Any]:
-    from weightgpt.shapes.meshes import SIDE, shape_from_file
+    from weightgpt.shapes.meshes import SIDE, load_shape
     from weightgpt.shapes.sampling import uniform_points
 
-    shape = shape_from_file(path)
+    shape = load_shape(path)
     inside = float((shape.sdf(uniform_points(16384, 3, 0)) < 0).float().mean())
     volume = inside * (2 * shape.scale) ** 3
     return {"kind": "mesh", "longest_side": shape.scale * SIDE, "center": shape.center, "volume": volume}

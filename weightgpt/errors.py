@@ -1,5 +1,5 @@
-"""The error that a caller can mend."""
+"""The error for a mistake that the caller can correct."""
 
 
 class InputError(ValueError):
-    """A caller's mistake: the message says what was given, what is allowed and what to do, in one sentence."""
+    """A caller's mistake: one sentence that says what was given, what is allowed and what to do."""

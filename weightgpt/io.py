@@ -1,7 +1,10 @@
-"""Files that are whole or absent, and mistakes told in one sentence.
+"""Atomic writing of files and folders, JSON, and safetensors; errors are one sentence.
 
-Every artifact is written beside its target under a temporary name and renamed over it, so that a reader (or a resumed
-run) sees the old file, the new file, or none; never half of one. This module knows nothing of shapes or models.
+Decisions:
+- A file is written under a temporary name in the same folder and then renamed. A reader, or a run that continues after
+  an interruption, sees the old file, the new file or no file, but never a part of a file.
+- Tensors are safetensors only; pickles are never loaded.
+- This module does not depend on shapes or models.
 """
 
 import json
@@ -21,14 +24,26 @@ from weightgpt.errors import InputError
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path` to write a file or a folder to; renamed over `path` when the block ends well.
+    """Write a file or a folder as a whole: the block writes to a temporary path, which is then renamed to `path`.
+
+    If the block raises an error, the temporary path is deleted, and what was at `path` before stays.
+
+    Args:
+        path: the file or folder to write; missing parent folders are created.
+
+    Yields:
+        The temporary path, in the same folder.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: `path` has no name, or its folder cannot be written to.
+
+    Example:
+        >>> with atomic_write("notes.txt") as draft:  # doctest: +SKIP
+        ...     draft.write_text("all or nothing")
     """
     path = Path(path)
     if not path.name:
-        raise InputError(f"cannot write {str(path)!r}: it has no name; give the path of a new file or folder.")
+        raise InputError(f"cannot write {str(path)!r}: the path has no name; give the path of a new file or folder.")
     draft = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         _make_folder(path.parent)
@@ -46,7 +61,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         reason = error.strerror or "no access"
         raise InputError(f"cannot write {path}: {reason}; choose an output folder that you may write to.") from error
     finally:
-        with suppress(NotADirectoryError, PermissionError):  # nothing was written there
+        with suppress(NotADirectoryError, PermissionError):  # the temporary path was never created
             if draft.is_dir():
                 shutil.rmtree(draft)
             else:
@@ -54,7 +69,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Create a folder and those above it; whatever the system says against it is a refusal."""
+    """Create a folder and its parents; any error of the system becomes a PermissionError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,18 +77,34 @@ def _make_folder(folder: Path) -> None:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write text as UTF-8."""
+    """Write text as UTF-8.
+
+    Args:
+        path: the file to write.
+        text: its content.
+    """
     with atomic_write(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON; NaN and infinity are refused (they are not JSON)."""
+    """Write a value as indented JSON.
+
+    Args:
+        path: the file to write.
+        value: lists, dicts, texts, numbers, bools and None.
+
+    Raises:
+        ValueError: `value` holds NaN or infinity, which are not JSON.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
     """Read a JSON file.
+
+    Args:
+        path: the file to read.
 
     Raises:
         InputError: the file is missing, cannot be read, or is not JSON.
@@ -85,18 +116,27 @@ def read_json(path: Path | str) -> Any:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; give the path of a file.") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); it may be cut short: make it again.") from error
+        raise InputError(f"{path} is not valid JSON ({error}); the file may be cut short: make it again.") from error
 
 
 def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors as safetensors."""
+    """Write named tensors as safetensors.
+
+    Args:
+        path: the file to write.
+        tensors: tensors by name, on any device.
+        metadata: texts by name, for the header of the file.
+    """
     with atomic_write(path) as draft:
         save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, draft, metadata)
         draft.chmod(0o644)
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """Read a safetensors file; pickles are never loaded.
+    """Read all tensors of a safetensors file.
+
+    Args:
+        path: the file to read.
 
     Raises:
         InputError: the file is missing, cut short, or not safetensors.
@@ -105,5 +145,26 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
         raise InputError(f"{path} does not exist; give the path of a .safetensors file.")
     try:
         return load_file(path)
-    except Exception as error:  # safetensors raises its own type for each fault of the container
+    except Exception as error:  # safetensors has its own error types
         raise InputError(f"{path} is not a whole safetensors file ({error}); make or download it again.") from error
+
+
+def check_format(path: Path | str, header: Any, expected: str, version: int) -> None:
+    """Check the `format` and the `version` of a file.
+
+    Args:
+        path: the file, for the error.
+        header: its header, which may be anything.
+        expected: the format that the file should have, such as 'weightgpt.fields'.
+        version: the version that the file should have.
+
+    Raises:
+        InputError: the file is of another format or version.
+    """
+    values = header if isinstance(header, dict) else {}
+    if values.get("format") != expected:
+        actual = values.get("format", "of an unknown format")
+        raise InputError(f"{path} is {actual}, not {expected}; give a file of that format.")
+    if values.get("version") != version:
+        actual = values.get("version")
+        raise InputError(f"{path} is of version {actual}, this library reads version {version}; make the file again.")

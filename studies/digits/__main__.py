@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from studies.digits.classifier import train_classifier
-from studies.digits.images import load_images, outlined, pixel_centers, slanted, softness, ssim_matrix
+from studies.digits.images import load_images, outlined, slanted, softness, ssim_matrix
 from studies.digits.metrics import Benchmark, Pictures, Row, choose, compare, measure, sweep
 from studies.digits.page import add_run, write_page, write_pictures
 from tokenization.presets import TokenizerConfig
@@ -32,6 +32,7 @@ from weightgpt.io import read_json
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.shape import Shape
 from weightgpt.shapes.splits import Split, split_shapes
+from weightgpt.visual.rendering import pixel_centers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.shapes.images import shape_from_image
 from weightgpt.shapes.shape import Shape
+from weightgpt.visual.rendering import pixel_centers
 
 MAX_BYTES = 256 * 2**20
 FINE = 4
@@ -106,13 +107,6 @@ def _slanted(shape: Shape, rng: np.random.Generator, name: str) -> Shape:
         return shape.sdf(points @ inverse) * size
 
     return replace(shape, name=name, sdf=sdf)
-
-
-def pixel_centers(height: int, width: int) -> Tensor:
-    """(h · w, 2) centers of the pixels of [-1, 1]^2, in rows from the top, x right and y up."""
-    y, x = ((torch.arange(size) + 0.5) / size * 2 - 1 for size in (height, width))
-    rows, columns = torch.meshgrid(-y, x, indexing="ij")
-    return torch.stack((columns, rows), -1).reshape(-1, 2)
 
 
 def softened(distances: Tensor, width: float) -> Tensor:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from studies.presentation.page import save_figure, save_small, write_part
 from studies.presentation.subjects import CONDITIONS, Subjects, explained, spread
-from weightgpt.fields.field import FieldConfig, Fields, layer_matrices
+from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig
+from weightgpt.fields.functional import layer_matrices
 from weightgpt.fields.symmetry import align
 from weightgpt.formatting import markdown_table
 from weightgpt.visual.rendering import contact_sheet, render

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from studies.presentation.page import save_figure, write_part
 from studies.presentation.subjects import CONDITIONS, Subjects
-from weightgpt.fields.field import FieldConfig, evaluate, layer_matrices
+from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig
+from weightgpt.fields.functional import evaluate, layer_matrices
 from weightgpt.fields.symmetry import align, permute, random_permutations
 from weightgpt.visual.rendering import render
 

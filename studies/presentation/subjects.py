@@ -12,7 +12,7 @@ from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.metrics.pairwise import field_iou, iou
 from weightgpt.shapes.families import draw_shapes
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.shape import Shape
 
 CONDITIONS = ("unconditioned", "conditioned")
@@ -34,7 +34,7 @@ class Subjects:
         """Draw `count` shapes; the first ones are the same for every count."""
         shapes = draw_shapes(count, DRAWN + seed)
         uniform = uniform_points(points, 3, seed + 1)
-        return cls(shapes, sample(shapes, shared_schedule(shapes, points, seed)), sample(shapes, uniform))
+        return cls(shapes, sample_sdf(shapes, shared_points(shapes, points, seed)), sample_sdf(shapes, uniform))
 
     def fits(self, config: FieldConfig, options: FitConfig) -> dict[str, Fields]:
         """Fields (N, P) of both conditions.

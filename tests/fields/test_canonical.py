@@ -1,4 +1,4 @@
-"""One form for all orders of the hidden neurons, bit for bit, and the same function."""
+"""The canonical form is the same function, and equal bit for bit for all orders of the hidden neurons."""
 
 from dataclasses import replace
 
@@ -8,26 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import generator
-from tests.fields.test_symmetry import SEEDS, SMALL, assert_same_functions, configs, random_weights
+from tests.fields.test_symmetry import SEEDS, SMALL, assert_same_functions, configs, random_weights, rescale
 from weightgpt.errors import InputError
 from weightgpt.fields.canonical import canonical
-from weightgpt.fields.field import FieldConfig, layer_matrices
-from weightgpt.fields.symmetry import permute, random_permutations, rescale
+from weightgpt.fields.field import FieldConfig
+from weightgpt.fields.functional import layer_matrices
+from weightgpt.fields.symmetry import permute, random_permutations
 
 
 def coarse_weights(config: FieldConfig, count: int, seed: int) -> torch.Tensor:
-    """Of few values, zeros of both signs among them, so that neurons are often equal."""
+    """Weights of few values, with zeros of both signs, so that neurons are often equal."""
     return torch.randint(-1, 2, (count, config.parameters), generator=generator(seed)) * -0.3
 
 
 def powers_of_two(config: FieldConfig, count: int, seed: int) -> list[torch.Tensor]:
-    draw = generator(seed)
-    return [2.0 ** torch.randint(-6, 7, (count, width), generator=draw) for width in config.hidden]
+    source = generator(seed)
+    return [2.0 ** torch.randint(-6, 7, (count, width), generator=source) for width in config.hidden]
 
 
 @given(configs(), SEEDS, st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_all_orders_have_one_form_bit_for_bit_and_it_is_the_same_function(config, seed, coarse):
+def test_all_orders_have_one_form_bit_for_bit_which_is_the_same_function(config, seed, coarse):
     flat = coarse_weights(config, 3, seed) if coarse else random_weights(config, 3, seed)
     form = canonical(config, flat)
     assert torch.equal(canonical(config, permute(config, flat, random_permutations(config, 3, seed))), form)
@@ -45,20 +46,20 @@ def test_relu_fields_have_one_form_at_every_scale(config, seed):
         assert torch.equal(matrix.abs().amax(2), torch.ones(matrix.shape[:2]))
 
 
-def test_neurons_of_equal_weights_in_many_places_are_merged():
-    """Three equal neurons send 0.1, 0.2 and 0.3 in any order: one sends their sum, and two of zeros send nothing."""
+def test_equal_neurons_are_merged():
+    """Three equal neurons have outgoing weights 0.1, 0.2 and 0.3 in any order; one neuron then has their sum."""
     config = FieldConfig(hidden=(4,), num_frequencies=0, activation="gelu")
     equal, other = torch.tensor([0.5, 0.0, 0.0, 0.1]), torch.tensor([0.9, 0.0, 0.0, 0.0])
     rows = torch.cat([equal, other, equal, equal])
-    for sent in ([0.1, 0.7, 0.2, 0.3], [0.3, 0.7, 0.1, 0.2]):
-        form = canonical(config, torch.cat([rows, torch.tensor([*sent, 0.0])])[None])
+    for outgoing in ([0.1, 0.7, 0.2, 0.3], [0.3, 0.7, 0.1, 0.2]):
+        form = canonical(config, torch.cat([rows, torch.tensor([*outgoing, 0.0])])[None])
         first, last = layer_matrices(config, form)
         assert torch.equal(first[0], torch.stack([equal, other, 0 * equal, 0 * equal]))
         assert torch.allclose(last[0, 0, :2], torch.tensor([0.6, 0.7]))
         assert not last[0, 0, 2:].any()
 
 
-def test_dead_neurons_of_zeros_are_left_alone():
+def test_neurons_of_zeros_do_not_change():
     flat = torch.zeros(2, SMALL.parameters)
     assert torch.equal(canonical(SMALL, flat), flat)
     assert canonical(SMALL, flat[:0]).shape == (0, SMALL.parameters)

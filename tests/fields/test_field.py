@@ -1,9 +1,10 @@
-"""A field is an ordinary module, a batch is the same fields at once, and the flat form loses nothing."""
+"""A field is an ordinary module, a batch gives the values of its fields, and the flat form has all weights."""
 
 import copy
 import io
 import math
 import pickle
+import pickletools
 import warnings
 from dataclasses import replace
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import ACTIVATIONS, OUTPUTS, Field, FieldConfig, Fields, fourier_encoding
+from weightgpt.fields.config import ACTIVATIONS, OUTPUTS
+from weightgpt.fields.field import Field, FieldConfig, Fields
+from weightgpt.fields.functional import fourier_encoding
 
 SMALL = FieldConfig(hidden=(5, 4), num_frequencies=1)
 
@@ -54,7 +57,7 @@ def test_a_configuration_comes_back_from_its_dict(config):
 
 @given(configs())
 @settings(deadline=None, max_examples=40)
-def test_flat_and_load_flat_undo_each_other(config):
+def test_load_flat_is_the_inverse_of_flat(config):
     flat = torch.arange(float(config.parameters))
     assert torch.equal(Field(config).load_flat(flat).flat(), flat)
     field, other = Field(config), Field(config)
@@ -67,13 +70,13 @@ def test_flat_and_load_flat_undo_each_other(config):
 @settings(deadline=None, max_examples=40)
 def test_a_batch_gives_what_each_field_gives(config):
     fields = random_fields(config, 3)
-    shared, own = points(config, 7), points(config, 3, 7)
+    shared, different = points(config, 7), points(config, 3, 7)
     for index in range(3):
         torch.testing.assert_close(fields(shared)[index], fields[index](shared), atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(fields(own)[index], fields[index](own[index]), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(fields(different)[index], fields[index](different[index]), atol=1e-5, rtol=1e-5)
 
 
-def test_the_encoding_is_the_coordinates_and_their_octaves():
+def test_the_encoding_has_the_coordinates_and_their_sines_and_cosines():
     x = torch.tensor([[0.25, -0.5]])
     expected = [0.25, -0.5]
     for k in range(3):
@@ -109,13 +112,20 @@ def test_a_field_survives_pickle_deepcopy_and_torch_save():
     loaded = Field(SMALL)
     loaded.load_state_dict(torch.load(file, weights_only=True))
     for other in (pickle.loads(pickle.dumps(field)), copy.deepcopy(field), loaded):
+        assert other.config == SMALL
         assert torch.equal(other(x), field(x))
+
+
+def test_a_pickled_field_names_only_the_public_class():
+    classes = [text for _, text, _ in pickletools.genops(pickle.dumps(Field(SMALL))) if isinstance(text, str)]
+    assert "weightgpt" in classes
+    assert not [text for text in classes if text.startswith("weightgpt.")]
 
 
 @given(configs().filter(lambda config: config.activation != "relu"))
 @settings(deadline=None, max_examples=8)
-def test_the_gradient_is_the_slope(config):
-    """Against central differences, in double precision, for points and for weights."""
+def test_gradients_are_those_of_central_differences(config):
+    """In double precision, for points and for weights."""
     field, x = Field(config).double(), points(config, 4).double().requires_grad_()
     assert torch.autograd.gradcheck(field, (x,))
     flat = random_fields(config, 2).flat.double().requires_grad_()
@@ -137,9 +147,8 @@ def test_an_exported_field_gives_the_same_values_in_another_runtime(activation, 
     torch.testing.assert_close(torch.from_numpy(values), field(x).detach(), atol=1e-5, rtol=1e-5)
 
 
-def test_stack_and_select_keep_the_fields():
+def test_selected_fields_have_their_weights():
     fields = random_fields(SMALL, 4)
-    assert torch.equal(Fields.stack([fields[i] for i in range(len(fields))]).flat, fields.flat)
     assert torch.equal(fields.select(torch.tensor([2, 0])).flat, fields.flat[[2, 0]])
     assert torch.equal(fields.select(slice(1, 3)).flat, fields.flat[1:3])
 
@@ -151,7 +160,7 @@ def test_weights_of_another_length_are_refused(shape):
 
 
 @pytest.mark.parametrize("length", [0, SMALL.parameters - 1, SMALL.parameters + 1])
-def test_a_field_refuses_weights_of_another_length_and_keeps_its_own(length):
+def test_a_field_refuses_weights_of_another_length_and_does_not_change(length):
     field = Field(SMALL)
     before = field.flat().clone()
     with pytest.raises(InputError, match="same architecture"):
@@ -165,12 +174,6 @@ def test_weights_that_are_not_finite_are_refused_by_row(value):
     flat[1, 3] = flat[3, 0] = value
     with pytest.raises(InputError, match=r"fields \[1, 3\]"):
         Fields(SMALL, flat)
-
-
-def test_mixed_architectures_and_no_fields_are_refused():
-    for fields in ([], [Field(SMALL), Field(replace(SMALL, num_frequencies=0))]):
-        with pytest.raises(InputError, match="one architecture"):
-            Fields.stack(fields)
 
 
 @pytest.mark.parametrize(

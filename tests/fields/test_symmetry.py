@@ -1,8 +1,7 @@
-"""Permuted and rescaled fields are the same functions, and alignment finds the order that they came from."""
+"""Permuted fields are the same functions, and alignment restores the order of their neurons."""
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.fakes import box_shape, fitted_sphere, generator, sphere_shape, tiny_config
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, Fields, layer_matrices
+from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
-from weightgpt.fields.symmetry import align, inverse, permute, random_permutations, rescale
-from weightgpt.shapes.sampling import sample, shared_schedule
+from weightgpt.fields.functional import layer_matrices
+from weightgpt.fields.symmetry import align, permute, random_permutations
+from weightgpt.shapes.sampling import sample_sdf, shared_points
 
 SMALL = FieldConfig(hidden=(5, 4), num_frequencies=1)
 SEEDS = st.integers(0, 2**32)
@@ -42,6 +42,20 @@ def random_factors(config: FieldConfig, count: int, seed: int = 0) -> list[torch
     return [4**row if config.activation == "relu" else torch.where(row < 0, -1.0, 1.0) for row in rows]
 
 
+def inverse(permutations: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The permutations that undo others."""
+    return [permutation.argsort(-1) for permutation in permutations]
+
+
+def rescale(config: FieldConfig, flat: torch.Tensor, factors: list[torch.Tensor]) -> torch.Tensor:
+    """Fields (B, P) whose neurons are scaled by factors (B, width): incoming weights and bias times, outgoing by."""
+    matrices = [matrix.clone() for matrix in layer_matrices(config, flat)]
+    for layer, factor in enumerate(factors):
+        matrices[layer] *= factor[..., None]
+        matrices[layer + 1][..., :-1] /= factor[:, None]
+    return torch.cat([matrix.flatten(1) for matrix in matrices], 1)
+
+
 def distance(flat: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return (flat.double() - reference.double()).norm(dim=1)
 
@@ -53,14 +67,14 @@ def assert_same_functions(config: FieldConfig, flat: torch.Tensor, other: torch.
 
 @given(configs(), SEEDS)
 @settings(deadline=None, max_examples=40)
-def test_permuted_fields_are_the_same_functions_and_the_inverse_restores_the_weights(config, seed):
+def test_permuted_fields_are_the_same_functions_and_the_inverse_restores_their_weights(config, seed):
     flat, permutations = random_weights(config, 3, seed), random_permutations(config, 3, seed)
     permuted = permute(config, flat, permutations)
     assert_same_functions(config, flat, permuted)
     assert torch.equal(permute(config, permuted, inverse(permutations)), flat)
 
 
-def test_a_new_neuron_is_the_old_neuron_at_its_number():
+def test_new_neuron_i_is_old_neuron_p_of_i():
     flat, orders = random_weights(SMALL, 2), [torch.tensor([3, 0, 4, 1, 2]), torch.tensor([1, 3, 0, 2])]
     old, new = layer_matrices(SMALL, flat), layer_matrices(SMALL, permute(SMALL, flat, orders))
     assert torch.equal(new[0], old[0][:, orders[0]])
@@ -68,14 +82,14 @@ def test_a_new_neuron_is_the_old_neuron_at_its_number():
     assert torch.equal(new[2], old[2][..., [*orders[1].tolist(), 4]])
 
 
-def test_one_permutation_serves_all_fields_and_the_weights_keep_their_kind():
+def test_one_permutation_applies_to_all_fields_and_the_dtype_stays():
     flat, permutations = random_weights(SMALL, 3).double(), random_permutations(SMALL, 1, 0)
     shared = permute(SMALL, flat, [row[0] for row in permutations])
     assert torch.equal(shared, permute(SMALL, flat, [row.expand(3, -1) for row in permutations]))
     assert shared.dtype == torch.float64
 
 
-def test_random_permutations_follow_their_seed():
+def test_random_permutations_depend_on_their_seed():
     first, again, other = (random_permutations(SMALL, 4, seed) for seed in (1, 1, 2))
     assert [row.shape for row in first] == [(4, 5), (4, 4)]
     assert all(map(torch.equal, first, again))
@@ -84,16 +98,15 @@ def test_random_permutations_follow_their_seed():
 
 @given(configs(("relu", "sine")), SEEDS)
 @settings(deadline=None, max_examples=40)
-def test_rescaled_fields_are_the_same_functions(config, seed):
+def test_rescaled_relu_and_sine_fields_are_the_same_functions(config, seed):
     flat = random_weights(config, 3, seed)
     rescaled = rescale(config, flat, random_factors(config, 3, seed))
     assert_same_functions(config, flat, rescaled)
-    assert torch.equal(rescale(config, flat, [torch.ones(width) for width in config.hidden]), flat)
 
 
 @given(configs(), SEEDS)
 @settings(deadline=None, max_examples=40)
-def test_align_undoes_permutations_and_signs_exactly(config, seed):
+def test_alignment_undoes_permutations_and_signs_exactly(config, seed):
     reference = random_weights(config, 1, seed)[0]
     flat = reference + random_weights(config, 3, seed + 1, 1e-4)
     permutations = random_permutations(config, 3, seed)
@@ -107,38 +120,38 @@ def test_align_undoes_permutations_and_signs_exactly(config, seed):
 
 @given(configs(), SEEDS)
 @settings(deadline=None, max_examples=40)
-def test_align_never_moves_away_and_has_nothing_to_add_to_itself(config, seed):
+def test_alignment_never_increases_the_distance_and_a_second_one_changes_nothing(config, seed):
     flat, reference = random_weights(config, 4, seed), random_weights(config, 1, seed + 1)[0]
     aligned, orders = align(config, flat, reference)
     assert (distance(aligned, reference) <= distance(flat, reference) + 1e-9).all()
     assert_same_functions(config, flat, aligned)
-    again, kept = align(config, aligned, reference)
+    again, orders_again = align(config, aligned, reference)
     assert torch.equal(again, aligned)
-    assert all((order == torch.arange(order.shape[1])).all() for order in kept)
+    assert all((order == torch.arange(order.shape[1])).all() for order in orders_again)
     if config.activation != "sine":
         assert torch.equal(permute(config, flat, orders), aligned)
 
 
-def test_fields_are_aligned_each_on_its_own_and_always_alike():
+def test_the_alignment_of_a_field_does_not_depend_on_the_other_fields():
     flat, reference = random_weights(SMALL, 6), random_weights(SMALL, 1, 1)[0]
     aligned, orders = align(SMALL, flat, reference)
     for index in range(6):
-        alone, own = align(SMALL, flat[index : index + 1], reference)
+        alone, alone_orders = align(SMALL, flat[index : index + 1], reference)
         assert torch.equal(alone[0], aligned[index])
-        assert all(torch.equal(one[0], all_[index]) for one, all_ in zip(own, orders, strict=True))
+        assert all(torch.equal(one[0], all_[index]) for one, all_ in zip(alone_orders, orders, strict=True))
     nothing, none = align(SMALL, flat[:0], reference)
     assert nothing.shape == (0, SMALL.parameters)
     assert [order.shape for order in none] == [(0, 5), (0, 4)]
 
 
-def test_independent_fields_come_nearer():
+def test_alignment_brings_independent_fields_nearer():
     config = FieldConfig()
     flat, reference = random_weights(config, 8), random_weights(config, 1, 1)[0]
     aligned, _ = align(config, flat, reference)
     assert (distance(aligned, reference) < 0.95 * distance(flat, reference)).all()
 
 
-def test_independent_fields_end_alike_in_whatever_order_they_came():
+def test_the_alignment_of_independent_fields_does_not_depend_on_the_order_of_their_neurons():
     config = FieldConfig()
     flat, reference = random_weights(config, 8), random_weights(config, 1, 1)[0]
     aligned, _ = align(config, flat, reference)
@@ -147,7 +160,7 @@ def test_independent_fields_end_alike_in_whatever_order_they_came():
         assert torch.equal(align(config, other, reference)[0], aligned)
 
 
-def test_neurons_that_are_alike_keep_their_order():
+def test_equal_neurons_keep_their_order():
     flat = torch.ones(2, SMALL.parameters)
     aligned, orders = align(SMALL, flat, random_weights(SMALL, 1)[0])
     assert torch.equal(aligned, flat)
@@ -155,8 +168,8 @@ def test_neurons_that_are_alike_keep_their_order():
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "sine"])
-def test_256_permuted_fields_of_real_size_come_back(activation):
-    """The noise is as large, beside the reference, as the way of conditioned fits from their shared start."""
+def test_256_permuted_fields_of_real_size_are_restored(activation):
+    """Relative to the reference, the noise is as large as the change of shared-init fits from their initial weights."""
     config = FieldConfig(activation=activation)
     reference = random_weights(config, 1, 0, 0.125)[0]
     flat = reference + random_weights(config, 256, 1, 0.075)
@@ -166,10 +179,10 @@ def test_256_permuted_fields_of_real_size_come_back(activation):
     assert all(map(torch.equal, orders, inverse(permutations)))
 
 
-def test_permuted_conditioned_fits_come_back():
+def test_permuted_shared_init_fits_are_restored():
     shapes = [sphere_shape(radius) for radius in (0.4, 0.5, 0.7, 0.8)]
     shapes += [box_shape((side, 0.8, 1.0)) for side in (0.6, 0.9, 1.2, 1.5)]
-    samples = sample(shapes, shared_schedule(shapes, 2048, 0))
+    samples = sample_sdf(shapes, shared_points(shapes, 2048, 0))
     fits = fit(
         tiny_config(), samples, FitConfig(steps=100, points_per_step=512, batch_size=8), shared_init=fitted_sphere()
     )
@@ -179,8 +192,8 @@ def test_permuted_conditioned_fits_come_back():
     assert torch.equal(align(tiny_config(), permuted, fitted_sphere())[0], flat)
 
 
-def first_row(value: torch.Tensor) -> list[torch.Tensor]:
-    """Valid orders of `SMALL`, but `value` for its first layer."""
+def with_first_order(value: torch.Tensor) -> list[torch.Tensor]:
+    """Orders for `SMALL`: `value` for its first layer and a valid one for its second."""
     return [value, torch.arange(4)]
 
 
@@ -189,59 +202,27 @@ def first_row(value: torch.Tensor) -> list[torch.Tensor]:
     [
         ([torch.arange(5)], "one tensor for each of the hidden layers"),
         ([torch.arange(5), torch.arange(4), torch.arange(1)], "one tensor for each of the hidden layers"),
-        (first_row(torch.arange(6)), r"of shape \(width,\) or \(2, width\)"),
-        (first_row(torch.arange(5).expand(3, -1)), r"of shape \(width,\) or \(2, width\)"),
-        (first_row(torch.tensor(0)), r"of shape \(width,\) or \(2, width\)"),
-        (first_row(torch.tensor([0, 1, 2, 3, 3])), "hidden layer 0 is not a permutation"),
-        (first_row(torch.tensor([1, 2, 3, 4, 5])), "hidden layer 0 is not a permutation"),
-        (first_row(torch.tensor([0, 1, 2, 3, -1])), "hidden layer 0 is not a permutation"),
-        (first_row(torch.arange(5.0)), "hidden layer 0 is not a permutation"),
+        (with_first_order(torch.arange(6)), r"of shape \(width,\) or \(2, width\)"),
+        (with_first_order(torch.arange(5).expand(3, -1)), r"of shape \(width,\) or \(2, width\)"),
+        (with_first_order(torch.tensor(0)), r"of shape \(width,\) or \(2, width\)"),
+        (with_first_order(torch.tensor([0, 1, 2, 3, 3])), "hidden layer 0 is not a permutation"),
+        (with_first_order(torch.tensor([1, 2, 3, 4, 5])), "hidden layer 0 is not a permutation"),
+        (with_first_order(torch.tensor([0, 1, 2, 3, -1])), "hidden layer 0 is not a permutation"),
+        (with_first_order(torch.arange(5.0)), "hidden layer 0 is not a permutation"),
     ],
 )
-def test_permutations_that_are_none_are_refused(permutations, fragment):
+def test_values_that_are_no_permutations_are_refused(permutations, fragment):
     with pytest.raises(InputError, match=fragment):
         permute(SMALL, random_weights(SMALL, 2), permutations)
 
 
-@pytest.mark.parametrize("row", [torch.tensor([0, 2]), torch.arange(3.0), torch.tensor(0), torch.arange(0)])
-def test_only_permutations_have_an_inverse(row):
-    with pytest.raises(InputError, match="hidden layer 1 is not a permutation"):
-        inverse([torch.arange(2), row])
-
-
-def test_permutations_of_fewer_than_no_fields_are_refused():
+def test_a_negative_count_of_permutations_is_refused():
     with pytest.raises(InputError, match="at least 0"):
         random_permutations(SMALL, -1, 0)
 
 
-@pytest.mark.parametrize(
-    ("activation", "value", "fragment"),
-    [
-        ("relu", 0.0, "not all positive"),
-        ("relu", -1.0, "not all positive"),
-        ("relu", math.nan, "not all positive"),
-        ("relu", math.inf, "not all positive"),
-        ("sine", 0.0, "not all 1 or -1"),
-        ("sine", 2.0, "not all 1 or -1"),
-        ("sine", math.nan, "not all 1 or -1"),
-        ("gelu", 1.0, "no symmetry of scale or sign"),
-    ],
-)
-def test_factors_that_change_the_function_are_refused(activation, value, fragment):
-    factors = [torch.ones(5), torch.tensor([1.0, 1.0, value, 1.0])]
-    with pytest.raises(InputError, match=fragment):
-        rescale(replace(SMALL, activation=activation), random_weights(SMALL, 2), factors)
-
-
-def test_factors_of_another_architecture_are_refused():
-    for factors in ([torch.ones(5)], [torch.ones(5), torch.ones(5)], [torch.ones(3, 5), torch.ones(3, 4)]):
-        with pytest.raises(InputError, match="factors have shapes"):
-            rescale(SMALL, random_weights(SMALL, 2), factors)
-
-
 CALLS: list[Callable[[torch.Tensor], object]] = [
     lambda flat: permute(SMALL, flat, [torch.arange(width) for width in SMALL.hidden]),
-    lambda flat: rescale(SMALL, flat, [torch.ones(width) for width in SMALL.hidden]),
     lambda flat: align(SMALL, flat, torch.zeros(SMALL.parameters)),
 ]
 

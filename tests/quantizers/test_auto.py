@@ -15,7 +15,7 @@ from weightgpt.errors import InputError
 from weightgpt.quantizers.auto import QUANTIZERS, AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
-from weightgpt.shapes.sampling import sample
+from weightgpt.shapes.sampling import sample_sdf
 
 ROOT = Path(__file__).parents[2]
 ALL = {
@@ -87,7 +87,7 @@ def test_capabilities_that_are_not_announced_are_refused(name):
                 call(codes)
     assert (quantizer.probes is not None) == (name == "rvq-ae")
     if quantizer.probes is not None:
-        assert quantizer.encode_samples(sample([sphere_shape(0.5)], quantizer.probes)).shape == codes[:1].shape
+        assert quantizer.encode_samples(sample_sdf([sphere_shape(0.5)], quantizer.probes)).shape == codes[:1].shape
 
 
 SESSION = """

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from tests.fakes import generator, sphere_shape, tiny_codebook, tiny_config, tiny_graph
 from tests.fields.test_canonical import coarse_weights, powers_of_two
-from tests.fields.test_symmetry import SEEDS, random_factors, random_weights
+from tests.fields.test_symmetry import SEEDS, random_factors, random_weights, rescale
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
-from weightgpt.fields.symmetry import permute, random_permutations, rescale
+from weightgpt.fields.symmetry import permute, random_permutations
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import INITIALIZATION_SEED, GraphQuantizer
-from weightgpt.shapes.sampling import sample, shared_schedule
+from weightgpt.shapes.sampling import sample_sdf, shared_points
 
 CODEBOOK = tiny_codebook()
 GRAPH = tiny_graph(CODEBOOK)
@@ -131,7 +131,7 @@ def test_a_file_that_is_cut_short_or_missing_is_refused(tmp_path):
 
 def test_shapes_are_fitted_from_random_initializations():
     shapes, config = [sphere_shape(0.5), sphere_shape(0.6)], EncodeConfig(num_points=512)
-    samples = sample(shapes, shared_schedule(shapes, 512, 0))
+    samples = sample_sdf(shapes, shared_points(shapes, 512, 0))
     fits = fit(CONFIG, samples, FitConfig(seed=INITIALIZATION_SEED)).fields
     assert torch.equal(GRAPH.encode_shapes(shapes, config), GRAPH.encode(fits))
     assert torch.equal(GRAPH.encode_samples(samples), GRAPH.encode(fits))

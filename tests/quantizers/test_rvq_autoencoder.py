@@ -12,7 +12,7 @@ from weightgpt.fields.optimization import truncated_loss
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.shape import Shape
 
 CODEBOOK = tiny_codebook()
@@ -35,22 +35,22 @@ def random_codes(count: int, seed: int = 0) -> torch.Tensor:
 
 def sample_at_probes(extra: int = 300) -> Samples:
     """At points that begin with the probes of the encoder, as those of a corpus do."""
-    return sample(SHAPES, torch.cat([ENCODER.probes, uniform_points(extra, 3, 1)]))
+    return sample_sdf(SHAPES, torch.cat([ENCODER.probes, uniform_points(extra, 3, 1)]))
 
 
 def own_samples(fields: Fields) -> Samples:
     """The signed distances of the fields themselves."""
-    points = shared_schedule(SHAPES, 4096, 1)
+    points = shared_points(SHAPES, 4096, 1)
     return Samples(points, fields(points)[..., 0])
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
-    return sample(SHAPES, shared_schedule(SHAPES, REFINED.num_points, REFINED.seed))
+    return sample_sdf(SHAPES, shared_points(SHAPES, REFINED.num_points, REFINED.seed))
 
 
 def test_without_steps_the_codes_are_those_of_the_encoder():
-    expected = CODEBOOK.quantize(ENCODER(sample(SHAPES, ENCODER.probes).sdf))
+    expected = CODEBOOK.quantize(ENCODER(sample_sdf(SHAPES, ENCODER.probes).sdf))
     assert torch.equal(QUANTIZER.encode_shapes(SHAPES, UNREFINED), expected)
     assert torch.equal(QUANTIZER.encode_samples(sample_at_probes(), UNREFINED), expected)
 
@@ -183,7 +183,7 @@ def test_a_saved_quantizer_returns_bit_for_bit(tmp_path):
 def test_samples_at_other_points_are_refused():
     for points in (uniform_points(300, 3, 1), ENCODER.probes[:-1]):
         with pytest.raises(InputError, match="first 32 points of the samples are not the probes of the encoder"):
-            QUANTIZER.encode_samples(sample(SHAPES, points), UNREFINED)
+            QUANTIZER.encode_samples(sample_sdf(SHAPES, points), UNREFINED)
 
 
 def test_shapes_of_another_dimension_are_refused():

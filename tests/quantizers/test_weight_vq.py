@@ -14,7 +14,7 @@ from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.weight_codebook import WeightCodebook, split_vectors
 from weightgpt.quantizers.weight_vq import WeightVQ
-from weightgpt.shapes.sampling import Samples, sample
+from weightgpt.shapes.sampling import Samples, sample_sdf
 
 QUANTIZER = tiny_weight_vq()
 
@@ -101,7 +101,7 @@ def test_a_field_has_the_same_codes_alone_and_in_a_batch():
 
 def test_a_shape_is_encoded_by_the_plain_fit_of_the_corpus():
     shapes = [sphere_shape(0.5), box_shape()]
-    samples = sample(shapes, QUANTIZER.points)
+    samples = sample_sdf(shapes, QUANTIZER.points)
     fits = fit(tiny_config(), samples, QUANTIZER.fit_config, shared_init=QUANTIZER.shared_init).fields
     expected = QUANTIZER.encode(fits)
     assert torch.equal(QUANTIZER.encode_shapes(shapes), expected)
@@ -156,14 +156,14 @@ def test_weights_that_are_not_finite_are_refused_by_row(value):
 
 
 def test_a_shape_with_nan_distances_is_refused():
-    samples = sample([sphere_shape(0.5), sphere_shape(0.6)], QUANTIZER.points)
+    samples = sample_sdf([sphere_shape(0.5), sphere_shape(0.6)], QUANTIZER.points)
     samples.sdf[1, 3] = float("nan")
     with pytest.raises(InputError, match="NaN or infinite"):
         QUANTIZER.encode_samples(samples)
 
 
 def test_samples_at_other_points_are_refused():
-    samples = sample([sphere_shape(0.5)], QUANTIZER.points + 0.01)
+    samples = sample_sdf([sphere_shape(0.5)], QUANTIZER.points + 0.01)
     with pytest.raises(InputError, match="not those of the fits"):
         QUANTIZER.encode_samples(Samples(samples.points, samples.sdf))
 

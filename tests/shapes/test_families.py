@@ -1,4 +1,4 @@
-"""Laws of the primitives and of the six families: exact distances, exact signs, one piece, inside the box."""
+"""Primitives and built-in families have exact distances and signs; families give one piece inside the box."""
 
 import igl
 import numpy as np
@@ -10,7 +10,7 @@ from skimage.measure import label
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.families import FAMILIES, draw_shapes, drawing
+from weightgpt.shapes.families import FAMILIES, draw_shapes, lazy_shapes
 from weightgpt.shapes.primitives import Solid, box, cone, cylinder, extruded, revolved, round_cone, sphere, tube, union
 
 Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ def hull_distance(corners: Array, points: Tensor) -> Array:
 
 
 def balls_distance(start: Array, end: Array, first: float, last: float, points: Tensor) -> Array:
-    """Signed distances from balls set densely between two; exact outside and, for these, inside."""
+    """Signed distances from many balls between two; exact outside and, for these, inside."""
     t = np.linspace(0.0, 1.0, 4001)[:, None]
     centers, radii = start + t * (end - start), first + t[:, 0] * (last - first)
     queries = points.double().numpy()
@@ -62,7 +62,7 @@ def test_flat_solids_have_the_distance_of_their_hull(solid: Solid, corners: Arra
 
 @pytest.mark.parametrize("profile", [[(0.0, -0.3), (0.5, -0.3), (0.3, 0.4), (0.0, 0.6)], CUP])
 def test_revolved_has_the_distance_of_its_profile(profile: list[tuple[float, float]]) -> None:
-    """In the plane z = 0 the nearest point lies in that plane: on a band erected over the profile."""
+    """In the plane z = 0 the nearest surface point lies in that plane, on a band above the profile."""
     solid = revolved(profile)
     points = near(solid, 0.3) * torch.tensor([1.0, 1.0, 0.0])
     starts = np.array(profile)
@@ -122,7 +122,7 @@ def test_a_union_has_the_sign_of_the_set_operation() -> None:
     assert torch.equal(union(a, b)(points) < 0, inside_a | inside_b)
 
 
-def test_copies_keep_distances() -> None:
+def test_moved_turned_and_mirrored_copies_have_exact_distances() -> None:
     points, part = uniform(5000), box(0.2, 0.3, 0.4).moved(0.5, 0.0, 0.4)
     images = union(
         part, part.turned("y", 180), box(0.2, 0.3, 0.4).moved(-0.5, 0, 0.4), box(0.2, 0.3, 0.4).moved(0.5, 0, -0.4)
@@ -146,7 +146,7 @@ def test_hulls_bound_their_solids() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_samples_are_one_piece_inside_the_box(family: str) -> None:
+def test_shapes_are_one_piece_inside_the_box(family: str) -> None:
     axis = (np.arange(64) + 0.5) / 32 - 1
     grid = torch.tensor(np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3), dtype=torch.float32)
     for shape in draw_shapes(30, 7, [family]):
@@ -159,8 +159,8 @@ def test_samples_are_one_piece_inside_the_box(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_samples_are_distances(family: str) -> None:
-    """No step of the field exceeds the step in space, and outside the gradient leads straight to the surface."""
+def test_families_have_true_signed_distances(family: str) -> None:
+    """A value never changes by more than the step in space, and outside the gradient points away from the surface."""
     points = uniform(4000, seed=1)
     steps = 0.05 * (uniform(4000, seed=2))
     for shape in draw_shapes(8, 3, [family]):
@@ -176,8 +176,8 @@ def test_samples_are_distances(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_samples_have_no_thin_features(family: str) -> None:
-    """From every point inside, the way inwards leads to a depth of about half the least thickness, 0.09."""
+def test_shapes_have_no_thin_parts(family: str) -> None:
+    """From every point inside, steps inwards reach a depth of about half the least thickness, 0.09."""
     points = uniform(6000)
     for shape in draw_shapes(6, 11, [family]):
         inside = points[shape.sdf(points) < 0]
@@ -191,7 +191,7 @@ def test_samples_have_no_thin_features(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_samples_take_gradients_everywhere(family: str) -> None:
+def test_gradients_are_finite_everywhere(family: str) -> None:
     special = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, -0.9, 0.0], [0.3, 0.0, 0.0]], requires_grad=True)
     for shape in draw_shapes(5, 0, [family]):
         (slopes,) = torch.autograd.grad(shape.sdf(special).sum(), special)
@@ -200,38 +200,38 @@ def test_samples_take_gradients_everywhere(family: str) -> None:
         assert shape.sdf(uniform(9)).dtype == torch.float32
 
 
-def test_draws_are_reproducible_balanced_and_keep_their_beginning() -> None:
+def test_equal_seeds_give_equal_balanced_shapes_and_a_longer_list_begins_with_the_shorter() -> None:
     points = uniform(500)
-    first, second, more = draw_shapes(12, 5), draw_shapes(12, 5), draw_shapes(30, 5)
-    for a, b, c in zip(first, second, more[:12], strict=True):
+    first, second, longer = draw_shapes(12, 5), draw_shapes(12, 5), draw_shapes(30, 5)
+    for a, b, c in zip(first, second, longer[:12], strict=True):
         assert a.name == b.name == c.name
         assert torch.equal(a.sdf(points), b.sdf(points))
         assert torch.equal(a.sdf(points), c.sdf(points))
-    assert [shape.name for shape in more[:7]] == [f"{f}-{i:05d}" for i, f in enumerate([*FAMILIES, "chair"])]
-    assert {f: sum(shape.label == f for shape in more) for f in FAMILIES} == dict.fromkeys(FAMILIES, 5)
+    assert [shape.name for shape in longer[:7]] == [f"{f}-{i:05d}" for i, f in enumerate([*FAMILIES, "chair"])]
+    assert {f: sum(shape.label == f for shape in longer) for f in FAMILIES} == dict.fromkeys(FAMILIES, 5)
 
 
-def test_draws_differ_from_one_another() -> None:
+def test_shapes_differ_from_one_another() -> None:
     points = uniform(500)
     values = torch.stack([shape.sdf(points) for seed in range(3) for shape in draw_shapes(12, seed)])
     gaps = torch.cdist(values, values, p=1) / len(points) + torch.eye(len(values))
     assert gaps.min() > 1e-3
 
 
-def test_bad_requests_are_refused() -> None:
+def test_unknown_families_and_negative_counts_are_refused() -> None:
     with pytest.raises(InputError, match="'sofa' is no built-in family; choose among chair, table"):
         draw_shapes(3, 0, ["chair", "sofa"])
-    with pytest.raises(InputError, match="no family was given"):
+    with pytest.raises(InputError, match="the list of families is empty"):
         draw_shapes(3, 0, [])
     with pytest.raises(InputError, match="at least 0"):
         draw_shapes(-1, 0)
 
 
-def test_a_drawing_draws_the_same_shapes_when_they_are_asked_for() -> None:
-    drawn, whole = drawing(5, 4, seed=1), draw_shapes(9, 1)[5:]
+def test_lazy_shapes_are_the_shapes_of_a_list() -> None:
+    lazy, whole = lazy_shapes(5, 4, seed=1), draw_shapes(9, 1)[5:]
     points = torch.rand(64, 3) * 2 - 1
-    assert [shape.name for shape in drawn] == [shape.name for shape in whole]
-    assert torch.equal(drawn[2].sdf(points), whole[2].sdf(points))
-    assert [shape.name for shape in drawn[2:9]] == [shape.name for shape in whole[2:]]
+    assert [shape.name for shape in lazy] == [shape.name for shape in whole]
+    assert torch.equal(lazy[2].sdf(points), whole[2].sdf(points))
+    assert [shape.name for shape in lazy[2:9]] == [shape.name for shape in whole[2:]]
     with pytest.raises(IndexError):
-        drawn[4]
+        lazy[4]

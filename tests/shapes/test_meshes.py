@@ -1,4 +1,4 @@
-"""Laws of meshes and images as shapes, and a sentence for every file that is refused."""
+"""Mesh files become shapes with the right distances, and bad files are refused in one sentence."""
 
 from pathlib import Path
 
@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from numpy.typing import ArrayLike
 from torch import Tensor
 
-import weightgpt.shapes.meshes as shapes_module
 from weightgpt.errors import InputError
-from weightgpt.shapes.images import shape_from_image
-from weightgpt.shapes.meshes import load_folder, shape_from_file
+from weightgpt.shapes import meshes
+from weightgpt.shapes.meshes import Shapes, load_shape, load_shapes
 from weightgpt.shapes.shape import Shape
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
@@ -20,8 +18,8 @@ CUBE = SQUARE + "v 0 0 1\nv 1 0 1\nv 1 1 1\nv 0 1 1\n"
 SIDES = "f 1 4 3 2\nf 5 6 7 8\nf 1 2 6 5\nf 2 3 7 6\nf 3 4 8 7\nf 4 1 5 8\n"
 
 
-def points(n: int = 2000, dimension: int = 3) -> Tensor:
-    return torch.rand(n, dimension, generator=torch.Generator().manual_seed(0)) * 2 - 1
+def points(n: int = 2000) -> Tensor:
+    return torch.rand(n, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def ball(radius: float = 1.0) -> trimesh.Trimesh:
@@ -30,7 +28,7 @@ def ball(radius: float = 1.0) -> trimesh.Trimesh:
 
 def saved(mesh: trimesh.Trimesh, path: Path) -> Shape:
     mesh.export(path)
-    return shape_from_file(path)
+    return load_shape(path)
 
 
 @pytest.mark.parametrize("suffix", ["ply", "obj", "stl", "glb", "off"])
@@ -61,7 +59,7 @@ def test_position_and_scale_only_change_the_transform(tmp_path: Path, factor: fl
     vertices = mesh.vertices * factor + np.array(offset)
     rows = [f"v {x:.17e} {y:.17e} {z:.17e}" for x, y, z in vertices] + [f"f {a} {b} {c}" for a, b, c in mesh.faces + 1]
     (tmp_path / "moved.obj").write_text("\n".join(rows))
-    moved = shape_from_file(tmp_path / "moved.obj")
+    moved = load_shape(tmp_path / "moved.obj")
     torch.testing.assert_close(moved.sdf(points()), plain.sdf(points()), atol=1e-4, rtol=0)
     assert moved.scale == pytest.approx(factor * plain.scale, rel=1e-6)
     corner = np.array([0.0, 0.0, 0.9]) * moved.scale + np.array(moved.center)
@@ -91,26 +89,26 @@ def test_inside_out_and_overlapping_meshes_have_the_right_signs(tmp_path: Path) 
 def test_a_scene_counts_as_one_mesh(tmp_path: Path) -> None:
     scene = trimesh.Scene([ball(0.5).apply_translation([x, 0, 0]) for x in (-1.3, 1.3)])
     scene.export(tmp_path / "two.glb")
-    shape = shape_from_file(tmp_path / "two.glb")
+    shape = load_shape(tmp_path / "two.glb")
     assert (shape.sdf(torch.tensor([[-0.65, 0.0, 0.0], [0.65, 0.0, 0.0]])) < 0).all()
     assert shape.sdf(torch.zeros(1, 3)).item() > 0.2
 
 
-def test_materials_beside_a_mesh_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_material_files_of_a_mesh_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.mtl").write_text("newmtl a\nKd 1 0 0\n")
     (tmp_path / "cube.obj").write_text("mtllib x.mtl\nusemtl a\n" + CUBE + SIDES)
     opened: list[str] = []
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read(path))
     monkeypatch.setattr("trimesh.resolvers.FilePathResolver.get", lambda self, name: opened.append(name))
-    assert shape_from_file(tmp_path / "cube.obj").sdf(torch.zeros(1, 3)).item() == pytest.approx(-0.9)
+    assert load_shape(tmp_path / "cube.obj").sdf(torch.zeros(1, 3)).item() == pytest.approx(-0.9)
     assert opened == ["cube.obj"]
 
 
 REFUSED = {
     "nothing.obj": ("", "has no faces"),
     "noise.ply": (b"\x93\x00\xff" * 99, "cannot be read as a mesh"),
-    # text of no known encoding, or some text without faces where charset_normalizer is there to guess at one
+    # The bytes are no text, unless charset_normalizer is installed and guesses an encoding.
     "noise.obj": (b"\xff\xfe\x93\x00" * 99, "cannot be read as a mesh|has no faces"),
     "short.ply": (
         "ply\nformat binary_little_endian 1.0\nelement vertex 9\nproperty float x\nend_header\n",
@@ -144,28 +142,28 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path, name: str, capfd:
     content, sentence = REFUSED[name]
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=sentence) as refusal:
-        shape_from_file(tmp_path / name)
+        load_shape(tmp_path / name)
     assert str(tmp_path / name) in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert capfd.readouterr() == ("", "")
 
 
-def test_limits_and_missing_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_too_large_or_missing_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="is not a file"):
-        shape_from_file(tmp_path / "missing.ply")
+        load_shape(tmp_path / "missing.ply")
     with pytest.raises(InputError, match="is not a file"):
-        shape_from_file(tmp_path)
+        load_shape(tmp_path)
     ball().export(tmp_path / "ball.ply")
-    monkeypatch.setattr(shapes_module, "MAX_FACES", 100)
+    monkeypatch.setattr(meshes, "MAX_FACES", 100)
     with pytest.raises(InputError, match="5,120 faces, more than the 100 allowed"):
-        shape_from_file(tmp_path / "ball.ply")
-    monkeypatch.setattr(shapes_module, "MAX_BYTES", 1000)
+        load_shape(tmp_path / "ball.ply")
+    monkeypatch.setattr(meshes, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="MiB allowed"):
-        shape_from_file(tmp_path / "ball.ply")
+        load_shape(tmp_path / "ball.ply")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RecursionError("deep"), KeyError("x"), ValueError("a\nb")])
-def test_whatever_a_loader_raises_becomes_a_sentence(
+def test_any_error_of_a_loader_becomes_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
@@ -174,82 +172,34 @@ def test_whatever_a_loader_raises_becomes_a_sentence(
     (tmp_path / "a.ply").write_bytes(b"ply")
     monkeypatch.setattr(trimesh, "load_scene", fail)
     with pytest.raises(InputError, match=rf"a\.ply cannot be read as a mesh \({type(error).__name__}"):
-        shape_from_file(tmp_path / "a.ply")
+        load_shape(tmp_path / "a.ply")
 
 
-def test_a_folder_gives_classes_and_refusals(tmp_path: Path) -> None:
-    for place in ["top.ply", "b/one.ply", "a/deep/two.obj", "a/deep/two.ply", ".hidden/x.ply"]:
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        ball().export(tmp_path / place)
+def test_a_folder_gives_labeled_shapes_and_refused_files(tmp_path: Path) -> None:
+    for name in ["top.ply", "b/one.ply", "a/deep/two.obj", "a/deep/two.ply", ".hidden/x.ply"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        ball().export(tmp_path / name)
     (tmp_path / "a" / "bad.stl").write_bytes(b"solid")
     (tmp_path / "b" / "notes.txt").write_text("not a mesh")
     (tmp_path / "b" / "manifest.csv").write_text("file")
-    shapes, refusals = load_folder(tmp_path)
+    shapes = load_shapes(tmp_path)
+    assert isinstance(shapes, Shapes)
+    assert shapes[1:] == tuple(shapes)[1:]
     assert [(shape.name, shape.label) for shape in shapes] == [
         ("a-deep-two", "a"),
         ("a-deep-two.ply", "a"),
         ("b-one", "b"),
         ("top", "none"),
     ]
-    assert [refusal.path for refusal in refusals] == [tmp_path / "a" / "bad.stl"]
-    assert "bad.stl" in refusals[0].reason
+    assert [refusal.path for refusal in shapes.refused] == [tmp_path / "a" / "bad.stl"]
+    assert "bad.stl" in shapes.refused[0].reason
 
 
 def test_folders_without_meshes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
-        load_folder(tmp_path / "missing")
+        load_shapes(tmp_path / "missing")
     with pytest.raises(InputError, match="holds no mesh; put "):
-        load_folder(tmp_path)
+        load_shapes(tmp_path)
     (tmp_path / "bad.obj").write_text("")
     with pytest.raises(InputError, match=r"none of its 1 meshes can be read, the first because .*bad\.obj"):
-        load_folder(tmp_path)
-
-
-def centers(height: int, width: int) -> Tensor:
-    """Pixel centers (height * width, 2) as (x, y), row by row from the top."""
-    y = 1 - (torch.arange(height) + 0.5) * 2 / height
-    x = (torch.arange(width) + 0.5) * 2 / width - 1
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([columns, rows], dim=-1).reshape(-1, 2)
-
-
-@pytest.mark.parametrize("size", [(64, 64), (64, 96)])
-def test_a_disc_has_the_distance_of_a_circle(size: tuple[int, int]) -> None:
-    middle = torch.tensor([0.2, -0.1])
-    image = ((centers(*size) - middle).norm(dim=1) < 0.5).reshape(size).numpy()
-    shape = shape_from_image(image, "disc", label="round")
-    queries = points(dimension=2) * 0.95
-    expected = (queries - middle).norm(dim=1) - 0.5
-    torch.testing.assert_close(shape.sdf(queries), expected, atol=2 / 64, rtol=0)
-    assert (shape.name, shape.label, shape.dimension, shape.center) == ("disc", "round", 2, (0.0, 0.0))
-    assert torch.equal(shape.sdf(centers(*size)) < 0, torch.from_numpy(image.reshape(-1)))
-
-
-def test_the_zero_level_lies_midway_and_the_slope_is_one() -> None:
-    image = np.zeros((8, 8), np.uint8)
-    image[:, :4] = 255
-    shape = shape_from_image(image, "half")
-    x = torch.linspace(-0.8, 0.8, 33)
-    queries = torch.stack([x, 0.3 * torch.ones_like(x)], dim=1).requires_grad_()
-    values = shape.sdf(queries)
-    torch.testing.assert_close(values, x, atol=1e-6, rtol=0)
-    torch.testing.assert_close(torch.autograd.grad(values.sum(), queries)[0][:, 0], torch.ones(33))
-
-
-@pytest.mark.parametrize(
-    ("image", "sentence"),
-    [
-        (np.zeros((0, 4)), r"shape \(0, 4\)"),
-        (np.zeros(4), r"shape \(4,\)"),
-        (np.zeros((4, 4, 3)), r"shape \(4, 4, 3\)"),
-        (np.zeros((4, 4)), "none of the image"),
-        (np.ones((4, 4), bool), "all of the image"),
-        (np.full((4, 4), np.nan), "NaN or outside"),
-        (np.full((4, 4), 2.0), "NaN or outside"),
-        (np.zeros((4, 4), np.int64), "an image of int64"),
-        (np.full((4, 4), "a"), "an image of <U1"),
-    ],
-)
-def test_bad_images_are_refused(image: ArrayLike, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        shape_from_image(image, "bad")
+        load_shapes(tmp_path)

@@ -1,4 +1,4 @@
-"""Held-out shapes come out of every class and stay out; augmented ones are the same shapes, stretched."""
+"""Every class gives held-out shapes, and augmented shapes are stretched and mirrored copies."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def test_too_few_shapes_are_refused():
         split_shapes(SHAPES[:2], 0.5, 0)
 
 
-def test_copies_of_a_shape_of_unknown_sides_are_smaller_and_keep_class_and_sign():
+def test_copies_of_a_shape_of_unknown_sides_are_smaller_and_have_its_class_and_sign():
     copies = augment(SHAPES[:3], 2, seed=0)
     assert copies[:3] == SHAPES[:3]
     assert [shape.name for shape in copies[3:5]] == ["sphere-0.3~1", "sphere-0.31~1"]
@@ -37,32 +37,32 @@ def test_copies_of_a_shape_of_unknown_sides_are_smaller_and_keep_class_and_sign(
         assert not (inside & (points.norm(dim=-1) > 0.32)).any()
 
 
-def test_copies_may_be_mirrored_in_every_axis():
+def test_copies_are_mirrored_in_x_or_in_every_axis():
     corner = sphere_shape(0.3)
     corner = replace(corner, sdf=lambda points: (points - 0.5).norm(dim=-1) - 0.3)
     corners = torch.cartesian_prod(*[torch.tensor([-0.45, 0.45])] * 3)
-    copies = [augment([corner], 60, seed=0, mirrored=mirrored)[1:] for mirrored in (False, True)]
-    found = [{int((copy.sdf(corners) < 0).nonzero()) for copy in some} for some in copies]
-    assert found == [{3, 7}, set(range(8))]
+    copies = [augment([corner], 60, seed=0, mirror_all_axes=mirrored)[1:] for mirrored in (False, True)]
+    corner_sets = [{int((copy.sdf(corners) < 0).nonzero()) for copy in group} for group in copies]
+    assert corner_sets == [{3, 7}, set(range(8))]
 
 
-def test_copies_without_a_front_may_have_a_quarter_of_a_turn_about_the_vertical():
+def test_copies_of_shapes_without_a_front_are_also_turned_by_a_quarter_about_the_vertical():
     bar = replace(box_shape((1.5, 0.9, 0.4)), sides=(1.5, 0.9, 0.4))
     ends = torch.tensor([[0.7, 0.0, 0.0], [0.0, 0.0, 0.7], [0.0, 0.7, 0.0]])
-    found = [
-        {tuple((copy.sdf(ends) < 0).tolist()) for copy in augment([bar], 40, seed=0, mirrored=mirrored)[1:]}
+    inside_ends = [
+        {tuple((copy.sdf(ends) < 0).tolist()) for copy in augment([bar], 40, seed=0, mirror_all_axes=mirrored)[1:]}
         for mirrored in (False, True)
     ]
-    assert found == [{(True, False, False)}, {(True, False, False), (False, True, False)}]
+    assert inside_ends == [{(True, False, False)}, {(True, False, False), (False, True, False)}]
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_copies_of_a_shape_of_known_sides_keep_its_longest_one(mirrored):
+def test_copies_of_a_shape_of_known_sides_have_the_same_longest_side(mirrored):
     brick = replace(box_shape((1.5, 1.4, 0.6)), sides=(1.5, 1.4, 0.6))
     grid = torch.cartesian_prod(*[torch.linspace(-0.95, 0.95, 77)] * 3)
-    for copy in augment([brick], 12, seed=0, mirrored=mirrored)[1:]:
+    for copy in augment([brick], 12, seed=0, mirror_all_axes=mirrored)[1:]:
         inside = grid[copy.sdf(grid) < 0]
-        found = inside.amax(0) - inside.amin(0)
+        extent = inside.amax(0) - inside.amin(0)
         assert copy.sides is not None
         assert max(copy.sides) == pytest.approx(1.5)
-        assert found.tolist() == pytest.approx(copy.sides, abs=0.06)
+        assert extent.tolist() == pytest.approx(copy.sides, abs=0.06)

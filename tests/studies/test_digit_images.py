@@ -10,7 +10,6 @@ from skimage.metrics import structural_similarity
 from studies.digits.images import (
     load_images,
     outlined,
-    pixel_centers,
     render_images,
     slanted,
     softened,
@@ -19,7 +18,9 @@ from studies.digits.images import (
 )
 from tests.fakes import generator
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, Fields, evaluate
+from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.functional import evaluate
+from weightgpt.visual.rendering import pixel_centers
 
 
 def disc(radius: float = 0.6, size: int = 28) -> torch.Tensor:

@@ -10,10 +10,11 @@ from skimage.metrics import structural_similarity
 from studies.digits import __main__ as digits
 from studies.digits import metrics as digits_judge
 from studies.digits.classifier import accuracy, train_classifier
-from studies.digits.images import pixel_centers, softened
+from studies.digits.images import softened
 from tests.fakes import generator
 from tests.studies.test_digit_images import write_idx
 from weightgpt.errors import InputError
+from weightgpt.visual.rendering import pixel_centers
 
 
 def drawn(count: int, size: int = 28) -> tuple[torch.Tensor, torch.Tensor]:

@@ -31,7 +31,7 @@ from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.io import read_tensors
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.graph import INITIALIZATION_SEED, GraphQuantizer
-from weightgpt.shapes.sampling import sample, uniform_points
+from weightgpt.shapes.sampling import sample_sdf, uniform_points
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 SMALL = BenchmarkConfig(
@@ -45,7 +45,9 @@ def tiny_bench() -> Benchmark:
     held = [sphere_shape(0.6, label="ball"), sphere_shape(0.5, label="ball"), box_shape(label="box"), box_shape()]
     corpus, points = tiny_corpus(), uniform_points(512, 3, 5)
     plain = Fields(tiny_config(), (fitted_sphere() + 0.01).expand(4, -1))
-    return Benchmark(SMALL, [], held, corpus, sample(held, corpus.samples.points), sample(held, points), plain, 0.001)
+    return Benchmark(
+        SMALL, [], held, corpus, sample_sdf(held, corpus.samples.points), sample_sdf(held, points), plain, 0.001
+    )
 
 
 def test_the_plain_fit_is_its_own_equal(tiny_bench):
@@ -199,8 +201,8 @@ def test_some_classes_of_a_folder_are_the_same_shapes_as_in_the_whole_and_each_i
 
 def test_other_settings_of_the_loop_fit_nothing_again_and_other_fields_do(tmp_path, monkeypatch):
     config, fitted = replace(SMALL, fit_steps=2, most_steps=2), []
-    true = fitting._fit_group
-    monkeypatch.setattr(fitting, "_fit_group", lambda config, *rest: fitted.append(config) or true(config, *rest))
+    true = fitting._fit_batch
+    monkeypatch.setattr(fitting, "_fit_batch", lambda config, *rest: fitted.append(config) or true(config, *rest))
     first = benchmark.prepare(config, tmp_path)
     assert fitted == [FieldConfig()] * 3  # the initial field, the held-out shapes, the training shapes
     again = benchmark.prepare(replace(config, changes={"levels": 2, "steps": 7}), tmp_path)

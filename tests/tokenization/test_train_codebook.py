@@ -13,7 +13,7 @@ from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.fields.optimization import truncated_loss
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.shapes.sampling import Samples, sample, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, uniform_points
 
 SMALL = CodebookConfig(
     neurons_per_chunk=6,
@@ -32,7 +32,7 @@ SMALL = CodebookConfig(
 
 @pytest.fixture(scope="module")
 def spheres() -> Samples:
-    return sample([sphere_shape(0.3 + 0.02 * i) for i in range(16)], uniform_points(1024, 3, seed=0))
+    return sample_sdf([sphere_shape(0.3 + 0.02 * i) for i in range(16)], uniform_points(1024, 3, seed=0))
 
 
 @pytest.fixture(scope="module")

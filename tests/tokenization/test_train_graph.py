@@ -14,14 +14,14 @@ from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.quantizers.chunking import ChunkLayout
-from weightgpt.shapes.sampling import Samples, sample, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, uniform_points
 
 SMALL = GraphConfig(width=16, num_rounds=2, num_traces=32, steps=150, batch_size=8, points_per_step=128)
 
 
 @pytest.fixture(scope="module")
 def spheres() -> Samples:
-    return sample([sphere_shape(0.3 + 0.02 * i) for i in range(16)], uniform_points(1024, 3, seed=0))
+    return sample_sdf([sphere_shape(0.3 + 0.02 * i) for i in range(16)], uniform_points(1024, 3, seed=0))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 
 from tests.fakes import box_shape, generator, sphere_shape, tiny_codebook, tiny_encoder, tiny_tokenizer
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Field, Fields
+from weightgpt.fields.field import Fields
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
@@ -153,14 +153,13 @@ def test_ids_that_break_the_grammar_are_refused():
 def test_fields_of_another_architecture_are_refused():
     config = replace(TOKENIZER.quantizer.field_config, num_frequencies=0)
     with pytest.raises(InputError, match="learned for this architecture"):
-        TOKENIZER.encode(Fields.stack([Field(config)]), options=QUICK)
+        TOKENIZER.encode(Fields(config, torch.zeros(1, config.parameters)), options=QUICK)
 
 
 def test_fields_with_nan_never_get_as_far_as_the_tokenizer():
     config = TOKENIZER.quantizer.field_config
-    field = Field(config).load_flat(torch.full((config.parameters,), float("nan")))
     with pytest.raises(InputError, match="NaN or infinite"):
-        TOKENIZER.encode(Fields.stack([field]), options=QUICK)
+        TOKENIZER.encode(Fields(config, torch.full((1, config.parameters), float("nan"))), options=QUICK)
 
 
 def test_an_unknown_label_is_refused():

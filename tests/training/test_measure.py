@@ -17,7 +17,7 @@ from weightgpt.metrics.evaluation import evaluate
 from weightgpt.metrics.memorization import TrainingShapes
 from weightgpt.metrics.shape_set import mesh_shapes
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
-from weightgpt.shapes.sampling import sample, uniform_points
+from weightgpt.shapes.sampling import sample_sdf, uniform_points
 
 
 def test_a_run_and_the_evaluate_command_give_the_same_rows():
@@ -28,7 +28,7 @@ def test_a_run_and_the_evaluate_command_give_the_same_rows():
     )
     train = [sphere_shape(0.4), box_shape((1.1, 1, 1)), sphere_shape(0.6)]
     probes = uniform_points(64, 3, 0)
-    training = TrainingShapes([shape.sdf for shape in train], probes, sample(train, probes).sdf)
+    training = TrainingShapes([shape.sdf for shape in train], probes, sample_sdf(train, probes).sdf)
     rows, nearest = evaluate_samples(
         mesh_shapes([shape.sdf for shape in samples], seed=0, resolution=24),
         [shape.sdf for shape in train],

@@ -183,8 +183,8 @@ def test_a_folder_with_a_corrupt_file_is_loaded_without_that_file(tmp_path, caps
     assert {shape.label for shape in split.train} == {"ball", "brick"}
     originals = 16 - len(split.validation) - len(split.test)
     assert len(split.train) == 2 * originals
-    assert len(split.more) == TINY.num_extra_shapes
-    assert not {shape.name for shape in split.more} & {shape.name for shape in split.train}
+    assert len(split.extra) == TINY.num_extra_shapes
+    assert not {shape.name for shape in split.extra} & {shape.name for shape in split.train}
 
 
 def test_mistakes_are_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys):

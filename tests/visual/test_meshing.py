@@ -1,4 +1,4 @@
-"""Laws of meshing: analytic volumes, named outcomes, and a fast road that gives the same mesh."""
+"""Meshes have analytic volumes, fields without a surface a named outcome, and skipped blocks do not change a mesh."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import trimesh
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.visual.meshing import mesh_sdf, save_mesh, sdf_grid
+from weightgpt.visual.meshing import mesh_grid, mesh_sdf, save_mesh, sdf_grid
 
 Sdf = Callable[[Tensor], Tensor]
 
@@ -43,16 +43,16 @@ def network() -> Sdf:
 
 
 def test_sphere_has_its_volume_and_area_and_faces_outward():
-    made = mesh_sdf(sphere(0.7), 64)
-    assert (made.outcome, made.watertight, made.leaves_box) == ("surface", True, False)
-    assert made.mesh.volume == pytest.approx(4 / 3 * math.pi * 0.7**3, rel=0.005)
-    assert made.mesh.area == pytest.approx(4 * math.pi * 0.7**2, rel=0.005)
-    assert np.allclose(np.linalg.norm(made.mesh.vertices, axis=1), 0.7, atol=1e-3)
+    meshed = mesh_sdf(sphere(0.7), 64)
+    assert (meshed.outcome, meshed.watertight, meshed.leaves_box) == ("surface", True, False)
+    assert meshed.mesh.volume == pytest.approx(4 / 3 * math.pi * 0.7**3, rel=0.005)
+    assert meshed.mesh.area == pytest.approx(4 * math.pi * 0.7**2, rel=0.005)
+    assert np.allclose(np.linalg.norm(meshed.mesh.vertices, axis=1), 0.7, atol=1e-3)
 
 
 def test_axes_are_x_y_z():
-    made = mesh_sdf(box(0.3, 0.5, 0.7), 65)
-    assert np.allclose(made.mesh.bounds, [[-0.3, -0.5, -0.7], [0.3, 0.5, 0.7]], atol=1e-2)
+    meshed = mesh_sdf(box(0.3, 0.5, 0.7), 65)
+    assert np.allclose(meshed.mesh.bounds, [[-0.3, -0.5, -0.7], [0.3, 0.5, 0.7]], atol=1e-2)
 
 
 @pytest.mark.parametrize("resolution", [32, 61, 64])
@@ -71,54 +71,62 @@ def test_axes_are_x_y_z():
     ],
     ids=["sphere", "box", "torus", "diagonal", "cut", "steep", "flat", "clamped", "network"],
 )
-def test_the_fast_road_gives_the_same_mesh(sdf: Sdf, resolution: int):
-    fast, dense = mesh_sdf(sdf, resolution), mesh_sdf(sdf, resolution, dense=True)
-    assert np.array_equal(fast.mesh.vertices, dense.mesh.vertices)
-    assert np.array_equal(fast.mesh.faces, dense.mesh.faces)
-    assert torch.equal(sdf_grid(sdf, resolution) < 0, sdf_grid(sdf, resolution, dense=True) < 0)
+def test_skipped_blocks_do_not_change_the_mesh(sdf: Sdf, resolution: int):
+    grid, every = sdf_grid(sdf, resolution), dense_grid(sdf, resolution)
+    meshed, expected = mesh_grid(grid), mesh_grid(every)
+    assert np.array_equal(meshed.mesh.vertices, expected.mesh.vertices)
+    assert np.array_equal(meshed.mesh.faces, expected.mesh.faces)
+    assert torch.equal(grid < 0, every < 0)
 
 
-def test_the_fast_road_asks_about_far_fewer_points():
-    asked = 0
+@torch.no_grad()
+def dense_grid(sdf: Sdf, resolution: int) -> Tensor:
+    """The values at every grid point, in slabs as large as those of `sdf_grid`, so that products are rounded alike."""
+    axis = torch.linspace(-1, 1, resolution)
+    slabs = axis.split(max(1, 65_536 // resolution**2))
+    return torch.cat([sdf(torch.cartesian_prod(x, axis, axis)).reshape(len(x), resolution, -1) for x in slabs])
+
+
+def test_a_grid_evaluates_less_than_a_fifth_of_its_points():
+    evaluated = 0
 
     def counted(points: Tensor) -> Tensor:
-        nonlocal asked
-        asked += len(points)
+        nonlocal evaluated
+        evaluated += len(points)
         return sphere(0.5)(points)
 
     sdf_grid(counted, 96)
-    assert asked < 0.2 * 96**3
+    assert evaluated < 0.2 * 96**3
 
 
 def test_surface_on_grid_points_is_watertight_without_degenerate_faces():
-    made = mesh_sdf(box(0.5, 0.5, 0.5), 65)
-    assert made.watertight
-    assert made.mesh.area_faces.min() > 0
+    meshed = mesh_sdf(box(0.5, 0.5, 0.5), 65)
+    assert meshed.watertight
+    assert meshed.mesh.area_faces.min() > 0
 
 
-def test_leaving_the_box_is_said_and_left_open():
-    made = mesh_sdf(sphere(0.5, (0.8, 0.0, 0.0)), 48)
-    assert (made.outcome, made.watertight, made.leaves_box) == ("surface", False, True)
+def test_a_mesh_that_leaves_the_box_is_open_there():
+    meshed = mesh_sdf(sphere(0.5, (0.8, 0.0, 0.0)), 48)
+    assert (meshed.outcome, meshed.watertight, meshed.leaves_box) == ("surface", False, True)
 
 
 @pytest.mark.parametrize(("value", "outcome"), [(1.0, "empty"), (-1.0, "full"), (math.nan, "nonfinite")])
 def test_fields_without_a_surface_have_a_named_outcome(value: float, outcome: str):
-    made = mesh_sdf(lambda points: torch.full((len(points),), value), 16)
-    assert made.mesh is None
-    assert made.outcome == outcome
-    assert not made.watertight
-    assert made.leaves_box == (outcome == "full")
+    meshed = mesh_sdf(lambda points: torch.full((len(points),), value), 16)
+    assert meshed.mesh is None
+    assert meshed.outcome == outcome
+    assert not meshed.watertight
+    assert meshed.leaves_box == (outcome == "full")
 
 
-def test_one_infinity_is_seen_by_the_dense_road():
-    def sdf(points: Tensor) -> Tensor:
-        return torch.where((points == 1).all(-1), math.inf, sphere(0.5)(points))
+def test_one_infinity_of_a_grid_is_nonfinite():
+    grid = sdf_grid(sphere(0.5), 17)
+    grid[0, 0, 0] = math.inf
+    assert mesh_grid(grid).outcome == "nonfinite"
 
-    assert mesh_sdf(sdf, 17, dense=True).outcome == "nonfinite"
 
-
-def test_mistakes_are_told():
-    with pytest.raises(InputError, match="must be 8 or more"):
+def test_low_resolutions_wrong_values_and_unknown_extensions_are_refused():
+    with pytest.raises(InputError, match="give 8 grid points or more"):
         sdf_grid(torus, 4)
     with pytest.raises(InputError, match="one value per point"):
         sdf_grid(lambda points: points[:, :1], 16)
@@ -127,7 +135,7 @@ def test_mistakes_are_told():
 
 
 @pytest.mark.parametrize("suffix", [".glb", ".ply", ".obj", ".stl"])
-def test_a_saved_mesh_comes_back(tmp_path: Path, suffix: str):
+def test_a_saved_mesh_is_read_back(tmp_path: Path, suffix: str):
     mesh = mesh_sdf(torus, 32).mesh
     save_mesh(mesh, tmp_path / f"mesh{suffix}")
     back = trimesh.load(tmp_path / f"mesh{suffix}", force="mesh")

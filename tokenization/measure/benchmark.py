@@ -23,9 +23,9 @@ from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, Fits, fit, fit_mean_initialization
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.pairwise import field_iou
+from weightgpt.shapes import meshes
 from weightgpt.shapes.families import FAMILIES, draw_shapes
-from weightgpt.shapes.meshes import load_folder
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.shape import Shape
 from weightgpt.shapes.splits import augment, split_shapes
 
@@ -176,9 +176,9 @@ def read_shapes(folder: Path, classes: tuple[str, ...]) -> list[Shape]:
     """
     shapes: list[Shape] = []
     for label in classes or (None,):
-        found, refusals = load_folder(folder / (label or ""))
+        found = meshes.load_shapes(folder / (label or ""))
         shapes += [replace(s, name=f"{label}-{s.name}", label=label) for s in found] if label else found
-        for refusal in refusals:
+        for refusal in found.refused:
             print(f"refused: {refusal.reason}", file=sys.stderr)
     return shapes
 
@@ -192,10 +192,10 @@ def prepare(config: BenchmarkConfig, folder: Path) -> Benchmark:
     train, held = load_shapes(config)
     path = folder / f"samples-{_digest(config, [*train, *held])}.safetensors"
     if not path.is_file():
-        points = shared_schedule(train, config.num_points, config.seed)
+        points = shared_points(train, config.num_points, config.seed)
         uniform = uniform_points(config.num_eval_points, train[0].dimension, config.seed + 1)
-        rows = {"train": sample(train, points, True).sdf.half(), "held": sample(held, points).sdf}
-        write_tensors(path, {"points": points, "uniform": uniform, "judged": sample(held, uniform).sdf, **rows})
+        rows = {"train": sample_sdf(train, points, True).sdf.half(), "held": sample_sdf(held, points).sdf}
+        write_tensors(path, {"points": points, "uniform": uniform, "judged": sample_sdf(held, uniform).sdf, **rows})
     found = read_tensors(path)
     learned_from, samples = (Samples(found["points"], found[name]) for name in ("train", "held"))
     judged = Samples(found["uniform"], found["judged"])

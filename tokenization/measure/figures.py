@@ -24,7 +24,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tokenization.measure.benchmark import Benchmark
-from weightgpt.fields.field import Fields, layer_matrices
+from weightgpt.fields.field import Fields
+from weightgpt.fields.functional import layer_matrices
 from weightgpt.metrics.pairwise import chamfer, field_iou, normal_consistency, oriented_points
 from weightgpt.quantizers.base import Quantizer
 from weightgpt.quantizers.codes import measure_usage

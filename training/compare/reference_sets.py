@@ -121,6 +121,6 @@ def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POIN
     codes = column_tensor(ids, "input_ids").long()
     bundle = load_bundle(run / "model")
     more = encode_extra_shapes(
-        split.more, bundle.tokenizer, samples.points, config.tokenizer.encode, run / "extra_shapes.safetensors"
+        split.extra, bundle.tokenizer, samples.points, config.tokenizer.encode, run / "extra_shapes.safetensors"
     )
     return ReferenceSets(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)

@@ -24,7 +24,7 @@ from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.memorization import TrainingShapes
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.shapes.lazy import LazySequence
-from weightgpt.shapes.sampling import Samples, sample
+from weightgpt.shapes.sampling import Samples, sample_sdf
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -100,7 +100,7 @@ def encode_extra_shapes(
         probe_sdf = torch.zeros(0, min(NUM_PROBES, len(points)), dtype=torch.float16)
         for first in tqdm(range(0, len(shapes), BATCH_SIZE), "encoding extra shapes", unit=f"{BATCH_SIZE} shapes"):
             batch = shapes[first : first + BATCH_SIZE]
-            samples = sample(batch, points)
+            samples = sample_sdf(batch, points)
             codes = tokenizer.quantizer.encode_samples(samples, encode)
             rows = tokenizer.vocabulary.ids(codes, [shape.label for shape in batch])
             input_ids = torch.cat([input_ids, rows.int()])

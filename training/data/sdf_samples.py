@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightgpt.io import read_tensors, write_tensors
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule, uniform_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.splits import Split
 
 
@@ -41,16 +41,16 @@ def sample_split(split: Split, num_points: int, num_eval_points: int, seed: int,
         path: the file that the samples are written to or read from.
     """
     if not path.is_file():
-        points = shared_schedule(split.train, num_points, seed)
+        points = shared_points(split.train, num_points, seed)
         eval_points = uniform_points(num_eval_points, split.train[0].dimension, seed + 1)
         tensors = {
             "points": points,
             "eval_points": eval_points,
-            "train": sample(split.train, points, progress=True).sdf.half(),
-            "validation": sample(split.validation, points).sdf,
-            "test": sample(split.test, points).sdf,
-            "eval_train": sample(split.train[: len(split.test)], eval_points).sdf,
-            "eval_test": sample(split.test, eval_points).sdf,
+            "train": sample_sdf(split.train, points, progress=True).sdf.half(),
+            "validation": sample_sdf(split.validation, points).sdf,
+            "test": sample_sdf(split.test, points).sdf,
+            "eval_train": sample_sdf(split.train[: len(split.test)], eval_points).sdf,
+            "eval_test": sample_sdf(split.test, eval_points).sdf,
         }
         write_tensors(path, tensors)
     tensors = read_tensors(path)

@@ -1,17 +1,18 @@
-"""One form for all orders, and for relu all scales, of the hidden neurons of a field.
+"""The canonical form of a field: equal for all orders of its hidden neurons and, for relu, for all their scales.
 
-A permuted field is the same function, and whatever reads its weights should not notice. Sums over neurons do notice, in
-their last digits; a field in canonical form is the same bit for bit, whichever order it came in.
+A field with permuted neurons is the same function, and code that reads its weights should return the same result. Sums
+over neurons differ in their last digits after a permutation. Canonical forms are equal bit for bit.
 
 Decisions:
-- Layers are put in order from the input up, so that each layer finds its inputs already in order. Neurons are sorted by
-  their incoming weights and bias, the first weight first: each neuron's key depends on nothing but itself.
-- Neurons with equal keys are equal functions, so they are merged: the first sends what all of them sent, the sum taken
-  in order of size. Neurons of zeros, which give zero, fill the layer up. So ties cannot be in two orders either.
-- A relu neuron is scaled so that its largest incoming weight or bias is 1 or -1. Factors that are powers of two leave
-  no trace at all, others only rounding. The sign and the shift of a sine are left alone.
-- The order itself means nothing: neurons with nearly equal first weights change places easily. Readers should be
-  equivariant in themselves, as `graph_encoder.py` is; the form only makes them so to the last bit.
+- Layers are sorted from the input to the output, so that each layer finds its inputs sorted. Neurons are sorted by
+  their incoming weights and bias, the first weight first: the key of a neuron depends on that neuron only.
+- Neurons with equal keys are equal functions, so they are merged: the first one sends the sum of their outgoing
+  weights, added in order of size. Neurons of zeros, whose output is zero, fill the layer. This also removes ties.
+- A relu neuron is scaled so that its largest incoming weight or bias is 1 or -1. The form is then equal bit for bit
+  under scales that are powers of two, and equal up to rounding under others. Signs and shifts of sine neurons are not
+  changed.
+- The order has no meaning: neurons with nearly equal first weights change places easily. Readers should themselves be
+  equivariant, as `graph_encoder.py` is; the canonical form makes them equivariant to the last bit.
 
 Dimensions: B fields, P parameters.
 """
@@ -19,12 +20,20 @@ Dimensions: B fields, P parameters.
 import torch
 from torch import Tensor
 
-from weightgpt.fields.field import FieldConfig, Fields, layer_matrices
+from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.functional import layer_matrices
 
 
 @torch.no_grad()
 def canonical(config: FieldConfig, flat: Tensor) -> Tensor:
-    """The same functions in canonical form: (B, P) -> (B, P), each field by itself.
+    """Bring fields to their canonical form, which is the same function.
+
+    Args:
+        config: architecture of the fields.
+        flat: (B, P) weights.
+
+    Returns:
+        (B, P) weights; each row depends on its own field only.
 
     Raises:
         InputError: the weights are not finite or of another architecture.
@@ -34,27 +43,35 @@ def canonical(config: FieldConfig, flat: Tensor) -> Tensor:
 
 
 def _canonical(config: FieldConfig, row: Tensor) -> Tensor:
-    matrices = [matrix[0] + 0.0 for matrix in layer_matrices(config, row[None])]  # there is no -0.0 among them
+    """The canonical form (P,) of one field (P,)."""
+    matrices = [matrix[0] + 0.0 for matrix in layer_matrices(config, row[None])]  # adding 0.0 turns -0.0 into 0.0
     for layer in range(len(config.hidden)):
-        own, following = matrices[layer : layer + 2]
-        sent = following[:, :-1]
+        incoming, following = matrices[layer : layer + 2]
+        outgoing = following[:, :-1]
         if config.activation == "relu":
-            size = own.abs().amax(1)
+            size = incoming.abs().amax(1)
             size = torch.where(size > 0, size, 1.0)
-            own, sent = own / size[:, None], sent * size
-        rows, group = torch.unique(own, dim=0, return_inverse=True)
-        kept = rows.any(1).nonzero().flatten()
-        matrices[layer] = torch.cat([rows[kept], rows.new_zeros(len(own) - len(kept), rows.shape[1])])
-        matrices[layer + 1] = torch.cat([_merged(sent, group, kept.tolist()), following[:, -1:]], 1)
+            incoming, outgoing = incoming / size[:, None], outgoing * size
+        rows, group = torch.unique(incoming, dim=0, return_inverse=True)
+        nonzero = rows.any(1).nonzero().flatten()
+        padding = rows.new_zeros(len(incoming) - len(nonzero), rows.shape[1])
+        matrices[layer] = torch.cat([rows[nonzero], padding])
+        matrices[layer + 1] = torch.cat([_merged(outgoing, group, nonzero.tolist()), following[:, -1:]], 1)
     return torch.cat([matrix.flatten() for matrix in matrices])
 
 
-def _merged(sent: Tensor, group: Tensor, kept: list[int]) -> Tensor:
-    """Outgoing weights (outputs, width), summed over each group that is kept; then zeros. `group` (width,) numbers."""
-    if len(kept) == len(group):
-        return sent[:, group.argsort()]
-    total = torch.zeros_like(sent)
-    for place, number in enumerate(kept):
-        for column in sent[:, group == number].sort(1).values.T:
-            total[:, place] += column
+def _merged(outgoing: Tensor, group: Tensor, numbers: list[int]) -> Tensor:
+    """Outgoing weights (outputs, width), summed over the neurons of each of the groups `numbers`; then zeros.
+
+    Args:
+        outgoing: (outputs, width) weights.
+        group: (width,) number of the group of each neuron.
+        numbers: the groups, in order.
+    """
+    if len(numbers) == len(group):
+        return outgoing[:, group.argsort()]
+    total = torch.zeros_like(outgoing)
+    for position, number in enumerate(numbers):
+        for column in outgoing[:, group == number].sort(1).values.T:
+            total[:, position] += column
     return total

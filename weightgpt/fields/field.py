@@ -1,119 +1,46 @@
-"""The neural field: a small MLP from coordinates to a signal, alone or many at once.
+"""The neural field: a small MLP from coordinates to a signal, as one module or as a batch.
 
 Decisions:
-- A field is an ordinary `nn.Module` of `nn.Linear` layers behind a Fourier encoding: load, differentiate, export it.
-- The flat form keeps each neuron together: layer by layer, neuron by neuron, its incoming weights and then its bias.
-  A group of neurons is therefore one contiguous slice, which is all that chunking needs.
-- `Fields` is a batch with stacked flat weights. Shared points are encoded once for all fields, and the first layer is
-  then one matrix product for the whole batch.
+- A `Field` is an ordinary `nn.Module` of `nn.Linear` layers after a Fourier encoding. Users can load, differentiate and
+  export it as any other module.
+- `Fields` is a batch with stacked flat weights, see `functional.py` for their order.
+- A pickled `Field` names only the public class `weightgpt.Field`, so that it can be read after modules have moved.
+- Meshing and rendering are imported when they are used, because they load slow libraries.
 
 Dimensions: n points, D input dimension, O output dimension, P parameters, B fields.
 """
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
+from weightgpt.fields.config import FieldConfig as FieldConfig
+from weightgpt.fields.functional import activate, apply_output, evaluate, fourier_encoding, layer_matrices
 
-ACTIVATIONS = ("relu", "gelu", "sine")
-OUTPUTS = ("none", "tanh", "sigmoid")
+if TYPE_CHECKING:
+    import numpy as np
+    import trimesh
+    from numpy.typing import NDArray
+    from PIL import Image
 
-
-@dataclass(frozen=True, kw_only=True)
-class FieldConfig:
-    """The architecture of a field; two fields can share a tokenizer only if their configurations are equal."""
-
-    in_features: int = 3
-    """D, 2 for images and planar shapes, 3 for solids; coordinates lie in [-1, 1]^D."""
-    out_features: int = 1
-    """O, 1 for a signed distance."""
-    hidden: tuple[int, ...] = (32, 32, 32)
-    """Width of each hidden layer."""
-    num_frequencies: int = 4
-    """Fourier octaves k = 0 … octaves-1 beside the raw coordinates (NeRF, Mildenhall et al. 2020, eq. 4)."""
-    activation: str = "relu"
-    """relu, gelu, or sine (SIREN, Sitzmann et al. 2020, its first-layer frequency left to the octaves)."""
-    output: str = "none"
-    """Squashing of the output: none, tanh, or sigmoid."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden) if isinstance(self.hidden, list | tuple) else ())
-        numbers = (self.in_features, self.out_features, self.num_frequencies, *self.hidden)
-        if not all(type(number) is int for number in numbers):
-            raise InputError(f"{self} has a width that is not a whole number; give whole numbers.")
-        if self.in_features not in (2, 3):
-            raise InputError(f"in_features is {self.in_features}; a field takes 2 or 3 coordinates.")
-        if self.out_features < 1 or not self.hidden or min(self.hidden) < 1 or self.num_frequencies < 0:
-            raise InputError(f"{self} has an empty layer; give positive widths, and octaves of 0 or more.")
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation is {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
-        if self.output not in OUTPUTS:
-            raise InputError(f"output is {self.output!r}; choose one of {', '.join(OUTPUTS)}.")
-
-    @property
-    def encoded(self) -> int:
-        """Width of the Fourier encoding."""
-        return self.in_features * (1 + 2 * self.num_frequencies)
-
-    @property
-    def layers(self) -> tuple[tuple[int, int], ...]:
-        """(inputs, outputs) of each linear layer."""
-        widths = (self.encoded, *self.hidden, self.out_features)
-        return tuple(pairwise(widths))
-
-    @property
-    def parameters(self) -> int:
-        """P, the number of weights and biases."""
-        return sum(outputs * (inputs + 1) for inputs, outputs in self.layers)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The configuration as JSON values."""
-        return {**asdict(self), "hidden": list(self.hidden)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "FieldConfig":
-        """The inverse of `to_dict`.
-
-        Raises:
-            InputError: a key is unknown or a value is not allowed.
-        """
-        unknown = set(values) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise InputError(f"field configuration has unknown keys {sorted(unknown)}; it may be of a newer version.")
-        return cls(**values)
-
-
-def fourier_encoding(points: Tensor, num_frequencies: int) -> Tensor:
-    """Fourier encoding: (…, D) in [-1, 1] -> (…, D·(1 + 2·octaves)): x, then sin(2^k π x), cos(2^k π x) for each k."""
-    parts = [points]
-    for k in range(num_frequencies):
-        angle = points * (math.pi * 2**k)
-        parts += [torch.sin(angle), torch.cos(angle)]
-    return torch.cat(parts, -1)
-
-
-def activate(values: Tensor, kind: str) -> Tensor:
-    """One of `ACTIVATIONS` of values of any shape."""
-    if kind == "relu":
-        return F.relu(values)
-    return F.gelu(values) if kind == "gelu" else torch.sin(values)
-
-
-def _squash(values: Tensor, kind: str) -> Tensor:
-    if kind == "none":
-        return values
-    return torch.tanh(values) if kind == "tanh" else torch.sigmoid(values)
+_GROUP = 16  # fields rendered together, which bounds the memory
 
 
 class Field(nn.Module):
-    """One field: (…, D) coordinates -> (…, O) values."""
+    """One field: coordinates (…, D) to values (…, O).
+
+    Args:
+        config: the architecture.
+
+    Example:
+        >>> field = Field(FieldConfig(hidden=(8, 8)))
+        >>> field(torch.zeros(5, 3)).shape, field.sdf(torch.zeros(5, 3)).shape
+        (torch.Size([5, 1]), torch.Size([5]))
+    """
 
     def __init__(self, config: FieldConfig) -> None:
         super().__init__()
@@ -121,19 +48,93 @@ class Field(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in config.layers)
 
     def forward(self, points: Tensor) -> Tensor:
-        """Evaluate at `points` (…, D)."""
+        """Evaluate the field.
+
+        Args:
+            points: (…, D) in [-1, 1].
+
+        Returns:
+            (…, O).
+        """
         values = fourier_encoding(points, self.config.num_frequencies)
         for layer in self.layers[:-1]:
             values = activate(layer(values), self.config.activation)
-        return _squash(self.layers[-1](values), self.config.output)
+        return apply_output(self.layers[-1](values), self.config.output)
+
+    def sdf(self, points: Tensor) -> Tensor:
+        """Evaluate the signed distance; the points may be on another device than the field.
+
+        Args:
+            points: (n, D) in [-1, 1].
+
+        Returns:
+            (n,) distances, positive outside, on the device of the points.
+
+        Raises:
+            InputError: the field has several outputs.
+        """
+        _check_sdf(self.config)
+        return self._evaluate(points)[..., 0]
+
+    def to_mesh(self, resolution: int = 96) -> "trimesh.Trimesh":
+        """Mesh the surface of a solid by marching cubes.
+
+        Args:
+            resolution: grid points along each axis, 8 or more.
+
+        Returns:
+            The mesh in unit coordinates, faces outward.
+
+        Raises:
+            InputError: the field is no solid, has no surface, or has values that are NaN or infinite.
+
+        Example:
+            >>> field = Field(FieldConfig())
+            >>> field.to_mesh(resolution=128).export("chair.glb")  # doctest: +SKIP
+        """
+        from weightgpt.visual.meshing import mesh_sdf
+
+        if (self.config.in_features, self.config.out_features) != (3, 1):
+            raise InputError(f"a field of {self.config} is no solid and has no mesh; draw the field with `render`.")
+        meshed = mesh_sdf(self.sdf, resolution)
+        if meshed.mesh is None:
+            raise InputError(
+                f"the field has no surface in [-1, 1]^3, its outcome is {meshed.outcome!r}; skip the field, or use"
+                " `weightgpt.visual.meshing.mesh_sdf`, which returns the outcome instead of an error."
+            )
+        return meshed.mesh
+
+    def render(self, size: int = 256) -> "Image.Image":
+        """Render a picture: a shaded solid, a filled planar shape, or an image.
+
+        Args:
+            size: pixels along each side.
+
+        Raises:
+            InputError: the field is neither a solid, a planar shape nor an RGB image.
+        """
+        from PIL import Image
+
+        return Image.fromarray(Fields(self.config, self.flat().detach()[None])._pictures(size)[0])
+
+    def _evaluate(self, points: Tensor) -> Tensor:
+        """Values (…, O) on the device of the points, which may be another one."""
+        values: Tensor = self(points.to(next(self.parameters()).device))
+        return values.to(points.device)
 
     def flat(self) -> Tensor:
-        """All parameters as (P,), neuron by neuron. Inverse of `load_flat`."""
+        """Concatenate all parameters as (P,), neuron by neuron. Inverse of `load_flat`."""
         rows = [torch.cat([layer.weight, layer.bias[:, None]], 1).flatten() for layer in self._linear()]
         return torch.cat(rows)
 
     def load_flat(self, flat: Tensor) -> "Field":
-        """Set all parameters from (P,). Inverse of `flat`.
+        """Set all parameters. Inverse of `flat`.
+
+        Args:
+            flat: (P,) parameters.
+
+        Returns:
+            The field itself.
 
         Raises:
             InputError: `flat` has another length.
@@ -150,65 +151,37 @@ class Field(nn.Module):
             assert isinstance(layer, nn.Linear)
             yield layer
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "config": self.config.to_dict()}
 
-def layer_matrices(config: FieldConfig, flat: Tensor) -> list[Tensor]:
-    """Views of flat weights (B, P) as one (B, outputs, inputs + 1) matrix for each layer, the bias in the last column.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore: Callable[[dict[str, Any]], None] = super().__setstate__  # nn.Module leaves it without annotations
+        restore({**state, "config": FieldConfig.from_dict(state["config"])})
 
-    Raises:
-        InputError: the weights belong to another architecture.
-    """
-    if flat.ndim != 2 or flat.shape[1] != config.parameters:
+
+Field.__module__ = "weightgpt"
+
+
+def _check_sdf(config: FieldConfig) -> None:
+    if config.out_features != 1:
         raise InputError(
-            f"weights have shape {tuple(flat.shape)}; this architecture {config.layers} has rows of"
-            f" {config.parameters} parameters: pass fields of the same architecture."
+            f"fields of {config} have {config.out_features} outputs and are no signed distances; call them."
         )
-    matrices, start = [], 0
-    for inputs, outputs in config.layers:
-        size = outputs * (inputs + 1)
-        matrices.append(flat[:, start : start + size].unflatten(1, (outputs, inputs + 1)))
-        start += size
-    return matrices
-
-
-def evaluate(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
-    """Evaluate B fields at once.
-
-    Args:
-        flat: (B, P) weights.
-        points: (n, D) shared by all fields, or (B, n, D).
-
-    Returns:
-        (B, n, O).
-    """
-    return evaluate_encoded(config, flat, fourier_features(points, config.num_frequencies))
-
-
-def fourier_features(points: Tensor, num_frequencies: int) -> Tensor:
-    """Encoded points features-first, with a last row of ones for the bias: (…, n, D) -> (…, E + 1, n)."""
-    encoded = fourier_encoding(points, num_frequencies)
-    return torch.cat([encoded, torch.ones_like(encoded[..., :1])], -1).mT.contiguous()
-
-
-def evaluate_encoded(config: FieldConfig, flat: Tensor, encoded: Tensor) -> Tensor:
-    """`evaluate` on points that `features` has already encoded: (E + 1, n) shared or (B, E + 1, n).
-
-    Points run along the last axis throughout, so that every product and activation works on contiguous rows.
-    """
-    first, *rest = layer_matrices(config, flat)
-    if encoded.ndim == 2:
-        values = (first.flatten(0, 1) @ encoded).unflatten(0, first.shape[:2])  # one product for all fields
-    else:
-        values = torch.bmm(first, encoded)
-    for matrix in rest:
-        values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], activate(values, config.activation))
-    return _squash(values, config.output).mT
 
 
 @dataclass(frozen=True)
 class Fields:
-    """A batch of fields of one architecture."""
+    """A batch of fields of one architecture.
+
+    Example:
+        >>> config = FieldConfig(hidden=(8, 8))
+        >>> fields = Fields(config, torch.randn(4, config.parameters))
+        >>> len(fields), fields(torch.zeros(5, 3)).shape, fields[0].sdf(torch.zeros(5, 3)).shape
+        (4, torch.Size([4, 5, 1]), torch.Size([5]))
+    """
 
     config: FieldConfig
+    """Their architecture."""
     flat: Tensor
     """(B, P) weights."""
 
@@ -222,32 +195,90 @@ class Fields:
         return len(self.flat)
 
     def __getitem__(self, index: int) -> Field:
-        return Field(self.config).load_flat(self.flat[index])
+        return Field(self.config).to(self.flat.device).load_flat(self.flat[index])
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Evaluate at (n, D) shared or (B, n, D) points: (B, n, O)."""
+        """Evaluate the fields.
+
+        Args:
+            points: (n, D) shared by all fields, or (B, n, D).
+
+        Returns:
+            (B, n, O).
+        """
         return evaluate(self.config, self.flat, points)
 
     def select(self, index: Tensor | slice) -> "Fields":
-        """The fields at `index`, as a batch."""
+        """Select fields, as a batch.
+
+        Args:
+            index: an index into the first axis of `flat`.
+        """
         return Fields(self.config, self.flat[index])
 
+    def to(self, device: torch.device | str) -> "Fields":
+        """Move the fields to a device.
+
+        Args:
+            device: such as "cuda".
+        """
+        return Fields(self.config, self.flat.to(device))
+
     def sdf(self, index: int) -> Callable[[Tensor], Tensor]:
-        """One field as a signed distance function: (n, D) points -> (n,) distances."""
-        one = self.select(slice(index, index + 1))
-        return lambda points: one(points)[0, :, 0]
+        """Return one field as a signed distance function; its points may be on another device than the fields.
 
-    def sdfs(self) -> list[Callable[[Tensor], Tensor]]:
-        """All of them, one by one."""
-        return [self.sdf(i) for i in range(len(self))]
+        Args:
+            index: number of the field.
 
-    @classmethod
-    def stack(cls, fields: "list[Field]") -> "Fields":
-        """Join single fields of one architecture.
+        Returns:
+            A function of points (n, D) that returns distances (n,), positive outside.
 
         Raises:
-            InputError: there are none, or their architectures differ.
+            InputError: the fields have several outputs.
         """
-        if not fields or any(field.config != fields[0].config for field in fields):
-            raise InputError("fields must be a non-empty list of one architecture; group them by configuration first.")
-        return cls(fields[0].config, torch.stack([field.flat().detach() for field in fields]))
+        _check_sdf(self.config)
+        one = self.select(slice(index, index + 1))
+        return lambda points: one._evaluate(points)[0, :, 0]
+
+    def sdfs(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return all fields as signed distance functions, see `sdf`."""
+        return [self.sdf(i) for i in range(len(self))]
+
+    def render(self, size: int = 128, captions: Sequence[str] | None = None, columns: int = 8) -> "Image.Image":
+        """Render all fields on one contact sheet.
+
+        Args:
+            size: pixels along each side of a picture.
+            captions: one line of text for each field.
+            columns: pictures in a row.
+
+        Raises:
+            InputError: there are no fields, not one caption for each, or they are neither solids, planar shapes nor
+                RGB images.
+
+        Example:
+            >>> fields = Fields(FieldConfig(), torch.zeros(2, FieldConfig().parameters))
+            >>> fields.render(size=32).size
+            (64, 32)
+        """
+        from weightgpt.visual.rendering import contact_sheet
+
+        groups = [self.select(slice(i, i + _GROUP)) for i in range(0, len(self), _GROUP)]
+        return contact_sheet([picture for group in groups for picture in group._pictures(size)], captions, columns)
+
+    def _pictures(self, size: int) -> "list[NDArray[np.uint8]]":
+        """A picture (size, size, 3) of each field."""
+        from weightgpt.visual.rendering import render, render_2d
+
+        kind = (self.config.in_features, self.config.out_features)
+        if kind not in ((3, 1), (2, 1), (2, 3)):
+            raise InputError(f"fields of {self.config} cannot be drawn; give solids, planar shapes or images.")
+        if kind == (3, 1):
+            return list(render(lambda points: self._evaluate(points)[..., 0], size))
+        if kind == (2, 1):
+            return [render_2d(sdf, size) for sdf in self.sdfs()]
+        return [render_2d(self[i]._evaluate, size) for i in range(len(self))]
+
+    def _evaluate(self, points: Tensor) -> Tensor:
+        """Values (B, n, O) on the device of the points, which may be another one."""
+        return self(points.to(self.flat.device)).to(points.device)

@@ -1,16 +1,17 @@
 """Fitting fields to shapes, many at once.
 
 Decisions:
-- The loss compares truncated distances, |tanh(t·f) - tanh(t·sdf)|: near the surface it is a distance error, far away it
-  only asks for the sign (after DeepSDF's clamped L1, Park et al. 2019, eq. 9, made smooth).
-- Every field sees the same points in the same order. *Conditioned* fields start from one shared initial field,
-  *unconditioned* ones from a random start of their own.
-- Fields are fitted in small groups (their activations then stay in the cache) and each finished group is a file, so an
-  interrupted fit goes on where it stopped.
+- The loss compares truncated distances, |tanh(t·f) - tanh(t·sdf)|. Near the surface it is a distance error, and far
+  away it depends on the sign only (after the clamped L1 of DeepSDF, Park et al. 2019, eq. 9, made smooth).
+- Every field sees the same points in the same order. *Shared-init* fits start from one shared field, *random-init* fits
+  from independent random weights.
+- Fields are fitted in small batches, because their activations then stay in the cache. Each finished batch is written
+  to a file, so that an interrupted fit continues where it stopped.
 
-Dimensions: B fields, P parameters, n points of a step, M points of the schedule.
+Dimensions: N shapes, B fields of a batch, P parameters, n points of a step, M shared points.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Field, FieldConfig, Fields, evaluate, evaluate_encoded, fourier_features
-from weightgpt.fields.optimization import cosine_rate, point_slices, truncated_loss
+from weightgpt.fields.field import Field, FieldConfig, Fields
+from weightgpt.fields.functional import evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, point_slices, truncated_loss
 from weightgpt.io import read_tensors, write_tensors
-from weightgpt.shapes.sampling import Samples
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
+from weightgpt.shapes.shape import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,25 +36,23 @@ class FitConfig:
     steps: int = 600
     """Adam steps for each field."""
     points_per_step: int = 1024
-    """Points of a step, a contiguous slice of the shared schedule."""
+    """Points of a step, a contiguous slice of the shared points."""
     learning_rate: float = 5e-3
-    """Peak rate; cosine to zero after a short warm-up."""
-    truncation: float = 5.0
-    """t of the loss, in 1/units: distances beyond about 2/t count as far."""
-    eikonal: float = 0.0
-    """Weight of (|∇f| - 1)² at the step's points (IGR, Gropp et al. 2020); 0 leaves it out."""
+    """Peak learning rate; it warms up and then falls to zero on a cosine."""
+    truncation: float = DEFAULT_TRUNCATION
+    """t of the loss, in 1/units: distances beyond about 2/t count as equally far."""
     batch_size: int = 16
     """Fields fitted at once."""
     seed: int = 0
-    """Seed of the order of points and of random starts."""
+    """Seed of the order of the points and of random initial weights."""
 
     def __post_init__(self) -> None:
-        if (
-            min(self.steps, self.points_per_step, self.batch_size) < 1
-            or self.learning_rate <= 0
-            or self.truncation <= 0
-        ):
-            raise InputError(f"{self} cannot fit anything; steps, points, group, rate and truncation must be positive.")
+        numbers = (self.steps, self.points_per_step, self.batch_size, self.learning_rate, self.truncation)
+        if min(numbers) <= 0:
+            raise InputError(
+                f"{self} cannot fit anything; steps, points_per_step, batch_size, learning_rate and truncation must be"
+                " positive."
+            )
 
 
 @dataclass(frozen=True)
@@ -59,26 +60,107 @@ class Fits:
     """The result of a fit."""
 
     fields: Fields
+    """The N fitted fields."""
     loss: Tensor
-    """(B,) mean truncated loss over the last tenth of the steps."""
+    """(N,) mean truncated loss over the last tenth of the steps."""
     at_three_quarters: Fields
-    """The fields after three quarters of the steps: what they still gain tells whether the fit was long enough."""
+    """The fields after three quarters of the steps: their difference shows whether the fit was long enough."""
     history: Tensor
-    """(B, 20) mean loss in each twentieth of the steps, for a curve."""
+    """(N, 20) mean loss in each twentieth of the steps."""
 
 
-def random_initializations(config: FieldConfig, fields: int, seed: int) -> Tensor:
-    """(B, P) independent random initial weights, PyTorch's default for linear layers; row i follows `seed` + i."""
+def fit_fields(
+    shapes: Sequence[Shape],
+    config: FieldConfig | None = None,
+    options: FitConfig | None = None,
+    *,
+    shared_init: Tensor | None = None,
+    num_points: int = 32768,
+    progress: bool = False,
+) -> Fields:
+    """Fit one field to each shape.
+
+    Args:
+        shapes: N shapes of one dimension.
+        config: architecture of the fields; `FieldConfig()` by default.
+        options: how to fit, `FitConfig()` by default. Its seed is the seed of the shared points as well.
+        shared_init: (P,) weights that all fields start from; independent random weights by default.
+        num_points: M, the number of shared points at which the shapes are sampled.
+        progress: show progress bars on stderr.
+
+    Returns:
+        The N fields, in the order of the shapes.
+
+    Raises:
+        InputError: there are no shapes, their dimension is not that of the fields, or a distance is not finite.
+
+    Example:
+        >>> from weightgpt import draw_shapes
+        >>> options = FitConfig(steps=5)
+        >>> fields = fit_fields(draw_shapes(2, seed=0), options=options, num_points=1024)
+        >>> len(fields)
+        2
+    """
+    return fit_shapes(shapes, config, options, shared_init=shared_init, num_points=num_points, progress=progress).fields
+
+
+def fit_shapes(
+    shapes: Sequence[Shape],
+    config: FieldConfig | None = None,
+    options: FitConfig | None = None,
+    *,
+    shared_init: Tensor | None = None,
+    num_points: int = 32768,
+    progress: bool = False,
+) -> Fits:
+    """Fit one field to each shape, as `fit_fields` does, and return the losses as well.
+
+    Args:
+        shapes: N shapes of one dimension.
+        config: see `fit_fields`.
+        options: see `fit_fields`.
+        shared_init: see `fit_fields`.
+        num_points: see `fit_fields`.
+        progress: see `fit_fields`.
+
+    Raises:
+        InputError: as in `fit_fields`.
+    """
+    config, options = config or FieldConfig(), options or FitConfig()
+    samples = sample_sdf(shapes, shared_points(shapes, num_points, options.seed), progress)
+    return fit(config, samples, options, shared_init=shared_init, progress="fitting" if progress else None)
+
+
+def random_initializations(config: FieldConfig, count: int, seed: int) -> Tensor:
+    """Draw independent random initial weights, PyTorch's default for linear layers.
+
+    Args:
+        config: architecture of the fields.
+        count: number of fields.
+        seed: row i depends on seed + i only.
+
+    Returns:
+        (count, P).
+    """
     rows = []
     with torch.random.fork_rng(devices=[]):
-        for i in range(fields):
+        for i in range(count):
             torch.manual_seed(seed + i)
             rows.append(Field(config).flat().detach())
     return torch.stack(rows)
 
 
 def fit_mean_initialization(config: FieldConfig, samples: Samples, options: FitConfig) -> Tensor:
-    """(P,) the shared initial field "corpus mean": one field fitted to the mean truncated distance of all shapes."""
+    """Fit one field to the mean truncated distance of all shapes, to start shared-init fits from.
+
+    Args:
+        config: architecture of the field.
+        samples: N shapes at shared points.
+        options: how to fit.
+
+    Returns:
+        (P,) weights.
+    """
     mean = torch.tanh(options.truncation * samples.sdf).mean(0, keepdim=True)
     target = Samples(samples.points, torch.atanh(mean.clamp(-0.999, 0.999)) / options.truncation)
     return fit(config, target, options).fields.flat[0]
@@ -93,69 +175,66 @@ def fit(
     folder: Path | None = None,
     progress: str | None = None,
 ) -> Fits:
-    """Fit one field to each shape.
+    """Fit one field to each sampled shape.
 
     Args:
+        config: architecture of the fields.
         samples: N shapes at shared points.
-        initial: (P,) the shared initial field (conditioned), or None for random starts (unconditioned).
-        folder: where finished groups are kept; an interrupted fit with the same arguments goes on from there.
-        progress: title of a progress bar.
+        options: how to fit.
+        shared_init: (P,) weights that all fields start from; independent random weights by default.
+        folder: folder for finished batches. An interrupted fit with the same arguments continues from them.
+        progress: title of a progress bar on stderr; no bar by default.
 
     Raises:
-        InputError: a distance or the initial field is not finite, or `initial` is of another architecture.
+        InputError: a distance or a weight of `shared_init` is not finite, `shared_init` is of another architecture, or
+            the shapes are of another dimension than the fields.
     """
-    if not torch.isfinite(samples.sdf).all() or (shared_init is not None and not torch.isfinite(shared_init).all()):
-        raise InputError("distances or initial weights hold NaN or infinite values; leave those shapes out.")
+    _check_inputs(config, samples, shared_init)
     encoded, total = fourier_features(samples.points, config.num_frequencies), len(samples.sdf)
-    groups: list[dict[str, Tensor]] = []
+    batches: list[dict[str, Tensor]] = []
     with tqdm(total=total, desc=progress, unit="field", disable=progress is None) as bar:
         for first in range(0, total, options.batch_size):
-            part = samples.select(slice(first, first + options.batch_size))
+            sdf = samples.select(slice(first, first + options.batch_size)).sdf
             path = folder / f"{first:06d}.safetensors" if folder else None
             if path and path.is_file():
-                groups.append(read_tensors(path))
+                batches.append(read_tensors(path))
             else:
-                start = (
-                    random_initializations(config, len(part.sdf), options.seed + first)
-                    if shared_init is None
-                    else shared_init
-                )
-                groups.append(_fit_group(config, part, encoded, start.expand(len(part.sdf), -1), options))
+                start = shared_init
+                if start is None:
+                    start = random_initializations(config, len(sdf), options.seed + first)
+                batches.append(_fit_batch(config, sdf, encoded, start.expand(len(sdf), -1), options))
                 if path:
-                    write_tensors(path, groups[-1])
-            bar.update(len(part.sdf))
-    joined = {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
-    flat, at_three_quarters = Fields(config, joined["flat"]), Fields(config, joined["earlier"])
-    return Fits(flat, joined["loss"], at_three_quarters, joined["history"])
+                    write_tensors(path, batches[-1])
+            bar.update(len(sdf))
+    joined = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    at_three_quarters = Fields(config, joined["at_three_quarters"])
+    return Fits(Fields(config, joined["flat"]), joined["loss"], at_three_quarters, joined["history"])
 
 
-def _fit_group(
-    config: FieldConfig, samples: Samples, encoded: Tensor, start: Tensor, options: FitConfig
+def _check_inputs(config: FieldConfig, samples: Samples, shared_init: Tensor | None) -> None:
+    if not torch.isfinite(samples.sdf).all() or (shared_init is not None and not torch.isfinite(shared_init).all()):
+        raise InputError("distances or initial weights hold NaN or infinite values; leave those shapes out.")
+    if samples.points.shape[1] != config.in_features:
+        raise InputError(
+            f"the shapes are {samples.points.shape[1]}D, the fields take {config.in_features} coordinates; give a"
+            " FieldConfig whose in_features is the dimension of the shapes."
+        )
+
+
+def _fit_batch(
+    config: FieldConfig, sdf: Tensor, encoded: Tensor, start: Tensor, options: FitConfig
 ) -> dict[str, Tensor]:
+    """Fit B fields, from the weights `start` (B, P), to the distances `sdf` (B, M) at the encoded points."""
     flat = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([flat], lr=options.learning_rate, betas=(0.9, 0.95), fused=True)
     losses = torch.zeros(options.steps, len(flat))
     for step, part in enumerate(point_slices(encoded.shape[1], options.points_per_step, options.steps, options.seed)):
-        optimizer.param_groups[0]["lr"] = options.learning_rate * cosine_rate(step, options.steps)
         values = evaluate_encoded(config, flat, encoded[:, part])[..., 0]
-        loss = truncated_loss(values, samples.sdf[:, part], options.truncation)
-        total = loss.sum()
-        if options.eikonal:
-            total = total + options.eikonal * _eikonal(config, flat, samples.points[part]).sum()
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        loss = truncated_loss(values, sdf[:, part], options.truncation)
+        minimize(loss.sum(), [optimizer], cosine_rate(step, options.steps))
         losses[step] = loss.detach()
         if step < 0.75 * options.steps:
             at_three_quarters = flat.detach().clone()
     history = F.adaptive_avg_pool1d(losses.T, 20)
     loss = losses[-max(1, options.steps // 10) :].mean(0)
-    return {"flat": flat.detach(), "earlier": at_three_quarters, "loss": loss, "history": history}
-
-
-def _eikonal(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
-    points = points.expand(len(flat), -1, -1).clone().requires_grad_()
-    values = evaluate(config, flat, points).sum()
-    (gradient,) = torch.autograd.grad(values, points, create_graph=True)
-    steepness: Tensor = gradient.norm(dim=-1)
-    return (steepness - 1).square().mean(-1)
+    return {"flat": flat.detach(), "at_three_quarters": at_three_quarters, "loss": loss, "history": history}

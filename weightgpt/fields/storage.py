@@ -1,12 +1,14 @@
-"""Files of fields and files of tokens, each with the names of its shapes and the way back to their own units.
+"""Files of fields, with the names and classes of their shapes and the transform back to the units of their files.
+
+File (format `weightgpt.fields`, version 1): one safetensors file with the tensors `flat` (B, P) float32, `center`
+(B, D) float64 and `scale` (B,) float64. Its metadata has one entry, `weightgpt`: a JSON object {format, version, field:
+the `FieldConfig`, names: B texts, labels: B texts}.
 
 Decisions:
-- Fields are one safetensors file: `flat` (B, P) float32, `center` (B, D) and `scale` (B,) float64; its header,
-  one JSON text, holds the format, its version, the architecture, the names and the labels. The file alone is enough to
-  evaluate a field, and equal fields give equal bytes.
-- Tokens are one JSON file, readable by anything, that names the codebook without which the ids mean nothing.
+- The file alone is enough to evaluate the fields: it holds their architecture.
+- Equal fields give equal bytes.
 
-Dimensions: B shapes, D dimension, P parameters, L tokens of a sequence.
+Dimensions: B shapes, D dimension, P parameters.
 """
 
 import json
@@ -21,79 +23,140 @@ from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.io import read_tensors, write_tensors
+from weightgpt.io import check_format, read_tensors, write_tensors
 from weightgpt.shapes.shape import Shape
 
-FIELDS = "weightgpt.fields"
+FORMAT = "weightgpt.fields"
 VERSION = 1
+_DTYPES = {"flat": torch.float32, "center": torch.float64, "scale": torch.float64}
 
 
 @dataclass(frozen=True)
 class ShapeMetadata:
-    """What is known of B shapes beside their geometry: file units = unit coordinates * scale + center."""
+    """Names, classes and transforms of B shapes: file units = unit coordinates * scale + center."""
 
     names: tuple[str, ...]
+    """B names."""
     labels: tuple[str, ...]
+    """B names of classes."""
     center: Tensor
     """(B, D) float64."""
     scale: Tensor
-    """(B,) float64."""
+    """(B,) float64, positive."""
 
     def __post_init__(self) -> None:
         count = len(self.names)
-        fits = len(self.labels) == count and self.scale.shape == (count,)
-        if not fits or self.center.ndim != 2 or len(self.center) != count:
+        complete = len(self.labels) == count and self.scale.shape == (count,)
+        if not complete or self.center.ndim != 2 or len(self.center) != count:
             raise InputError(f"{count} names need as many labels, centers and scales; give one of each for a shape.")
         if not (torch.isfinite(self.center).all() and torch.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise InputError("a center or a scale is not finite, or a scale is not positive; read the shapes again.")
 
     @classmethod
     def of_shapes(cls, shapes: Sequence[Shape]) -> "ShapeMetadata":
-        """The entries of shapes."""
+        """Collect the metadata of shapes.
+
+        Args:
+            shapes: B shapes of one dimension.
+        """
         center = torch.tensor([shape.center[: shape.dimension] for shape in shapes], dtype=torch.float64)
         scale = torch.tensor([shape.scale for shape in shapes], dtype=torch.float64)
         return cls(tuple(shape.name for shape in shapes), tuple(shape.label for shape in shapes), center, scale)
 
     @classmethod
     def plain(cls, names: Sequence[str], labels: Sequence[str], dimension: int = 3) -> "ShapeMetadata":
-        """Entries of shapes that have no units but their own, such as samples."""
+        """Create the metadata of shapes that no file has, such as generated ones: center 0 and scale 1.
+
+        Args:
+            names: B names.
+            labels: B names of classes.
+            dimension: D.
+        """
         count = len(names)
         center, scale = torch.zeros(count, dimension, dtype=torch.float64), torch.ones(count, dtype=torch.float64)
         return cls(tuple(names), tuple(labels), center, scale)
+
+    @classmethod
+    def from_file(cls, names: Any, labels: Any, center: Tensor, scale: Tensor) -> "ShapeMetadata":
+        """Create metadata from the values of a file, which may be anything.
+
+        Args:
+            names: should be a list of B texts.
+            labels: should be a list of B texts.
+            center: should be (B, D).
+            scale: should be (B,).
+
+        Raises:
+            InputError: the values are not metadata.
+        """
+        lists = (names, labels)
+        if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
+            raise InputError("names and labels are not lists of text; make the file again.")
+        return cls(tuple(names), tuple(labels), center.double(), scale.double())
+
+    def check_count(self, count: int) -> None:
+        """Check that there is one entry for each shape.
+
+        Args:
+            count: number of shapes.
+
+        Raises:
+            InputError: there are more or fewer entries.
+        """
+        if len(self.names) != count:
+            raise InputError(f"{count} shapes have {len(self.names)} names; give one for each.")
 
 
 def save_fields(path: Path | str, fields: Fields, metadata: ShapeMetadata) -> None:
     """Write fields to a .safetensors file.
 
+    Args:
+        path: the file; its folder is created if necessary.
+        fields: B fields, written in single precision.
+        metadata: names, classes and transforms of their shapes.
+
     Raises:
-        InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
+        InputError: the metadata is of another number of shapes, or the folder cannot be written to.
+
+    Example:
+        >>> fields = Fields(FieldConfig(), torch.zeros(1, FieldConfig().parameters))
+        >>> save_fields("fields.safetensors", fields, ShapeMetadata.plain(["a"], ["chair"]))  # doctest: +SKIP
     """
-    _check_count(len(fields), metadata)
+    metadata.check_count(len(fields))
     header = {
-        "format": FIELDS,
+        "format": FORMAT,
         "version": VERSION,
         "field": fields.config.to_dict(),
         "names": metadata.names,
         "labels": metadata.labels,
     }
-    tensors = {"flat": fields.flat, "center": metadata.center, "scale": metadata.scale}
+    tensors = {"flat": fields.flat.float(), "center": metadata.center.double(), "scale": metadata.scale.double()}
     write_tensors(path, tensors, {"weightgpt": json.dumps(header)})
 
 
 def load_fields(path: Path | str) -> tuple[Fields, ShapeMetadata]:
-    """Read what `save_fields` wrote.
+    """Read a file of fields.
+
+    Args:
+        path: a file that `save_fields` wrote.
 
     Raises:
         InputError: the file is missing, broken, of another format or version, or holds NaN or infinite weights.
+
+    Example:
+        >>> fields, metadata = load_fields("fields.safetensors")  # doctest: +SKIP
     """
     tensors = read_tensors(path)
     with safe_open(path, "pt") as file:
-        header = _header((file.metadata() or {}).get("weightgpt", ""))
-    _check_format(path, header, FIELDS, "fields")
+        header = _parse_header((file.metadata() or {}).get("weightgpt", ""))
+    check_format(path, header, FORMAT, VERSION)
     try:
-        fields = Fields(FieldConfig.from_dict(header["field"]), tensors["flat"].float())
-        metadata = _metadata(header["names"], header["labels"], tensors["center"], tensors["scale"])
-        _check_count(len(fields), metadata)
+        for name, dtype in _DTYPES.items():
+            if tensors[name].dtype != dtype:
+                raise InputError(f"tensor {name!r} is {tensors[name].dtype}, not {dtype}; make the file again.")
+        fields = Fields(FieldConfig.from_dict(header["field"]), tensors["flat"])
+        metadata = ShapeMetadata.from_file(header["names"], header["labels"], tensors["center"], tensors["scale"])
+        metadata.check_count(len(fields))
         if len(fields) == 0 or metadata.center.shape[1] != fields.config.in_features:
             raise InputError("there are no fields, or centers of another dimension; make the file again.")
     except InputError as error:
@@ -103,30 +166,9 @@ def load_fields(path: Path | str) -> tuple[Fields, ShapeMetadata]:
     return fields, metadata
 
 
-def _metadata(names: Any, labels: Any, center: Tensor, scale: Tensor) -> ShapeMetadata:
-    """A catalogue of what a file says, which may be anything."""
-    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in (names, labels)):
-        raise InputError("names and labels are not lists of text; make the file again.")
-    return ShapeMetadata(tuple(names), tuple(labels), center.double(), scale.double())
-
-
-def _header(text: str) -> Any:
+def _parse_header(text: str) -> Any:
+    """Parse the JSON header; None if it is no JSON."""
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError):
         return None
-
-
-def _check_format(path: Path | str, header: Any, expected: str, what: str) -> None:
-    found = header if isinstance(header, dict) else {}
-    if found.get("format") != expected:
-        actual = found.get("format", "of an unknown format")
-        raise InputError(f"{path} is {actual}, not a file of {what}; give one that is.")
-    if found.get("version") != VERSION:
-        version = found.get("version")
-        raise InputError(f"{path} is of version {version}, this library reads version {VERSION}; make the file again.")
-
-
-def _check_count(count: int, metadata: ShapeMetadata) -> None:
-    if len(metadata.names) != count:
-        raise InputError(f"{count} shapes have {len(metadata.names)} names; give one for each.")

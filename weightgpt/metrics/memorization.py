@@ -24,11 +24,10 @@ import torch
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.sampling import gradient, near_surface
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION
+from weightgpt.shapes.sampling import near_surface_points, sdf_gradient
 from weightgpt.shapes.shape import Sdf
 
-DEFAULT_TRUNCATION = 5.0
-"""Slope of the tanh that truncates distances at the probes."""
 NUM_SURFACE_POINTS = 256
 """Points on each surface."""
 NUM_CANDIDATES = 4
@@ -130,7 +129,7 @@ def surface_cloud(sdf: Sdf, dimension: int) -> Tensor:
     Returns:
         (256, D) points.
     """
-    return near_surface(sdf, NUM_SURFACE_POINTS, dimension, 0.0, seed=0, steps=NEWTON_STEPS)
+    return near_surface_points(sdf, NUM_SURFACE_POINTS, dimension, 0.0, seed=0, steps=NEWTON_STEPS)
 
 
 def surface_distance(a: Sdf, on_a: Tensor, b: Sdf, on_b: Tensor) -> float:
@@ -153,7 +152,7 @@ def surface_distance(a: Sdf, on_a: Tensor, b: Sdf, on_b: Tensor) -> float:
 
 def _distance_to_surface(sdf: Sdf, points: Tensor) -> Tensor:
     """Return first-order distances (n,) of points (n, D) to the zero level."""
-    slope: Tensor = torch.linalg.vector_norm(gradient(sdf, points), dim=-1)
+    slope: Tensor = torch.linalg.vector_norm(sdf_gradient(sdf, points), dim=-1)
     return sdf(points).abs() / slope.clamp(min=MIN_SLOPE)
 
 

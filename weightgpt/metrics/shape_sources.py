@@ -19,8 +19,8 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import load_fields
-from weightgpt.shapes.meshes import FORMATS, load_folder
-from weightgpt.shapes.sampling import sample
+from weightgpt.shapes.meshes import FORMATS, load_shapes
+from weightgpt.shapes.sampling import sample_sdf
 from weightgpt.shapes.shape import Sdf, Shape
 
 
@@ -76,7 +76,7 @@ class LoadedSet:
             (N, m) signed distances.
         """
         if self.fields is None:
-            return sample(self.shapes, points).sdf
+            return sample_sdf(self.shapes, points).sdf
         parts = self.fields.flat.split(256)
         return torch.cat([Fields(self.fields.config, part)(points)[..., 0] for part in parts])
 
@@ -111,10 +111,10 @@ def _load_path(path: Path, keep_unreadable: bool) -> LoadedSet:
         raise InputError(
             f"{path} is neither a folder of meshes nor a .safetensors file of fields; give one of the two."
         )
-    shapes, refusals = load_folder(path)
-    unreadable = [refusal.path for refusal in refusals if refusal.path.suffix.lower() in FORMATS]
-    shapes += [Shape(name=mesh.stem, label="none", sdf=_broken_sdf) for mesh in unreadable if keep_unreadable]
-    return LoadedSet(shapes=shapes, refused=tuple(refusal.reason for refusal in refusals))
+    loaded = load_shapes(path)
+    unreadable = [refusal.path for refusal in loaded.refused if refusal.path.suffix.lower() in FORMATS]
+    broken = [Shape(name=mesh.stem, label="none", sdf=_broken_sdf) for mesh in unreadable if keep_unreadable]
+    return LoadedSet(shapes=[*loaded, *broken], refused=tuple(refusal.reason for refusal in loaded.refused))
 
 
 def _from_fields(fields: Fields, labels: Sequence[str], names: Sequence[str] | None, source: str) -> LoadedSet:

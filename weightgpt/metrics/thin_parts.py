@@ -8,7 +8,7 @@ Decisions:
 - Thickness is measured from a surface point inwards, against the normal, to where the ray leaves the solid. We measure
   one direction, not the largest inscribed ball: a leg is thin from its sides, and the end of a leg is not thin.
 - Points and normals come from a mesh (`weightgpt.metrics.pairwise.oriented_points`), so shares are shares of area.
-  `weightgpt.shapes.sampling.near_surface` would not do: its points crowd at convex edges, where gradients are oblique.
+  `weightgpt.shapes.sampling.near_surface_points` would not do: its points crowd at convex edges, where gradients are oblique.
 - Fields are not exact distances, so rays advance in equal small steps and use signs only; crossings are interpolated
   linearly. A part thinner than one step is not detected.
 - Rays that do not enter within `_ENTRY_STEPS` steps are ignored: they count as not thin. Surface points lie only nearly

@@ -16,15 +16,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from weightgpt.fields.field import evaluate_encoded, fourier_features
-from weightgpt.fields.fitting import FitConfig
-from weightgpt.fields.optimization import cosine_rate, point_slices, truncated_loss
+from weightgpt.fields.functional import evaluate_encoded, fourier_features
+from weightgpt.fields.optimization import cosine_rate, minimize, point_slices, truncated_loss
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.shapes.sampling import draw_points
+from weightgpt.shapes.sampling import sample_point_indices
 
-TRUNCATION = FitConfig.truncation
-"""Truncation of the loss, that of plain fits."""
 INTERVAL = 50
 """Steps between two comparisons of the codes with the best ones."""
 COMPARED = slice(4096)
@@ -76,12 +73,9 @@ class Refinement:
         best = self._compare(codes, loss)
         slices = point_slices(self.encoded.shape[1], config.points_per_step, config.steps, config.seed)
         for step, points in enumerate(slices):
-            optimizer.param_groups[0]["lr"] = config.learning_rate * cosine_rate(step, config.steps)
             with torch.no_grad():
                 error = codebook.latents(codebook.quantize(latents)) - latents
-            optimizer.zero_grad()
-            loss(latents + error, points).sum().backward()
-            optimizer.step()
+            minimize(loss(latents + error, points).sum(), [optimizer], cosine_rate(step, config.steps))
             if (step + 1) % INTERVAL == 0 or step + 1 == config.steps:
                 candidates = codebook.quantize(latents.detach())
                 now = self._compare(candidates, loss)
@@ -97,7 +91,7 @@ class Refinement:
     def _loss(self, latents: Tensor, encoded: Tensor, sdf: Tensor) -> Tensor:
         """Loss (B,) at encoded points, (E + 1, n) or (B, E + 1, n)."""
         values = evaluate_encoded(self.field_config, self.codebook.weights(latents), encoded)[..., 0]
-        return truncated_loss(values, sdf, TRUNCATION)
+        return truncated_loss(values, sdf)
 
     def _losses(self, sdf: Tensor) -> Loss:
         """The loss at a slice of the points: the shared points, or points that each shape draws from them."""
@@ -107,8 +101,8 @@ class Refinement:
         order = torch.empty_like(sdf, dtype=torch.long)
         for row, distances in enumerate(sdf):  # one shape at a time, so that codes do not depend on the batch
             generator = torch.Generator().manual_seed(config.seed)
-            indices = draw_points(
-                distances[None], total, config.surface_fraction, config.surface_bandwidth, generator, balanced=True
+            indices = sample_point_indices(
+                distances[None], total, config.surface_fraction, config.surface_bandwidth, generator, balance_sides=True
             )[0]
             order[row] = indices[torch.randperm(total, generator=generator)]
 

@@ -30,7 +30,7 @@ from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
 from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.quantizers.latent_quantizer import LatentQuantizer
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
 from weightgpt.shapes.shape import Shape
 
 INITIALIZATION_SEED = 1_000_000
@@ -108,8 +108,8 @@ class GraphQuantizer(LatentQuantizer):
         """
         config = config or EncodeConfig()
         self._check_shapes(shapes)
-        points = shared_schedule(shapes, config.num_points, config.seed)
-        return self.encode_samples(sample(shapes, points, progress), progress=progress)
+        points = shared_points(shapes, config.num_points, config.seed)
+        return self.encode_samples(sample_sdf(shapes, points, progress), progress=progress)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json`, `model.safetensors` and `encoder.safetensors`.

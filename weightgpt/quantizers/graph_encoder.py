@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, activate, evaluate_encoded, fourier_features, layer_matrices
-from weightgpt.fields.fitting import FitConfig
+from weightgpt.fields.field import FieldConfig
+from weightgpt.fields.functional import activate, evaluate_encoded, fourier_features, layer_matrices
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
@@ -138,7 +139,7 @@ class GraphEncoder(nn.Module):
         for matrix in rest:
             traces.append(activate(values, self.field_config.activation))
             values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], traces[-1])
-        return [*traces, torch.tanh(FitConfig.truncation * values)]
+        return [*traces, torch.tanh(DEFAULT_TRUNCATION * values)]
 
     def save(self, folder: Path | str) -> None:
         """Write `encoder.safetensors`.

@@ -28,7 +28,7 @@ from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
 from weightgpt.quantizers.latent_quantizer import LatentQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.shapes.sampling import Samples, sample, shared_schedule
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
 from weightgpt.shapes.shape import Shape
 
 
@@ -91,7 +91,7 @@ class RVQAutoencoder(LatentQuantizer):
         config = config or EncodeConfig()
         check_fields(fields, self.field_config)
         with torch.no_grad():
-            points = shared_schedule(self._as_shapes(fields), config.num_points, config.seed)
+            points = shared_points(self._as_shapes(fields), config.num_points, config.seed)
             samples, probed = Samples(points, fields(points)[..., 0]), fields(self.probes)[..., 0]
             projection = self.codebook.project(fields, self.encoder(probed))
         return self._encode(samples, probed, config, projection=projection)
@@ -130,9 +130,9 @@ class RVQAutoencoder(LatentQuantizer):
         """
         config = config or EncodeConfig()
         self._check_shapes(shapes)
-        samples = probed = sample(shapes, self.probes, progress)
+        samples = probed = sample_sdf(shapes, self.probes, progress)
         if config.steps:
-            samples = sample(shapes, shared_schedule(shapes, config.num_points, config.seed), progress)
+            samples = sample_sdf(shapes, shared_points(shapes, config.num_points, config.seed), progress)
         return self._encode(samples, probed.sdf, config, progress=progress)
 
     def save_pretrained(self, folder: Path | str) -> None:

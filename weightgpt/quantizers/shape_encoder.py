@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION
 from weightgpt.io import read_tensors, write_tensors
 
 
@@ -35,7 +36,9 @@ class ShapeEncoder(nn.Module):
     probes: Tensor
     """(m, D) points in [-1, 1]^D."""
 
-    def __init__(self, probes: Tensor, width: int, num_chunks: int, latent_width: int, truncation: float = 5.0) -> None:
+    def __init__(
+        self, probes: Tensor, width: int, num_chunks: int, latent_width: int, truncation: float = DEFAULT_TRUNCATION
+    ) -> None:
         super().__init__()
         self.truncation, self.num_chunks, self.latent_width = truncation, num_chunks, latent_width
         self.register_buffer("probes", probes)

@@ -32,7 +32,7 @@ from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codes import check_fields, fingerprint
 from weightgpt.quantizers.files import read_config
 from weightgpt.quantizers.weight_codebook import WeightCodebook
-from weightgpt.shapes.sampling import Samples, sample
+from weightgpt.shapes.sampling import Samples, sample_sdf
 from weightgpt.shapes.shape import Shape
 
 
@@ -133,7 +133,7 @@ class WeightVQ(Quantizer):
             InputError: there are no shapes, they are of another dimension, or a distance is not finite.
         """
         self._check_shapes(shapes)
-        return self.encode_samples(sample(shapes, self.points, progress), progress=progress)
+        return self.encode_samples(sample_sdf(shapes, self.points, progress), progress=progress)
 
     def decode(self, codes: Tensor, num_quantizers: int | None = None) -> Fields:
         """Fields of codes.

@@ -1,8 +1,10 @@
-"""Six built-in families of shapes with analytic distances: chair, table, airplane, lamp, mug, bottle.
+"""Six built-in families of shapes with analytic signed distances: chair, table, airplane, lamp, mug, bottle.
 
-Decisions: as for the furniture, y is up (an airplane flies to +z), parts follow from proportions drawn first, reach
-well into each other and are joined by `union`, and nothing is thinner than 0.09. Every sample is centered in the unit
-cube, with a longest side of 1.65 to 1.8. A shape depends on its number, not on how many are drawn.
+Decisions:
+- y is up, and an airplane flies towards +z. As for the furniture, each family draws its proportions first and derives
+  the parts from them. Parts overlap well and are joined by `union`. Nothing is thinner than 0.09.
+- Every shape is centered in the unit cube and has a longest side of 1.65 to 1.8.
+- A shape depends on its number and not on the number of shapes, so that a longer list begins with the shorter one.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,52 +20,74 @@ from weightgpt.shapes.shape import Sdf, Shape
 
 
 def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> list[Shape]:
-    """Draw `n` shapes, the `families` (all, by default) taking turns; shape i depends only on (seed, i, its family).
+    """Draw shapes of the built-in families at random, the families taking turns.
+
+    Args:
+        n: number of shapes.
+        seed: shape i depends only on the seed, on i and on its family.
+        families: names of families, keys of `FAMILIES`; all six by default.
+
+    Returns:
+        The shapes, each labeled with its family.
 
     Raises:
         InputError: `n` or `seed` is negative, or a family is unknown.
+
+    Example:
+        >>> [shape.name for shape in draw_shapes(3, seed=0, families=["chair", "mug"])]
+        ['chair-00000', 'mug-00001', 'chair-00002']
     """
     names = list(FAMILIES if families is None else families)
     unknown = [repr(name) for name in names if name not in FAMILIES]
     if unknown or not names:
-        given = f"{unknown[0]} is no built-in family" if unknown else "no family was given"
-        raise InputError(f"{given}; choose among {', '.join(FAMILIES)}.")
+        mistake = f"{unknown[0]} is no built-in family" if unknown else "the list of families is empty"
+        raise InputError(f"{mistake}; choose among {', '.join(FAMILIES)}.")
     if n < 0 or seed < 0:
-        raise InputError(f"{n} shapes of seed {seed} were asked for; give a count and a seed of at least 0.")
+        raise InputError(f"n is {n} and seed is {seed}; give a number of shapes and a seed of at least 0.")
     return [_draw(seed, i, names[i % len(names)]) for i in range(n)]
 
 
-def drawing(first: int, size: int, seed: int) -> LazySequence[Shape]:
-    """The `size` shapes of `draw_shapes` of all families from number `first` on, each drawn when it is asked for.
+def lazy_shapes(first: int, count: int, seed: int) -> LazySequence[Shape]:
+    """Draw shapes of all families when they are read: the shapes of `draw_shapes` from number `first` on.
 
-    A drawn shape takes 20 kB, so tens of thousands are not kept.
+    A shape takes 20 kB, so tens of thousands of them should not be in memory together.
+
+    Args:
+        first: number of the first shape.
+        count: number of shapes.
+        seed: seed of `draw_shapes`.
     """
     names = list(FAMILIES)
-    return LazySequence(size, lambda i: _draw(seed, first + i, names[(first + i) % len(names)]))
+    return LazySequence(count, lambda i: _draw(seed, first + i, names[(first + i) % len(names)]))
 
 
 def _draw(seed: int, i: int, family: str) -> Shape:
+    """Draw shape number `i`."""
     rng = np.random.default_rng([seed, i, *family.encode()])
     return Shape(name=f"{family}-{i:05d}", label=family, sdf=FAMILIES[family](rng))
 
 
 def airplane(rng: Rng) -> Solid:
-    """A fuselage with straight or swept wings, a low or a tee tail, and up to two engines below the wings."""
+    """A fuselage with straight or swept wings, a low or a tee tail, and up to two engines below the wings.
+
+    Args:
+        rng: source of the random numbers.
+    """
     r, span, style = rng.uniform(0.15, 0.2), rng.uniform(0.65, 0.88), pick(rng, "straight", "swept")
     root = rng.uniform(0.36, 0.5)
     tip = rng.uniform(0.6, 1.0) * root if style == "straight" else 0.2
     sweep = rng.uniform(0.0, 0.06) if style == "straight" else rng.uniform(0.25, 0.55)
     tilt, level = rng.uniform(0.0, 6.0), r * rng.choice([-0.5, 0.5])
     wing = _flat([(-0.02, 0.0), (span, -sweep), (span, -sweep - tip), (-0.02, -root)]).moved(z=0.32)
-    place = 0.42
+    pod_position = 0.42
     pod = cylinder(rng.uniform(0.085, 0.1), rng.uniform(0.28, 0.36)).turned("x", 90.0)
-    pods = [pod.moved(place * span, -0.1, 0.3 - place * sweep)] if rng.random() < 0.5 else []
+    pods = [pod.moved(pod_position * span, -0.1, 0.3 - pod_position * sweep)] if rng.random() < 0.5 else []
     wings = union(wing, *pods).turned("z", tilt).moved(y=level).mirrored("x")
     return union(_fuselage(rng, r), wings, *_tail(rng)).fitted(rng.uniform(1.7, 1.8))
 
 
 def _flat(outline: Outline) -> Solid:
-    """A polygon of (x, z), as a plate of thickness 0.13 about y = 0."""
+    """A plate of thickness 0.13 about y = 0, with the outline (x, z)."""
     return extruded(outline, 0.13).turned("x", 90.0)
 
 
@@ -75,6 +99,7 @@ def _fuselage(rng: Rng, r: float) -> Solid:
 
 
 def _tail(rng: Rng) -> list[Solid]:
+    """A fin and a tailplane."""
     height, root, span = rng.uniform(0.34, 0.44), rng.uniform(0.28, 0.36), rng.uniform(0.28, 0.4)
     outline = [(-0.55, 0.0), (-0.66, height), (-0.84, height), (-0.55 - root, 0.0)]
     fin = extruded([(-z, y) for z, y in outline], 0.13).turned("y", 90.0)
@@ -83,7 +108,11 @@ def _tail(rng: Rng) -> list[Solid]:
 
 
 def mug(rng: Rng) -> Solid:
-    """A hollow cup, straight, tapered, bellied or waisted, with a round or square handle on +x."""
+    """A hollow cup, straight, tapered, bellied or waisted, with a round or square handle on the side +x.
+
+    Args:
+        rng: source of the random numbers.
+    """
     tall, top, wall = rng.uniform(0.95, 1.5), rng.uniform(0.45, 0.6), rng.uniform(0.14, 0.17)
     foot, belly = top * rng.uniform(0.65, 1.1), [0.0, 0.0, 0.13, -0.07][int(rng.integers(4))]
     y = np.linspace(0.0, 1.0, 7 if belly else 2)
@@ -111,7 +140,11 @@ def _handle(rng: Rng, low: tuple[float, float], high: tuple[float, float]) -> li
 
 
 def bottle(rng: Rng) -> Solid:
-    """A straight, waisted or conical body, a shoulder, a neck, and perhaps a cap or a stopper."""
+    """A straight, waisted or conical body with a shoulder and a neck, some with a cap or a stopper.
+
+    Args:
+        rng: source of the random numbers.
+    """
     style, r = pick(rng, "straight", "straight", "waisted", "cone"), rng.uniform(0.28, 0.46)
     body, slope, neck = rng.uniform(0.6, 1.1), rng.uniform(0.1, 0.5), rng.uniform(0.25, 0.5)
     throat = rng.uniform(0.1, 0.4 * r + 0.02)
@@ -137,3 +170,4 @@ FAMILIES: dict[str, Callable[[Rng], Sdf]] = {
     "mug": mug,
     "bottle": bottle,
 }
+"""Each family as a function that draws one signed distance function."""

@@ -1,8 +1,10 @@
-"""The families of furniture: chair, table and lamp, each with an analytic signed distance.
+"""The three families of furniture: chair, table and lamp, each with an analytic signed distance.
 
-Decisions: y is up and a chair faces +z. Each family draws its proportions first and lets the parts follow from them;
-the parts reach well into the one that carries them, so that a sample is one connected piece, and are joined by `union`.
-The whole is fitted to the unit cube at the end. Nothing is thinner than 0.09, so that a small network can fit it.
+Decisions:
+- y is up, and a chair faces +z.
+- Each family draws its proportions first and derives the parts from them. A part reaches well into the part that
+  carries it, so that a shape is one connected piece. The parts are joined by `union`.
+- The finished shape is scaled to the unit cube. Nothing is thinner than 0.09, so that a small network can fit it.
 """
 
 import numpy as np
@@ -13,12 +15,21 @@ Rng = np.random.Generator
 
 
 def pick(rng: Rng, *options: str) -> str:
-    """One of `options`; name one twice to make it twice as likely."""
+    """Draw one of `options`; an option that is listed twice is twice as likely.
+
+    Args:
+        rng: source of the random numbers.
+        options: names to draw from.
+    """
     return options[int(rng.integers(len(options)))]
 
 
 def chair(rng: Rng) -> Solid:
-    """A seat on square or splayed legs or a pedestal, with a panel, arched or ladder back, with or without arms."""
+    """A seat on square or splayed legs or a pedestal, with a panel, arch or ladder back, with or without arms.
+
+    Args:
+        rng: source of the random numbers.
+    """
     w, d, seat = rng.uniform(0.42, 0.6), rng.uniform(0.42, 0.55), rng.uniform(0.14, 0.2)
     height, back = rng.uniform(0.6, 0.85), rng.uniform(0.65, 1.0)
     lean = -rng.uniform(0.0, 12.0)
@@ -34,6 +45,7 @@ def chair(rng: Rng) -> Solid:
 
 
 def _chair_legs(rng: Rng, w: float, d: float, height: float) -> list[Solid]:
+    """Square or splayed legs, or a pedestal, below a seat of half-sides `w` and `d`."""
     style, t = pick(rng, "square", "square", "splayed", "pedestal"), rng.uniform(0.15, 0.2)
     if style == "square":
         return [box(t, height, t).moved(w - t / 2, -height / 2 - 0.02, d - t / 2).mirrored("xz")]
@@ -46,7 +58,7 @@ def _chair_legs(rng: Rng, w: float, d: float, height: float) -> list[Solid]:
 
 
 def _chair_back(rng: Rng, w: float, height: float) -> Solid:
-    """A back that stands on y = 0, and reaches a little below, in the plane z = 0."""
+    """A back in the plane z = 0 that stands on y = 0 and reaches a little below it."""
     style = pick(rng, "panel", "arch", "ladder")
     if style == "panel":
         return box(2 * w, height + 0.1, 0.15, rng.uniform(0.0, 0.05)).moved(y=height / 2 - 0.05)
@@ -59,7 +71,11 @@ def _chair_back(rng: Rng, w: float, height: float) -> Solid:
 
 
 def table(rng: Rng) -> Solid:
-    """A round top on a pedestal, or a long one on legs or panels."""
+    """A round top on a pedestal, or a long one on legs or panels.
+
+    Args:
+        rng: source of the random numbers.
+    """
     t = rng.uniform(0.13, 0.19)
     if rng.random() < 0.5:
         w, height = rng.uniform(0.6, 0.85), rng.uniform(0.55, 1.3)
@@ -71,6 +87,7 @@ def table(rng: Rng) -> Solid:
 
 
 def _pedestal(rng: Rng, w: float, height: float) -> list[Solid]:
+    """A column on a cone or a disc, below a round top of radius `w`."""
     t, reach = rng.uniform(0.08, 0.14), rng.uniform(0.5, 0.75) * w
     column = cylinder(t, height).moved(y=-height / 2 - 0.02)
     if rng.random() < 0.5:
@@ -79,6 +96,7 @@ def _pedestal(rng: Rng, w: float, height: float) -> list[Solid]:
 
 
 def _long_support(rng: Rng, w: float, d: float, height: float) -> list[Solid]:
+    """Four legs, some with a shelf, or two panels, below a long top of half-sides `w` and `d`."""
     t, low = rng.uniform(0.15, 0.22), rng.uniform(0.5, 0.8)
     if rng.random() < 0.6:
         legs = box(t, height, t).moved(w - t / 2, -height / 2 - 0.02, d - t / 2).mirrored("xz")
@@ -89,12 +107,16 @@ def _long_support(rng: Rng, w: float, d: float, height: float) -> list[Solid]:
 
 
 def lamp(rng: Rng) -> Solid:
-    """A table lamp with a turned body or a floor lamp, under a drum, a hollow shade or a dome."""
+    """A table lamp with a turned body or a floor lamp, with a drum, a hollow shade or a dome.
+
+    Args:
+        rng: source of the random numbers.
+    """
     return union(*(_body_lamp if rng.random() < 0.6 else _floor_lamp)(rng)).fitted(rng.uniform(1.68, 1.8))
 
 
 def _shade(rng: Rng, radius: float, height: float) -> Solid:
-    """A shade from y = 0 to `height`: a closed or hollow frustum or a dome; solid where the pole ends."""
+    """A shade from y = 0 to `height`: a closed or hollow frustum or a dome, solid at the end of the pole."""
     style, top = pick(rng, "drum", "open", "dome"), radius * rng.uniform(0.5, 0.9)
     if style == "dome":
         return revolved(
@@ -107,9 +129,10 @@ def _shade(rng: Rng, radius: float, height: float) -> Solid:
 
 
 def _body_lamp(rng: Rng) -> list[Solid]:
-    tall, belly, at = rng.uniform(0.75, 1.0), rng.uniform(0.18, 0.36), rng.uniform(0.25, 0.75)
+    """A table lamp with a turned body."""
+    tall, belly, widest = rng.uniform(0.75, 1.0), rng.uniform(0.18, 0.36), rng.uniform(0.25, 0.75)
     y = np.linspace(0.0, 1.0, 8)
-    x = 0.085 + (belly - 0.085) * np.exp(-(((y - at) / rng.uniform(0.25, 0.4)) ** 2))
+    x = 0.085 + (belly - 0.085) * np.exp(-(((y - widest) / rng.uniform(0.25, 0.4)) ** 2))
     x[0] = max(x[0], rng.uniform(0.16, 0.3))
     body = revolved([(0.0, 0.0), *zip(x.tolist(), (y * tall).tolist(), strict=True), (0.0, tall)])
     radius, height = belly + rng.uniform(0.15, 0.3), rng.uniform(0.45, 0.65)
@@ -118,6 +141,7 @@ def _body_lamp(rng: Rng) -> list[Solid]:
 
 
 def _floor_lamp(rng: Rng) -> list[Solid]:
+    """A lamp on a tall pole with a heavy foot."""
     radius, height = rng.uniform(0.32, 0.46), rng.uniform(0.35, 0.5)
     reach = radius * rng.uniform(0.8, 1.0)
     foot = cylinder(reach, 0.14).moved(y=0.07) if rng.random() < 0.5 else cone(reach, 0.1, rng.uniform(0.2, 0.3))

@@ -1,4 +1,4 @@
-"""A sequence whose items are made whenever they are asked for, where all of them at once would take too much memory."""
+"""A sequence that creates each item when it is read, for items that would not fit into memory together."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,18 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class LazySequence(Sequence[Item], Generic[Item]):
-    """`size` items, the i-th of which is `make(i)`; nothing is kept."""
+    """A sequence whose items are created at every access and not stored.
+
+    Example:
+        >>> squares = LazySequence(5, lambda i: i * i)
+        >>> squares[3], squares[1:3]
+        (9, [1, 4])
+    """
 
     size: int
+    """Number of items."""
     make: Callable[[int], Item]
+    """Creates the item of an index."""
 
     def __len__(self) -> int:
         return self.size

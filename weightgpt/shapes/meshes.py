@@ -1,22 +1,24 @@
-"""The Shape type, and meshes, folders of meshes and images as shapes.
+"""Mesh files, and folders of them, as shapes.
 
-Decisions: a shape is a name, a class and a signed distance function over the unit cube or square; positive is outside.
-Meshes are centered on their bounding box and scaled to a longest side of 1.8, in float64, and keep that transform.
-Inside is where the generalized winding number exceeds 1/2 (Jacobson et al. 2013; Barill et al. 2018), which closes
-small holes and overlaps; a mesh that is mostly inside out is flipped, one that encloses nothing is refused. Only the
-geometry inside the one file is read: no material, texture or buffer beside it, no archive, no pickle. A shape of a mesh
-is not differentiable; a shape of an image is, by bilinear interpolation.
+Decisions:
+- Meshes are centered on their bounding box and scaled to a longest side of 1.8, in float64. The shape keeps that
+  transform.
+- A point is inside where the generalized winding number exceeds 1/2 (Jacobson et al. 2013; Barill et al. 2018), which
+  closes small holes and overlaps. A mesh that is mostly inside out is flipped; one that encloses nothing is refused.
+- Only the geometry inside the one file is read: no material, no texture, no buffer in another file, no archive and no
+  pickle.
+- The signed distance of a mesh is not differentiable.
 """
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, overload
 
 import igl
 import numpy as np
@@ -31,11 +33,15 @@ Vertices = NDArray[np.float64]
 Faces = NDArray[np.int64]
 
 FORMATS = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
+"""Extensions of the files that are read."""
 MAX_BYTES = 64 * 2**20
+"""Larger files are refused."""
 MAX_FACES = 2_000_000
-SIDE = 1.8  # longest side of a mesh in unit coordinates
+"""Meshes with more faces are refused."""
+SIDE = 1.8
+"""Longest side of a mesh in unit coordinates."""
 
-_UNREAD = {
+_REFUSED_FORMATS = {
     **dict.fromkeys(
         (".3ds", ".3mf", ".blend", ".ctm", ".dae", ".fbx", ".msh", ".step", ".stp", ".xyz"), "another format"
     ),
@@ -46,56 +52,99 @@ _UNREAD = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """A mesh file that did not become a shape, and why, in one sentence."""
+    """A mesh file that could not be read as a shape."""
 
     path: Path
+    """Path of the file."""
     reason: str
+    """Why it was refused, in one sentence."""
 
 
-def load_folder(folder: Path | str) -> tuple[list[Shape], list[Refusal]]:
-    """All meshes below `folder`, in the order of their paths, and those refused.
+@dataclass(frozen=True)
+class Shapes(Sequence[Shape]):
+    """The shapes of a folder: a sequence of `Shape`, together with the files that were refused."""
 
-    The sub-folders of `folder` are the classes; a mesh directly in it has the label 'none'. Hidden files, and files
-    that are neither meshes nor archives or pickles, are passed over; links to folders are not followed.
+    shapes: tuple[Shape, ...]
+    """The shapes, in the order of their paths."""
+    refused: tuple[Refusal, ...] = ()
+    """The mesh files that could not be read."""
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    @overload
+    def __getitem__(self, index: int) -> Shape: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Shape, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Shape | tuple[Shape, ...]:
+        return self.shapes[index]
+
+
+def load_shapes(folder: Path | str) -> Shapes:
+    """Load all meshes below a folder.
+
+    The sub-folders of `folder` are the classes; a mesh directly in `folder` has the label 'none'. Hidden files, and
+    files that are neither meshes nor archives nor pickles, are skipped. Links to folders are not followed.
+
+    Args:
+        folder: the folder; the extensions of the files that are read are in `FORMATS`.
+
+    Returns:
+        The shapes in the order of their paths; `.refused` lists the files that could not be read, with the reasons.
 
     Raises:
         InputError: the folder does not exist, or no mesh in it can be read.
+
+    Example:
+        >>> shapes = load_shapes("my_meshes")  # doctest: +SKIP
+        >>> len(shapes), [refusal.reason for refusal in shapes.refused]  # doctest: +SKIP
+        (12, [])
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give one that holds meshes, in a sub-folder for each class.")
     shapes: dict[str, Shape] = {}
-    refusals: list[Refusal] = []
+    refused: list[Refusal] = []
     for path in sorted(folder.rglob("*")):
         within = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in within.parts)
-        if hidden or not path.is_file() or path.suffix.lower() not in (*FORMATS, *_UNREAD):
+        if hidden or not path.is_file() or path.suffix.lower() not in (*FORMATS, *_REFUSED_FORMATS):
             continue
         try:
-            shape = shape_from_file(path, within.parts[0] if len(within.parts) > 1 else "none")
+            shape = load_shape(path, within.parts[0] if len(within.parts) > 1 else "none")
         except InputError as error:
-            refusals.append(Refusal(path, str(error)))
+            refused.append(Refusal(path, str(error)))
             continue
         name = "-".join(within.with_suffix("").parts)
         name = name if name not in shapes else "-".join(within.parts)
         shapes[name] = replace(shape, name=name)
     if not shapes:
-        found = (
-            f"none of its {len(refusals)} meshes can be read, the first because {refusals[0].reason}"
-            if refusals
-            else ""
-        )
-        raise InputError(f"{folder}: {found or 'holds no mesh; put ' + ', '.join(FORMATS) + ' files into it.'}")
-    return list(shapes.values()), refusals
+        problem = f"holds no mesh; put {', '.join(FORMATS)} files into it."
+        if refused:
+            problem = f"none of its {len(refused)} meshes can be read, the first because {refused[0].reason}"
+        raise InputError(f"{folder}: {problem}")
+    return Shapes(tuple(shapes.values()), tuple(refused))
 
 
-def shape_from_file(path: Path | str, label: str = "none") -> Shape:
-    """The shape of a mesh file; a scene counts as one mesh.
+def load_shape(file: Path | str, label: str = "none") -> Shape:
+    """Load one mesh file as a shape; a scene counts as one mesh.
+
+    Args:
+        file: path of the mesh; the extensions that are read are in `FORMATS`.
+        label: name of the class of the shape.
+
+    Returns:
+        The shape, centered and scaled to a longest side of `SIDE`, with the transform back in `center` and `scale`.
 
     Raises:
-        InputError: the file is missing, too large, in a format that is not read, broken, or encloses no volume.
+        InputError: the file is missing, too large, of another format, broken, or encloses no volume.
+
+    Example:
+        >>> shape = load_shape("my_chair.obj", label="chair")  # doctest: +SKIP
     """
-    path = Path(path)
+    path = Path(file)
     vertices, faces = _read_mesh(path)
     vertices, faces, center, scale = _normalized(path, vertices, faces)
     faces, sides = _oriented(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
@@ -103,12 +152,12 @@ def shape_from_file(path: Path | str, label: str = "none") -> Shape:
 
 
 def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
-    """Vertices (n, 3) and faces (m, 3) of a mesh file: finite, in range, not too many, nothing else checked."""
+    """Read vertices (n, 3) and faces (m, 3) of a mesh file; they are finite, in range and not too many."""
     suffix, formats = path.suffix.lower(), ", ".join(FORMATS)
     if not path.is_file():
         raise InputError(f"{path} is not a file; give the path of a {formats} file.")
     if suffix not in FORMATS:
-        kind = _UNREAD.get(suffix, "another format")
+        kind = _REFUSED_FORMATS.get(suffix, "another format")
         raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")
     if path.stat().st_size > MAX_BYTES:
         size = f"{path.stat().st_size / 2**20:.0f} MiB"
@@ -120,9 +169,9 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
             )
             mesh: Any = scene.to_mesh()
         vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64)
-    except Exception as error:  # a loader fed with a broken file raises whatever it trips over
+    except Exception as error:  # the loaders raise errors of any type for broken files
         reason = shorten(f"{type(error).__name__} {error}", 100)
-        if isinstance(error, ImportError):  # trimesh asks for another library to guess the encoding of such bytes
+        if isinstance(error, ImportError):  # trimesh wants another library to guess the encoding of such bytes
             reason = "its bytes are not of that format"
         if isinstance(error, TypeError) and suffix == ".gltf":
             reason = "its buffers are missing or in other files, which are not opened"
@@ -141,7 +190,7 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Loaders log and warn about every oddity; a file ends as a shape or as one sentence instead."""
+    """Silence the logs and warnings of the loaders: a file gives a shape or an error of one sentence."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -155,13 +204,13 @@ def _quiet() -> Iterator[None]:
 def _normalized(
     path: Path, vertices: Vertices, faces: Faces
 ) -> tuple[Vertices, Faces, tuple[float, float, float], float]:
-    """Vertices in unit coordinates, the faces that have an area, and the transform back: center and scale."""
+    """Transform vertices to unit coordinates and drop faces without area; returns the center and the scale as well."""
     used, faces = np.unique(faces, return_inverse=True)
     vertices, faces = vertices[used], faces.reshape(-1, 3)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     center, scale = low / 2 + high / 2, float((high / SIDE - low / SIDE).max())
     if not np.finfo(np.float64).tiny < scale < np.finfo(np.float64).max:
-        raise InputError(f"{path} has no extent, or one beyond all measure; give a mesh with a size.")
+        raise InputError(f"{path} has no extent, or one that is not finite; give a mesh of a finite size.")
     vertices = (vertices - center) / scale
     a, b, c = vertices[faces].transpose(1, 0, 2)
     faces = faces[np.linalg.norm(np.cross(b - a, c - a), axis=1) > 1e-12]
@@ -173,14 +222,22 @@ def _normalized(
 
 
 def _oriented(path: Path, vertices: Vertices, faces: Faces, probes: int = 2048, depth: float = 0.004) -> Faces:
-    """The faces, turned over if more of the volume beside the surface is inside out than inside."""
+    """Flip the faces if, close to the surface, more of the volume is inside out than inside.
+
+    Args:
+        path: the file, for the error.
+        vertices: (n, 3) in unit coordinates.
+        faces: (m, 3).
+        probes: number of random surface points; the winding number is taken on both sides of each.
+        depth: distance of the two sides from the surface.
+    """
     a, b, c = vertices[faces].transpose(1, 0, 2)
     normals = np.cross(b - a, c - a)
     areas = np.linalg.norm(normals, axis=1)
     rng = np.random.default_rng(0)
-    at = rng.choice(len(faces), probes, p=areas / areas.sum())
+    chosen = rng.choice(len(faces), probes, p=areas / areas.sum())
     u, v, w = rng.dirichlet((1.0, 1.0, 1.0), probes).T[:, :, None]
-    middle, step = u * a[at] + v * b[at] + w * c[at], depth * normals[at] / areas[at, None]
+    middle, step = u * a[chosen] + v * b[chosen] + w * c[chosen], depth * normals[chosen] / areas[chosen, None]
     winding = igl.fast_winding_number(vertices, faces, np.concatenate([middle - step, middle + step]))
     inside, inverted = np.mean(winding > 0.5), np.mean(winding < -0.5)
     if max(inside, inverted) < 0.06:
@@ -189,8 +246,9 @@ def _oriented(path: Path, vertices: Vertices, faces: Faces, probes: int = 2048, 
 
 
 def _mesh_sdf(vertices: Vertices, faces: Faces) -> Sdf:
+    """The distance to the nearest triangle, negative where the winding number exceeds 1/2."""
+
     def sdf(points: Tensor) -> Tensor:
-        """Distance to the nearest triangle, negative where the winding number exceeds 1/2."""
         queries = points.detach().cpu().numpy().astype(np.float64)
         if len(queries) == 0:
             return points.new_zeros(0)

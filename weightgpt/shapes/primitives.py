@@ -1,11 +1,13 @@
-"""Exact signed distances of simple solids, and the few ways to put them together.
+"""Exact signed distances of simple solids, and the operations that combine them.
 
-Decisions: a `Solid` is a distance function plus the corners of a convex hull around it, so that a shape can be drawn
-in free units and fitted to the unit cube afterwards. Solids of revolution, extrusions and tubes are the workhorses:
-each is exact for a whole polyline at once. Distances take the coordinates as three separate columns, because arithmetic
-on contiguous columns, and on (segments, n) arrays of them, is several times faster than on (n, 3) rows. Solids join by
-`union` (the minimum), which is exact outside and has the exact sign everywhere; there is no smooth union, because that
-is not a distance.
+Decisions:
+- A `Solid` is a distance function and the corners of a convex hull around it, so that a shape can be drawn at any size
+  and scaled to the unit cube afterwards.
+- Solids of revolution, extrusions and tubes are exact for a whole polyline at once.
+- Distance functions take the coordinates as three separate columns, because arithmetic on contiguous columns, and on
+  (segments, n) arrays of them, is several times faster than on (n, 3) rows.
+- Solids are joined by `union` (the minimum), which is exact outside and has the exact sign everywhere. There is no
+  smooth union, because its value is not a distance.
 
 Source of the formulas: Inigo Quilez, distance functions, https://iquilezles.org/articles/distfunctions/ and
 https://iquilezles.org/articles/distfunctions2d/.
@@ -31,22 +33,39 @@ _BLOCK = 8192  # points evaluated at once, so that the arrays of a polyline stay
 class Solid:
     """A solid: call it with points (n, 3) for signed distances (n,), positive outside and negative inside.
 
-    `distance` takes x, y and z as three tensors (n,). `hull` holds points (k, 3) whose convex hull contains the solid
-    and, unless a round part was turned, has the same bounding box. Copies moved, turned, mirrored or fitted stay exact.
+    The methods return copies, whose distances stay exact.
+
+    Example:
+        >>> ball = sphere(0.5).moved(x=0.2)
+        >>> ball(torch.tensor([[0.2, 0.0, 0.0]]))
+        tensor([-0.5000])
     """
 
     distance: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """x, y and z, three tensors (n,), to signed distances (n,)."""
     hull: Array
+    """(k, 3) points whose convex hull contains the solid. Unless a round part was turned, its bounding box is equal."""
 
     def __call__(self, points: Tensor) -> Tensor:
         return torch.cat([self.distance(*block.T.contiguous()) for block in torch.split(points, _BLOCK)])
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Solid":
-        """A copy moved by (x, y, z)."""
+        """Move the solid.
+
+        Args:
+            x: distance along the x axis.
+            y: distance along the y axis.
+            z: distance along the z axis.
+        """
         return Solid(lambda px, py, pz: self.distance(px - x, py - y, pz - z), self.hull + np.array([x, y, z]))
 
     def turned(self, axis: str, degrees: float) -> "Solid":
-        """A copy turned about the axis 'x', 'y' or 'z' through the origin, counter-clockwise seen from its tip."""
+        """Turn the solid about an axis through the origin, counter-clockwise as seen from the tip of the axis.
+
+        Args:
+            axis: 'x', 'y' or 'z'.
+            degrees: the angle.
+        """
         i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
         cos, sin = float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))
 
@@ -61,9 +80,12 @@ class Solid:
         return Solid(distance, hull)
 
     def mirrored(self, axes: str) -> "Solid":
-        """This solid with its mirror images across x = 0, y = 0 and/or z = 0, for `axes` such as 'x' or 'xz'.
+        """Add mirror images of the solid across the planes x = 0, y = 0 or z = 0.
 
-        Exact when the solid lies on the positive side of each of these planes.
+        The distance is exact when the solid lies on the positive side of each of these planes.
+
+        Args:
+            axes: the axes to mirror, such as 'x' or 'xz'.
         """
 
         def distance(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
@@ -75,7 +97,11 @@ class Solid:
         return Solid(distance, hull)
 
     def fitted(self, size: float) -> "Solid":
-        """A copy scaled and moved so that its bounding box is centered on the origin and has the longest side `size`."""
+        """Scale the solid and center its bounding box on the origin.
+
+        Args:
+            size: longest side of the bounding box afterwards.
+        """
         low, high = self.hull.min(axis=0), self.hull.max(axis=0)
         (a, b, c), scale = ((low + high) / 2).tolist(), size / float((high - low).max())
 
@@ -86,36 +112,69 @@ class Solid:
 
 
 def union(*solids: Solid) -> Solid:
-    """All points of any of the solids: exact outside; inside, the depth is at least the one given."""
+    """Join solids; the distance is exact outside, and inside it is a lower bound of the depth.
+
+    Args:
+        solids: one or more solids.
+    """
     hull = np.concatenate([solid.hull for solid in solids])
     return Solid(lambda x, y, z: reduce(torch.minimum, (solid.distance(x, y, z) for solid in solids)), hull)
 
 
 def box(width: float, height: float, depth: float, radius: float = 0.0) -> Solid:
-    """A box of full sides (x, y, z) about the origin, its edges rounded by `radius`."""
+    """Create a box about the origin.
+
+    Args:
+        width: full side along x.
+        height: full side along y.
+        depth: full side along z.
+        radius: radius of the rounded edges.
+    """
     half = np.array([width, height, depth]) / 2
     a, b, c = (half - radius).tolist()
     return Solid(lambda x, y, z: _meet(x.abs() - a, y.abs() - b, z.abs() - c) - radius, _corners(-half, half))
 
 
 def sphere(radius: float) -> Solid:
-    """A ball about the origin."""
+    """Create a ball about the origin.
+
+    Args:
+        radius: radius of the ball.
+    """
     return Solid(lambda x, y, z: _length(x, y, z) - radius, _corners(*np.array([[-radius] * 3, [radius] * 3])))
 
 
 def cylinder(radius: float, height: float) -> Solid:
-    """A cylinder about the y axis, from -height / 2 to height / 2."""
+    """Create a cylinder about the y axis.
+
+    Args:
+        radius: radius of the cylinder.
+        height: full height, from -height / 2 to height / 2.
+    """
     hull = _rings([(radius, -height / 2), (radius, height / 2)])
     return Solid(lambda x, y, z: _meet(_length(x, z) - radius, y.abs() - height / 2), hull)
 
 
 def cone(bottom: float, top: float, height: float) -> Solid:
-    """A capped cone about the y axis: radius `bottom` at y = 0 and `top` at y = `height`."""
+    """Create a capped cone about the y axis.
+
+    Args:
+        bottom: radius at y = 0.
+        top: radius at y = height.
+        height: full height.
+    """
     return revolved([(0.0, 0.0), (bottom, 0.0), (top, height), (0.0, height)])
 
 
 def round_cone(start: Vector, end: Vector, first: float, last: float) -> Solid:
-    """The convex hull of two balls, radius `first` at `start` and `last` at `end`; neither ball contains the other."""
+    """Create the convex hull of two balls, neither of which contains the other.
+
+    Args:
+        start: center of the first ball.
+        end: center of the last ball.
+        first: radius of the first ball.
+        last: radius of the last ball.
+    """
     a, b = np.array(start), np.array(end)
     length = float(np.linalg.norm(b - a))
     slope = (first - last) / length
@@ -126,23 +185,32 @@ def round_cone(start: Vector, end: Vector, first: float, last: float) -> Solid:
         x, y, z = x - ax, y - ay, z - az
         along = x * ux + y * uy + z * uz
         across = _length(x - along * ux, y - along * uy, z - along * uz)
-        foot = (along - across * lean).clamp(0.0, length)  # center of the one ball of the hull that is nearest
+        foot = (along - across * lean).clamp(0.0, length)  # center of the nearest ball of the hull
         return _length(across, along - foot) - (first - foot * slope)
 
     return Solid(distance, np.concatenate([_corners(a - first, a + first), _corners(b - last, b + last)]))
 
 
 def tube(path: Sequence[Vector], radius: float) -> Solid:
-    """All points within `radius` of a polyline of 2 or more points: a capsule, if there are two."""
+    """Create a tube about a polyline; two points give a capsule.
+
+    Args:
+        path: two or more points.
+        radius: radius of the tube.
+    """
     nodes = np.array(path, dtype=np.float64)
     hull = np.concatenate([_corners(node - radius, node + radius) for node in nodes])
     return Solid(lambda x, y, z: _to_segments((x, y, z), nodes[:-1], nodes[1:]) - radius, hull)
 
 
 def revolved(profile: Outline, radius: float = 0.0) -> Solid:
-    """A simple polygon of (r, y) with r >= 0, turned about the y axis and then grown by `radius`.
+    """Revolve a simple polygon about the y axis.
 
-    Its edges on the axis r = 0 are no surface. Exact, but for the depth inside where `radius` is positive.
+    Edges on the axis are no surface. The distance is exact, except for the depth inside where `radius` is positive.
+
+    Args:
+        profile: corners (r, y) of the polygon, with r >= 0.
+        radius: the solid grows by this much on all sides.
     """
     hull = _rings([(r + radius, y + s) for r, y in profile for s in (-radius, radius)])
     edges = _edges(profile)
@@ -150,14 +218,26 @@ def revolved(profile: Outline, radius: float = 0.0) -> Solid:
 
 
 def extruded(outline: Outline, thickness: float) -> Solid:
-    """A simple polygon of (x, y), given `thickness` along z about z = 0."""
+    """Extrude a simple polygon along z.
+
+    Args:
+        outline: corners (x, y) of the polygon.
+        thickness: full extent along z, centered on z = 0.
+    """
     hull = np.array([(x, y, z) for x, y in outline for z in (-thickness / 2, thickness / 2)])
     edges = _edges(outline, axis=False)
     return Solid(lambda x, y, z: _meet(_to_polygon(x, y, *edges), z.abs() - thickness / 2), hull)
 
 
 def arc(first: float, last: float, count: int, radius: float = 1.0) -> list[tuple[float, float]]:
-    """`count` points on a circle about the origin, at angles from `first` to `last`, in radians."""
+    """Compute points on a circle about the origin.
+
+    Args:
+        first: first angle, in radians.
+        last: last angle, in radians.
+        count: number of points.
+        radius: radius of the circle.
+    """
     return [(radius * float(np.cos(a)), radius * float(np.sin(a))) for a in np.linspace(first, last, count)]
 
 
@@ -167,16 +247,17 @@ def _length(*columns: Tensor) -> Tensor:
 
 
 def _meet(*gaps: Tensor) -> Tensor:
-    """Distance to the region where all `gaps`, distances along perpendicular directions, are negative."""
+    """Distance to the region where all `gaps` are negative, which are distances along perpendicular directions."""
     return _length(*(gap.relu() for gap in gaps)) + reduce(torch.maximum, gaps).clamp_max(0.0)
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:
+    """Sum of tensors, one after the other."""
     return reduce(torch.add, terms)
 
 
 def _to_segments(columns: Sequence[Tensor], starts: Array, ends: Array) -> Tensor:
-    """Distances (n,) of points, given as d columns (n,), from the nearest of k segments, whose ends are (k, d)."""
+    """Distances (n,) of points, which are d columns (n,), from the nearest of k segments, whose ends are (k, d)."""
     edges = ends - starts
     rows = np.stack([starts, edges, edges / (edges**2).sum(axis=1, keepdims=True)]).transpose(0, 2, 1)[..., None]
     start, edge, step = columns[0].new_tensor(rows)  # each (d, k, 1)
@@ -218,8 +299,8 @@ def _edges(outline: Outline, axis: bool = True) -> tuple[Array, Array, float]:
     (x, y), (after_x, after_y) = (ends - starts).T, (np.roll(ends, -1, axis=0) - ends).T
     turns = np.sign(x * after_y - y * after_x)
     convex = abs(turns.sum()) == abs(turns).sum()
-    kept = (not axis) | (starts[:, 0] != 0.0) | (ends[:, 0] != 0.0)
-    return starts[kept], ends[kept], float(np.sign(turns.sum())) if convex else 0.0
+    surface = (not axis) | (starts[:, 0] != 0.0) | (ends[:, 0] != 0.0)
+    return starts[surface], ends[surface], float(np.sign(turns.sum())) if convex else 0.0
 
 
 def _corners(low: Array, high: Array) -> Array:

@@ -1,14 +1,14 @@
-"""One shared schedule of coordinates for a whole corpus.
+"""Signed distances of shapes at points: one set of points that a whole corpus shares, and subsets of it for each shape.
 
 Decisions:
-- Every shape is sampled at the same points in the same order: fits that see equal coordinates differ by their shape
-  only, which takes much noise out of the weights, and a batch of fields then shares one encoding of the points.
-- Half of the points lie near the surfaces of shapes of the corpus, half are uniform in [-1, 1]^D. They are shuffled, so
-  that any contiguous slice is a fair batch.
-- Of the shared points few lie near the surface of any one shape, and hardly one inside a thin part. Where that matters,
-  points are drawn from the schedule for each shape by itself.
+- All shapes are sampled at the same points in the same order. Fits that see the same points differ by their shape only,
+  which removes noise from the weights, and a batch of fields can share one encoding of the points.
+- Half of the points lie near the surfaces of shapes of the corpus, half are uniform in [-1, 1]^D. The points are
+  shuffled, so that every contiguous slice is a fair batch.
+- Few of the shared points lie near the surface of any one shape, and very few inside its thin parts. Where that
+  matters, `sample_point_indices` selects shared points for each shape, mostly near its surface.
 
-Dimensions: N shapes, M points of the schedule, D dimension.
+Dimensions: N shapes, M shared points, D dimension, n points.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.shape import Shape
+from weightgpt.shapes.shape import Sdf, Shape
+
+MAX_SURFACES = 64
+"""The shared points lie near the surfaces of at most this many shapes of the corpus."""
+FLOOR = 1e-4
+"""Added to the weight of every point, because a shape may have no point near its surface."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +34,46 @@ class Samples:
     points: Tensor
     """(M, D) coordinates in [-1, 1]^D."""
     sdf: Tensor
-    """(N, M) signed distances, positive outside; half precision where there are many."""
+    """(N, M) signed distances, positive outside; in half precision where there are many."""
 
     def select(self, index: Tensor | Sequence[int] | slice) -> "Samples":
-        """The same points, the shapes at `index` only, in single precision."""
+        """Select shapes: the same points, in single precision.
+
+        Args:
+            index: which shapes, as an index into the first axis.
+        """
         return Samples(self.points, self.sdf[index].float())
 
 
 def uniform_points(n: int, dimension: int, seed: int) -> Tensor:
-    """(n, D) points uniform in [-1, 1]^D."""
+    """Sample points uniformly in [-1, 1]^D.
+
+    Args:
+        n: number of points.
+        dimension: D.
+        seed: equal seeds give equal points.
+
+    Returns:
+        (n, D) float32.
+    """
     return torch.rand(n, dimension, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def near_surface(
-    sdf: Callable[[Tensor], Tensor], n: int, dimension: int, std: float, seed: int, steps: int = 2
-) -> Tensor:
-    """(n, D) points near the zero level of `sdf`, with Gaussian noise of deviation `std`, clamped to the box.
+def near_surface_points(sdf: Sdf, n: int, dimension: int, std: float, seed: int, steps: int = 2) -> Tensor:
+    """Sample points near the zero level set of `sdf`, with Gaussian noise, clamped to the box.
 
-    Uniform points are pulled to the surface by Newton steps with a central-difference gradient.
+    Uniform points are moved onto the surface by Newton steps with a central-difference gradient.
 
     Args:
         sdf: points (m, D) to signed distances (m,), positive outside.
-        n: how many points.
+        n: number of points.
         dimension: D.
-        std: in half-sides of the box.
+        std: standard deviation of the noise, in half-sides of the box.
         seed: equal seeds give equal points.
-        steps: Newton steps; two bring a true signed distance to its surface, a field wants more.
+        steps: Newton steps. Two are enough for a true signed distance; a field needs more.
+
+    Returns:
+        (n, D) float32 in [-1, 1]^D.
     """
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand(8 * n, dimension, generator=generator) * 2 - 1
@@ -63,14 +82,23 @@ def near_surface(
     nearest = nearest[torch.randperm(len(nearest), generator=generator)[:n]]
     points, values = points[nearest], values[nearest]
     for _ in range(steps):
-        slope = gradient(sdf, points)
+        slope = sdf_gradient(sdf, points)
         points = points - values[:, None] * slope / slope.square().sum(-1, keepdim=True).clamp(min=0.1)
         values = sdf(points)
     return (points + torch.randn(points.shape, generator=generator) * std).clamp(-1, 1)
 
 
-def gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-3) -> Tensor:
-    """(n, D) gradient of `sdf` at points (n, D), by central differences."""
+def sdf_gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-3) -> Tensor:
+    """Estimate the gradient of `sdf` by central differences.
+
+    Args:
+        sdf: points (m, D) to signed distances (m,).
+        points: (n, D).
+        step: half the distance between the two points of a difference.
+
+    Returns:
+        (n, D).
+    """
     n, dimension = points.shape
     shifts = torch.eye(dimension) * step
     shifted = torch.cat([points[None] + shifts[:, None], points[None] - shifts[:, None]]).flatten(0, 1)
@@ -78,45 +106,85 @@ def gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-3
     return ((values[0] - values[1]) / (2 * step)).T
 
 
-def shared_schedule(shapes: Sequence[Shape], n: int, seed: int, surface: float = 0.5, std: float = 0.04) -> Tensor:
-    """(n, D) points for a whole corpus: a share `surface` near surfaces of up to 64 of the shapes, the rest uniform.
+def shared_points(
+    shapes: Sequence[Shape], num_points: int, seed: int, surface_fraction: float = 0.5, std: float = 0.04
+) -> Tensor:
+    """Choose the points at which all shapes of a corpus are sampled.
+
+    Args:
+        shapes: the corpus; `MAX_SURFACES` of them, chosen at random, give the points near surfaces.
+        num_points: M.
+        seed: equal seeds give equal points.
+        surface_fraction: share of the points near surfaces; the others are uniform.
+        std: standard deviation of their distance from a surface, in half-sides of the box.
+
+    Returns:
+        (M, D) float32 in [-1, 1]^D, shuffled.
 
     Raises:
         InputError: there are no shapes, or their dimensions differ.
+
+    Example:
+        >>> from weightgpt import draw_shapes
+        >>> shapes = draw_shapes(2, seed=0)
+        >>> points = shared_points(shapes, 1000, seed=0)
+        >>> sample_sdf(shapes, points).sdf.shape
+        torch.Size([2, 1000])
     """
     if not shapes or any(shape.dimension != shapes[0].dimension for shape in shapes):
         raise InputError("the corpus is empty or mixes 2D and 3D shapes; pass shapes, all of one dimension.")
     dimension = shapes[0].dimension
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(shapes), generator=generator)[:64].tolist()
-    each = -(-int(n * surface) // len(chosen))
-    close = torch.cat([near_surface(shapes[i].sdf, each, dimension, std, seed + 1 + i) for i in chosen])
-    close = close[torch.randperm(len(close), generator=generator)[: int(n * surface)]]
-    points = torch.cat([close, uniform_points(n - len(close), dimension, seed)])
-    return points[torch.randperm(n, generator=generator)]
+    chosen = torch.randperm(len(shapes), generator=generator)[:MAX_SURFACES].tolist()
+    num_close = int(num_points * surface_fraction)
+    per_shape = -(-num_close // len(chosen))
+    close = torch.cat([near_surface_points(shapes[i].sdf, per_shape, dimension, std, seed + 1 + i) for i in chosen])
+    close = close[torch.randperm(len(close), generator=generator)[:num_close]]
+    points = torch.cat([close, uniform_points(num_points - len(close), dimension, seed)])
+    return points[torch.randperm(num_points, generator=generator)]
 
 
-def sample(shapes: Sequence[Shape], points: Tensor, progress: bool = False) -> Samples:
-    """Evaluate every shape at the shared `points` (M, D)."""
+def sample_sdf(shapes: Sequence[Shape], points: Tensor, progress: bool = False) -> Samples:
+    """Evaluate the signed distance of every shape at shared points.
+
+    Args:
+        shapes: N shapes.
+        points: (M, D) in [-1, 1]^D.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The distances (N, M), in single precision.
+    """
     rows = [shape.sdf(points).float() for shape in tqdm(shapes, "sampling shapes", disable=not progress)]
     return Samples(points, torch.stack(rows))
 
 
-def draw_points(
-    sdf: Tensor, points: int, surface: float, width: float, generator: torch.Generator, balanced: bool = False
+def sample_point_indices(
+    sdf: Tensor,
+    num_points: int,
+    surface_fraction: float,
+    surface_bandwidth: float,
+    generator: torch.Generator,
+    balance_sides: bool = False,
 ) -> Tensor:
-    """(N, n) indices into the schedule, drawn for each shape (N, M): a share near its own surface, the rest uniform.
+    """Sample shared points for each shape: a share of them near its surface, the others uniformly.
 
     Args:
-        points: n.
-        surface: that share.
-        width: how near; chances fall with the distance as exp(-|sdf| / width).
-        balanced: draw as many of those inside as outside: of a thin part, points outside tell next to nothing.
+        sdf: (N, M) signed distances of the shapes at the shared points.
+        num_points: n, for each shape.
+        surface_fraction: share of the points that are sampled near the surface.
+        surface_bandwidth: their probability falls with the distance as exp(-|sdf| / surface_bandwidth).
+        generator: source of the random numbers.
+        balance_sides: sample as many points inside as outside, because points outside say little about a thin part.
+
+    Returns:
+        (N, n) int64 indices into the M points, with repetition.
     """
-    close = round(surface * points)
-    chances = torch.exp(-sdf.abs() / width) + 1e-4  # a shape may have no point near it
-    if balanced:
-        sides = torch.stack([chances * (sdf < 0), chances * (sdf >= 0)])
-        chances = (sides / sides.sum(2, keepdim=True).clamp(min=1e-4)).sum(0)
-    near = torch.multinomial(chances, max(close, 1), replacement=True, generator=generator)[:, :close]
-    return torch.cat([near, torch.randint(0, sdf.shape[1], (len(sdf), points - close), generator=generator)], 1)
+    num_close = round(surface_fraction * num_points)
+    weights = torch.exp(-sdf.abs() / surface_bandwidth) + FLOOR
+    if balance_sides:
+        sides = torch.stack([weights * (sdf < 0), weights * (sdf >= 0)])
+        weights = (sides / sides.sum(2, keepdim=True).clamp(min=FLOOR)).sum(0)
+    close = torch.multinomial(weights, max(num_close, 1), replacement=True, generator=generator)[:, :num_close]
+    uniform = torch.randint(0, sdf.shape[1], (len(sdf), num_points - num_close), generator=generator)
+    return torch.cat([close, uniform], 1)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.fields.storage import ShapeMetadata, _check_count, _check_format, _metadata
-from weightgpt.io import read_json, write_json
+from weightgpt.fields.storage import ShapeMetadata
+from weightgpt.io import check_format, read_json, write_json
 
 TOKENS = "weightgpt.tokens"
 VERSION = 1
@@ -34,7 +34,7 @@ def save_tokens(path: Path | str, tokens: Tokens) -> None:
     Raises:
         InputError: the catalogue is of another number of shapes, or the folder cannot be written to.
     """
-    _check_count(len(tokens.ids), tokens.metadata)
+    tokens.metadata.check_count(len(tokens.ids))
     metadata = tokens.metadata
     value = {
         "format": TOKENS,
@@ -56,15 +56,15 @@ def load_tokens(path: Path | str) -> Tokens:
         InputError: the file is missing, not JSON, of another format or version, or its ids are not whole numbers.
     """
     found = read_json(path)
-    _check_format(path, found, TOKENS, "tokens")
+    check_format(path, found, TOKENS, VERSION)
     try:
         rows = found["ids"]
         if not all(type(token) is int for row in rows for token in row):
             raise ValueError("an id is not a whole number")
         center, scale = (torch.tensor(found[name], dtype=torch.float64) for name in ("center", "scale"))
-        metadata = _metadata(found["names"], found["labels"], center, scale)
+        metadata = ShapeMetadata.from_file(found["names"], found["labels"], center, scale)
         tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(found["codebook"]), metadata)
-        _check_count(len(tokens.ids), metadata)
+        metadata.check_count(len(tokens.ids))
         if tokens.ids.ndim != 2:
             raise ValueError("there are no sequences")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

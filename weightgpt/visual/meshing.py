@@ -1,13 +1,16 @@
-"""From a signed distance function to a triangle mesh.
+"""Meshing: signed distance functions to triangle meshes.
 
 Decisions:
-
 - The grid spans [-1, 1]^3 with its end points, axes (x, y, z) in that order, and is evaluated slab by slab.
-- Fast road: one value at the center of each block of 4^3 grid points says whether the surface can come near the block.
-  Only blocks it can reach are evaluated point by point; every other point takes its block's value, which has the right
-  sign and lies in no cell that marching cubes would cut. `dense=True` evaluates every point.
-- Nothing here fails on a strange field: no surface, no outside and non-finite values are outcomes with a name.
-- A surface that leaves the box stays open there; `leaves_box` says so. Nothing is capped, welded, smoothed or repaired.
+- One value at the center of each block of 4^3 grid points shows whether the surface can reach the block. Only such
+  blocks are evaluated point by point. All points of another block take the value of the block, which has the right sign
+  and is in no cell that marching cubes would cut.
+- No field raises an error: a field without a surface, without an outside or with non-finite values has an outcome with
+  a name.
+- A surface that leaves the box stays open there, and `leaves_box` says so. Nothing is closed, welded, smoothed or
+  repaired.
+
+Dimensions: R grid points along each axis.
 """
 
 import io
@@ -24,46 +27,41 @@ from weightgpt.errors import InputError
 from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
 
-"""(n, 3) float32 points in [-1, 1]^3 -> (n,) signed distances: positive outside, negative inside."""
-
 Outcome = Literal["surface", "empty", "full", "nonfinite"]
+"""What meshing a field gave, see `Meshed`."""
 
 FORMATS = (".glb", ".ply", ".obj", ".stl")
-_BLOCK = 4
-_SAFETY = 1.5
-_SLAB = 65_536
-_LEAST = 1e-3
+"""Extensions of the files that `save_mesh` writes."""
+_BLOCK = 4  # grid points along each side of a block
+_SAFETY = 1.5  # factor on the distance at which the surface can still reach a block
+_SLAB = 65_536  # points evaluated at once
+_LEAST = 1e-3  # smallest size of a grid value, in grid steps
 
 
 @dataclass(frozen=True)
 class Meshed:
-    """What meshing a field gave.
-
-    Attributes:
-        mesh: the zero level set in unit coordinates, faces outward; None unless `outcome` is "surface".
-        outcome: "surface"; "empty" (no grid point inside); "full" (all inside); "nonfinite" (a NaN or infinity).
-        watertight: every edge of the mesh has exactly two faces.
-        leaves_box: the solid reaches the boundary of [-1, 1]^3, so that the mesh is open there.
-    """
+    """The result of meshing a field."""
 
     mesh: trimesh.Trimesh | None
+    """The zero level set in unit coordinates, faces outward; None unless the outcome is "surface"."""
     outcome: Outcome
+    """"surface", "empty" (no grid point inside), "full" (all inside) or "nonfinite" (a NaN or infinity)."""
     watertight: bool
+    """Whether every edge of the mesh has exactly two faces."""
     leaves_box: bool
+    """Whether the solid reaches the boundary of [-1, 1]^3, where the mesh is then open."""
 
 
 @torch.no_grad()
-def sdf_grid(sdf: Sdf, resolution: int, *, dense: bool = False) -> Tensor:
-    """Values of `sdf` on the regular grid over [-1, 1]^3.
+def sdf_grid(sdf: Sdf, resolution: int) -> Tensor:
+    """Evaluate a field on the regular grid over [-1, 1]^3, exactly near its surface.
 
-    On the fast road only the values near the surface are exact; the others are right in sign and far from zero. The
-    largest slope seen between blocks (at least 1, a distance's own) is taken as the bound of the field's slope; for a
-    field that is steeper somewhere between, or non-finite only there, use `dense=True`.
+    Values that are not near the surface have the right sign and are far from zero. The slope of the field is assumed to
+    be at most the largest slope between neighboring blocks, and at least 1, which is the slope of a true distance.
 
     Args:
-        sdf: the field.
-        resolution: grid points along each axis, R >= 8.
-        dense: evaluate every point.
+        sdf: points (n, 3) to signed distances (n,).
+        resolution: R, 8 or more.
 
     Returns:
         (R, R, R) float32, indexed [x, y, z].
@@ -72,11 +70,8 @@ def sdf_grid(sdf: Sdf, resolution: int, *, dense: bool = False) -> Tensor:
         InputError: the resolution is below 8, or the field does not return one value per point.
     """
     if resolution < 2 * _BLOCK:
-        raise InputError(f"the grid's resolution is {resolution}; it must be {2 * _BLOCK} or more: raise it.")
+        raise InputError(f"resolution is {resolution}; give {2 * _BLOCK} grid points or more along each axis.")
     axis = torch.linspace(-1.0, 1.0, resolution)
-    everywhere = torch.ones((resolution,) * 3, dtype=torch.bool)
-    if dense:
-        return _fill(sdf, axis, torch.empty(everywhere.shape), everywhere)
     step = 2.0 / (resolution - 1)
     centers = (axis[::_BLOCK] + step * (_BLOCK - 1) / 2).clamp(max=1.0)
     size = len(centers)
@@ -86,24 +81,32 @@ def sdf_grid(sdf: Sdf, resolution: int, *, dense: bool = False) -> Tensor:
     return _fill(sdf, axis, _spread(blocks, resolution), _spread(near, resolution))
 
 
-def mesh_sdf(sdf: Sdf, resolution: int = 96, *, dense: bool = False) -> Meshed:
+def mesh_sdf(sdf: Sdf, resolution: int = 96) -> Meshed:
     """Mesh the zero level set of a field by marching cubes (Lewiner et al. 2003, as in scikit-image).
 
     Grid values nearer to zero than a thousandth of a grid step are moved there, so that no face is degenerate.
 
     Args:
-        sdf: the field.
-        resolution: grid points along each axis, at least 8.
-        dense: see `sdf_grid`.
+        sdf: points (n, 3) to signed distances (n,).
+        resolution: grid points along each axis, 8 or more.
 
     Raises:
-        InputError: as `sdf_grid`.
+        InputError: the resolution is below 8, or the field does not return one value per point.
+
+    Example:
+        >>> meshed = mesh_sdf(lambda points: points.norm(dim=-1) - 0.7, resolution=32)
+        >>> meshed.outcome, meshed.watertight
+        ('surface', True)
     """
-    return mesh_grid(sdf_grid(sdf, resolution, dense=dense))
+    return mesh_grid(sdf_grid(sdf, resolution))
 
 
 def mesh_grid(grid: Tensor) -> Meshed:
-    """Mesh (R, R, R) values already at hand, as `mesh_sdf` does."""
+    """Mesh the values of a grid, as `mesh_sdf` does.
+
+    Args:
+        grid: (R, R, R) signed distances over [-1, 1]^3, indexed [x, y, z].
+    """
     if not bool(grid.isfinite().all()):
         return Meshed(None, "nonfinite", watertight=False, leaves_box=False)
     inside = grid < 0
@@ -121,7 +124,11 @@ def mesh_grid(grid: Tensor) -> Meshed:
 
 
 def save_mesh(mesh: trimesh.Trimesh, path: Path | str) -> None:
-    """Write a mesh as .glb, .ply, .obj or .stl, by the extension of `path`.
+    """Write a mesh as .glb, .ply, .obj or .stl, depending on the extension of `path`.
+
+    Args:
+        mesh: the mesh.
+        path: the file to write.
 
     Raises:
         InputError: the extension is another one, or the folder cannot be written to.
@@ -136,7 +143,7 @@ def save_mesh(mesh: trimesh.Trimesh, path: Path | str) -> None:
 
 
 def _spread(blocks: Tensor, resolution: int) -> Tensor:
-    """Give every grid point its block's value: (b, b, b) -> (R, R, R)."""
+    """Repeat the value of each block at its grid points: (b, b, b) -> (R, R, R)."""
     for axis in range(3):
         blocks = blocks.repeat_interleave(_BLOCK, dim=axis).narrow(axis, 0, resolution)
     return blocks

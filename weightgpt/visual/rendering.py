@@ -1,10 +1,11 @@
 """Pictures of signed distance functions, without a mesh.
 
 Decisions:
+- The background is nearly white, and the floor is at the lowest visible point, so that shapes stand on the page.
+- A pixel takes one ray. A pixel that differs from a neighbor takes the mean of 2 x 2 rays instead.
+- A batch of fields is traced together, a list of fields one after the other; the pictures are the same.
 
-- The background is near-white, and the floor lies under the lowest point seen, so that shapes stand on the page.
-- A pixel takes one ray; one that differs from a neighbor takes the mean of 2 x 2 finer ones.
-- A batch of fields is traced together; a list of fields one by one; both give the same pictures.
+Dimensions: B fields, n points or pixels.
 """
 
 import io
@@ -23,17 +24,20 @@ from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.sphere_tracing import BACKGROUND, BatchSdf, Rays, march, shaded
 
-"""(n, 3) float32 points in [-1, 1]^3 -> (n,) signed distances: positive outside, negative inside."""
-
 Color = tuple[float, float, float]
+"""RGB in [0, 1]."""
 Picture = NDArray[np.uint8]
+"""(height, width, 3) RGB."""
 
 CLAY: Color = (0.86, 0.55, 0.38)
+"""Color of shapes by default."""
 DISTANCE = 7.0
+"""Distance of the camera from the origin."""
 EXTENT = 1.32
-_FINE = 2
-_CONTRAST = 0.07
-_MARGIN = 0.06
+"""The plane through the origin is visible from -EXTENT to EXTENT."""
+_FINE = 2  # rays along each side of a pixel that differs from a neighbor
+_CONTRAST = 0.07  # difference of a color channel from which on a pixel is refined
+_MARGIN = 0.06  # rays of a refined pixel start this far before the nearest surface in its neighborhood
 
 
 @torch.no_grad()
@@ -45,52 +49,61 @@ def render(
     elevation: float = 24.0,
     colors: Sequence[Color] | None = None,
 ) -> Picture:
-    """Shaded pictures of fields, seen by a mildly perspective camera that looks at the middle of the box.
-
-    The camera is `DISTANCE` from the origin; the plane through the origin is seen from -`EXTENT` to `EXTENT`.
+    """Render shaded pictures of solids, with a camera that looks at the middle of the box in mild perspective.
 
     Args:
-        sdfs: a batch of fields, or a list of single ones.
+        sdfs: a function of points (n, 3) or (B, n, 3) that returns distances (B, n), or a list of B functions of points
+            (n, 3) that return distances (n,).
         size: pixels along each side.
-        azimuth: degrees the camera is turned about y from the z axis towards the x axis.
+        azimuth: degrees by which the camera is turned about y, from the z axis towards the x axis.
         elevation: degrees of the camera above the floor.
-        colors: one RGB color in [0, 1] for each field; clay by default.
+        colors: one RGB color in [0, 1] for each field; `CLAY` by default.
 
     Returns:
         (B, size, size, 3) uint8 RGB. A field without a surface gives the plain background.
 
     Raises:
-        InputError: the size is below 1, or the number of colors is not that of the fields.
+        InputError: the size is below 1, or there is not one color for each field.
+
+    Example:
+        >>> render([lambda points: points.norm(dim=-1) - 0.7], size=32).shape
+        (1, 32, 32, 3)
     """
     if size < 1:
-        raise InputError(f"the picture's size is {size} pixels; give 1 or more.")
+        raise InputError(f"size is {size} pixels; give 1 or more.")
     count = len(sdfs(torch.zeros(1, 3))) if callable(sdfs) else len(sdfs)
-    fields = [sdfs] if callable(sdfs) else [_alone(sdf) for sdf in sdfs]
+    fields = [sdfs] if callable(sdfs) else [_as_batch(sdf) for sdf in sdfs]
     colors = [CLAY] * count if colors is None else colors
     if len(colors) != count:
-        raise InputError(f"{len(colors)} colors were given for {count} fields; give one for each or none.")
+        raise InputError(
+            f"there are {len(colors)} colors for {count} fields; give one color for each field, or no colors."
+        )
     if count == 0:
         return np.empty((0, size, size, 3), np.uint8)
     view = (size, azimuth, elevation)
-    shares = torch.chunk(torch.tensor(list(colors), dtype=torch.float32), len(fields))
-    pictures = torch.cat([_picture(field, share, view) for field, share in zip(fields, shares, strict=True)])
+    paints = torch.chunk(torch.tensor(list(colors), dtype=torch.float32), len(fields))
+    pictures = torch.cat([_picture(field, paint, view) for field, paint in zip(fields, paints, strict=True)])
     return (pictures.reshape(count, size, size, 3) * 255).round().to(torch.uint8).numpy()
 
 
 @torch.no_grad()
 def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, color: Color = CLAY) -> Picture:
-    """A picture of a field over [-1, 1]^2, y up, at the centers of the pixels.
+    """Render a picture of a field over [-1, 1]^2, y up, at the centers of the pixels.
 
     Args:
-        signal: (n, 2) points -> (n,) signed distances, drawn as a filled shape with faint lines of equal distance; or
-            (n, 1) gray or (n, 3) RGB values in [0, 1], drawn as they are.
+        signal: a function of points (n, 2). It returns signed distances (n,), which are drawn as a filled shape with
+            faint lines of equal distance, or gray values (n, 1) or RGB values (n, 3) in [0, 1].
         size: pixels along each side.
         color: RGB in [0, 1] of the inside of a shape.
 
     Returns:
         (size, size, 3) uint8 RGB.
+
+    Example:
+        >>> render_2d(lambda points: points.norm(dim=-1) - 0.7, size=32).shape
+        (32, 32, 3)
     """
-    values = signal(_centers(size))
+    values = signal(pixel_centers(size, size))
     if values.ndim == 1:
         cover = (0.5 - values * size / 2).clamp(0, 1)[:, None]
         bands = BACKGROUND - 0.05 * (0.5 + 0.5 * torch.cos(values[:, None] * 60)) ** 8
@@ -102,21 +115,29 @@ def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, color: Col
 def contact_sheet(
     images: Sequence[Picture] | Picture, captions: Sequence[str] | None = None, columns: int = 8
 ) -> Image.Image:
-    """Pictures of one size in rows, each with an optional caption of one line below it.
+    """Arrange pictures of one size in rows, each with an optional caption of one line below it.
+
+    Args:
+        images: the pictures, or one array of them.
+        captions: one for each picture; a caption that is too long is shortened.
+        columns: pictures in a row.
 
     Raises:
         InputError: there are no pictures, or not one caption for each.
     """
     if len(images) == 0 or (captions is not None and len(captions) != len(images)):
-        given = "no" if captions is None else len(captions)
-        raise InputError(f"a contact sheet was given {len(images)} pictures and {given} captions; give one for each.")
+        count = "no" if captions is None else len(captions)
+        raise InputError(
+            f"the contact sheet has {len(images)} pictures and {count} captions; give pictures, and no captions or"
+            " one for each picture."
+        )
     height, width = images[0].shape[:2]
     font = ImageFont.load_default(size=max(9, width // 12))
     line = 0 if captions is None else max(9, width // 12) * 2
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    ground = (round(BACKGROUND * 255),) * 3
-    sheet = Image.new("RGB", (columns * width, rows * (height + line)), ground)
+    background = (round(BACKGROUND * 255),) * 3
+    sheet = Image.new("RGB", (columns * width, rows * (height + line)), background)
     draw = ImageDraw.Draw(sheet)
     for index, image in enumerate(images):
         left, top = index % columns * width, index // columns * (height + line)
@@ -128,7 +149,15 @@ def contact_sheet(
 
 
 def save_png(picture: Picture | Image.Image, path: Path | str) -> None:
-    """Write a picture as PNG."""
+    """Write a picture as PNG.
+
+    Args:
+        picture: (height, width, 3) uint8 RGB, or an image.
+        path: the file to write.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
     buffer = io.BytesIO()
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     image.save(buffer, format="PNG", optimize=True)
@@ -136,13 +165,33 @@ def save_png(picture: Picture | Image.Image, path: Path | str) -> None:
         draft.write_bytes(buffer.getvalue())
 
 
-def _alone(sdf: Sdf) -> BatchSdf:
-    """A single field as a batch of one."""
+def pixel_centers(height: int, width: int) -> Tensor:
+    """Compute the centers of the pixels of a picture that spans [-1, 1]^2.
+
+    Args:
+        height: number of rows.
+        width: number of columns.
+
+    Returns:
+        (height · width, 2) points, in rows from the top, x right and y up.
+
+    Example:
+        >>> pixel_centers(1, 2)
+        tensor([[-0.5000, -0.0000],
+                [ 0.5000, -0.0000]])
+    """
+    y, x = ((torch.arange(size) + 0.5) / size * 2 - 1 for size in (height, width))
+    rows, columns = torch.meshgrid(-y, x, indexing="ij")
+    return torch.stack((columns, rows), -1).reshape(-1, 2)
+
+
+def _as_batch(sdf: Sdf) -> BatchSdf:
+    """Turn a single field into a batch of one."""
     return lambda points: sdf(points.reshape(-1, 3)).reshape(1, -1)
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """The text, or as much of it as fits the width with an ellipsis."""
+    """Cut a text so that it fits the width, with an ellipsis."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
@@ -152,7 +201,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
 
 
 def _camera(pixels: Tensor, azimuth: float, elevation: float) -> Rays:
-    """Rays through the places (n, 2) of a picture that spans [-1, 1]^2, x right and y up."""
+    """Rays through the points (n, 2) of a picture that spans [-1, 1]^2, x right and y up."""
     turn, lift = math.radians(azimuth), math.radians(elevation)
     back = torch.tensor([math.sin(turn) * math.cos(lift), math.sin(lift), math.cos(turn) * math.cos(lift)])
     right = torch.tensor([math.cos(turn), 0.0, -math.sin(turn)])
@@ -163,38 +212,31 @@ def _camera(pixels: Tensor, azimuth: float, elevation: float) -> Rays:
     return Rays(eye, towards, ends.amin(0).amax(1), ends.amax(0).amin(1))
 
 
-def _centers(size: int) -> Tensor:
-    """(size^2, 2) centers of the pixels of [-1, 1]^2, in rows from the top."""
-    places = (torch.arange(size) + 0.5) / size * 2 - 1
-    y, x = torch.meshgrid(-places, places, indexing="ij")
-    return torch.stack((x, y), dim=-1).reshape(-1, 2)
-
-
 def _picture(field: BatchSdf, paint: Tensor, view: tuple[int, float, float]) -> Tensor:
-    """Pixels (B, size^2, 3) of a batch of fields with the colors (B, 3)."""
+    """Render pixels (B, size^2, 3) of a batch of fields with the colors (B, 3)."""
     size, azimuth, elevation = view
-    centers = _centers(size)
+    centers = pixel_centers(size, size)
     rays = _camera(centers, azimuth, elevation)
     everywhere = torch.ones(len(paint), len(centers), dtype=torch.bool)
     depth, hit = march(field, rays, everywhere, rays.near.expand(everywhere.shape))
     floor = rays.at(depth)[..., 1].masked_fill(~hit, math.inf).amin(1, keepdim=True)
     pixels = shaded(field, rays, depth, hit, everywhere, paint, floor)
-    rough, start = _rough(pixels, depth.masked_fill(~hit, math.inf), size)
-    chosen = rough.any(0).nonzero()[:, 0]
+    edges, start = _edges(pixels, depth.masked_fill(~hit, math.inf), size)
+    chosen = edges.any(0).nonzero()[:, 0]
     if len(chosen) == 0:
         return pixels
-    finer = (centers[chosen, None] + _centers(_FINE) / size).reshape(-1, 2)
+    finer = (centers[chosen, None] + pixel_centers(_FINE, _FINE) / size).reshape(-1, 2)
     rays = _camera(finer, azimuth, elevation)
-    wanted, start = (part[:, chosen].repeat_interleave(_FINE**2, dim=1) for part in (rough, start))
-    depth, hit = march(field, rays, wanted, torch.maximum(start - _MARGIN, rays.near))
-    detail = shaded(field, rays, depth, hit, wanted, paint, floor)
+    mask, start = (part[:, chosen].repeat_interleave(_FINE**2, dim=1) for part in (edges, start))
+    depth, hit = march(field, rays, mask, torch.maximum(start - _MARGIN, rays.near))
+    detail = shaded(field, rays, depth, hit, mask, paint, floor)
     detail = detail.reshape(len(paint), len(chosen), _FINE**2, 3).mean(2)
-    pixels[:, chosen] = torch.where(rough[:, chosen, None], detail, pixels[:, chosen])
+    pixels[:, chosen] = torch.where(edges[:, chosen, None], detail, pixels[:, chosen])
     return pixels
 
 
-def _rough(pixels: Tensor, depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which pixels (B, n) differ from a neighbor, and the least depth (B, n) in their neighborhood."""
+def _edges(pixels: Tensor, depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Which pixels (B, n) differ from a neighbor, and the least depth (B, n) in the neighborhood of each."""
     grid = torch.cat((pixels.movedim(-1, 1), -pixels.movedim(-1, 1), -depth[:, None]), 1)
     most = torch.nn.functional.max_pool2d(grid.reshape(-1, 7, size, size), 3, 1, 1).flatten(2)
     return (most[:, :3] + most[:, 3:6]).amax(1) > _CONTRAST, -most[:, 6]

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and what cannot be read is told in one sentence."""
+"""Files are written as a whole or not at all, and unreadable files give an error of one sentence."""
 
 import json
 import pickle
@@ -24,13 +24,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_half(target: Path, fault: type[BaseException], folder: bool = False) -> None:
-    """Begin to write a file, or a folder with a file, and fail."""
+def write_half(target: Path, error: type[BaseException], folder: bool = False) -> None:
+    """Write half of a file, or of a folder with a file, and raise an error."""
     with atomic_write(target) as draft:
         if folder:
             draft.mkdir()
         (draft / "half" if folder else draft).write_text("half")
-        raise fault
+        raise error
 
 
 def test_the_old_file_stays_until_the_block_ends(tmp_path):
@@ -43,17 +43,17 @@ def test_the_old_file_stays_until_the_block_ends(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
-def test_a_fault_inside_leaves_the_old_file_and_no_draft(tmp_path, fault):
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_in_the_block_leaves_the_old_file_and_no_draft(tmp_path, error):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(fault):
-        write_half(target, fault)
+    with pytest.raises(error):
+        write_half(target, error)
     assert target.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_a_fault_inside_leaves_no_new_file(tmp_path):
+def test_an_error_in_the_block_leaves_no_new_file(tmp_path):
     with pytest.raises(RuntimeError):
         write_half(tmp_path / "a.txt", RuntimeError)
     assert names(tmp_path) == []
@@ -70,46 +70,46 @@ def test_a_folder_replaces_the_old_folder_as_a_whole(tmp_path):
     assert names(target) == ["here"]
 
 
-def test_a_fault_inside_leaves_the_old_folder_and_no_draft(tmp_path):
+def test_an_error_in_the_block_leaves_the_old_folder_and_no_draft(tmp_path):
     target = tmp_path / "box"
     target.mkdir()
-    (target / "kept").write_text("old")
+    (target / "content").write_text("old")
     with pytest.raises(RuntimeError):
         write_half(target, RuntimeError, folder=True)
     assert names(tmp_path) == ["box"]
-    assert names(target) == ["kept"]
+    assert names(target) == ["content"]
 
 
-def test_missing_parents_are_made(tmp_path):
+def test_missing_parents_are_created(tmp_path):
     write_json(tmp_path / "a" / "b" / "c.json", [1])
     assert read_json(tmp_path / "a" / "b" / "c.json") == [1]
 
 
 @pytest.mark.parametrize("within", ["a.json", "deeper/a.json"])
-def test_a_file_in_the_place_of_the_folder_is_told(tmp_path, within):
+def test_a_parent_that_is_a_file_is_refused(tmp_path, within):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot write"):
         write_json(tmp_path / "file" / within, 1)
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(InputError, match="Permission denied"):
         write_json(tmp_path / "a.json", 1)
     assert names(tmp_path) == []
 
 
-def test_a_folder_in_the_place_of_the_file_is_told_and_kept(tmp_path):
+def test_a_folder_with_the_name_of_the_file_is_refused_and_stays(tmp_path):
     (tmp_path / "a.json").mkdir()
-    (tmp_path / "a.json" / "kept").write_text("old")
+    (tmp_path / "a.json" / "content").write_text("old")
     with pytest.raises(InputError, match="cannot write"):
         write_json(tmp_path / "a.json", 1)
     assert names(tmp_path) == ["a.json"]
-    assert names(tmp_path / "a.json") == ["kept"]
+    assert names(tmp_path / "a.json") == ["content"]
 
 
-def test_a_file_in_the_place_of_a_new_folder_is_told_and_kept(tmp_path):
+def test_a_file_with_the_name_of_the_folder_is_refused_and_stays(tmp_path):
     (tmp_path / "box").write_text("old")
     with pytest.raises(InputError, match="cannot write"), atomic_write(tmp_path / "box") as draft:
         draft.mkdir()
@@ -117,27 +117,27 @@ def test_a_file_in_the_place_of_a_new_folder_is_told_and_kept(tmp_path):
     assert (tmp_path / "box").read_text() == "old"
 
 
-def test_a_path_without_a_name_is_told():
+def test_a_path_without_a_name_is_refused():
     with pytest.raises(InputError, match="no name"), atomic_write("."):
         pass
 
 
 @given(value=JSON)
 @settings(max_examples=40, deadline=None)
-def test_json_comes_back(tmp_path_factory, value):
+def test_json_is_read_back(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"
     write_json(path, value)
     assert read_json(path) == value
     assert json.loads(path.read_text(encoding="utf-8")) == value
 
 
-def test_nan_is_not_json(tmp_path):
+def test_nan_is_not_written_as_json(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", float("nan"))
     assert names(tmp_path) == []
 
 
-def test_a_cut_json_file_is_told_at_every_length(tmp_path):
+def test_a_cut_json_file_is_refused_at_every_length(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"names": ["a", "ü"], "numbers": [1, 2.5]})
     content = path.read_bytes()
@@ -147,7 +147,7 @@ def test_a_cut_json_file_is_told_at_every_length(tmp_path):
             read_json(path)
 
 
-def test_what_is_no_readable_json_file_is_told(tmp_path):
+def test_paths_that_are_no_json_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_json(tmp_path / "absent.json")
     with pytest.raises(InputError, match="cannot be read"):
@@ -158,7 +158,7 @@ def test_what_is_no_readable_json_file_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.bool])
-def test_tensors_come_back_bit_for_bit(tmp_path, dtype):
+def test_tensors_are_read_back_bit_for_bit(tmp_path, dtype):
     tensors = {"a": (torch.randn(3, 4) * 9).to(dtype).T, "empty": torch.zeros(0, 2, dtype=dtype)}
     write_tensors(tmp_path / "a.safetensors", tensors)
     again = read_tensors(tmp_path / "a.safetensors")
@@ -168,7 +168,7 @@ def test_tensors_come_back_bit_for_bit(tmp_path, dtype):
         assert torch.equal(again[name], tensor)
 
 
-def test_cut_tensors_are_told_at_many_lengths(tmp_path):
+def test_cut_tensor_files_are_refused_at_many_lengths(tmp_path):
     path = tmp_path / "a.safetensors"
     write_tensors(path, {"a": torch.arange(64.0)})
     content = path.read_bytes()
@@ -178,13 +178,13 @@ def test_cut_tensors_are_told_at_many_lengths(tmp_path):
             read_tensors(path)
 
 
-def test_missing_tensors_are_told(tmp_path):
+def test_a_missing_tensor_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_tensors(tmp_path / "absent.safetensors")
 
 
 class Bomb:
-    """Leaves a mark when it is unpickled."""
+    """Creates a file when an instance is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -1,0 +1,90 @@
+"""The architecture of a field.
+
+Dimensions: D input dimension, O output dimension, E width of the encoding, P parameters.
+"""
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from weightgpt.errors import InputError
+
+ACTIVATIONS = ("relu", "gelu", "sine")
+"""Activations of the hidden layers."""
+OUTPUTS = ("none", "tanh", "sigmoid")
+"""Functions of the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldConfig:
+    """The architecture of a field. Fields can share a tokenizer only if their architectures are equal.
+
+    Example:
+        >>> FieldConfig(hidden=(32, 32)).parameters
+        1985
+    """
+
+    in_features: int = 3
+    """D: 2 for images and planar shapes, 3 for solids. Coordinates lie in [-1, 1]^D."""
+    out_features: int = 1
+    """O: 1 for a signed distance."""
+    hidden: tuple[int, ...] = (32, 32, 32)
+    """Width of each hidden layer."""
+    num_frequencies: int = 4
+    """Number of Fourier frequencies 2^k π in addition to the coordinates (NeRF, Mildenhall et al. 2020, eq. 4)."""
+    activation: str = "relu"
+    """relu, gelu, or sine (SIREN, Sitzmann et al. 2020, without its first-layer frequency)."""
+    output: str = "none"
+    """Function of the output: none, tanh, or sigmoid."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden) if isinstance(self.hidden, list | tuple) else ())
+        numbers = (self.in_features, self.out_features, self.num_frequencies, *self.hidden)
+        if not all(type(number) is int for number in numbers):
+            raise InputError(f"{self} has a width that is not a whole number; give whole numbers.")
+        if self.in_features not in (2, 3):
+            raise InputError(f"in_features is {self.in_features}; a field takes 2 or 3 coordinates.")
+        if self.out_features < 1 or not self.hidden or min(self.hidden) < 1 or self.num_frequencies < 0:
+            raise InputError(f"{self} has an empty layer; give positive widths, and num_frequencies of 0 or more.")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation is {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
+        if self.output not in OUTPUTS:
+            raise InputError(f"output is {self.output!r}; choose one of {', '.join(OUTPUTS)}.")
+
+    @property
+    def encoded(self) -> int:
+        """Width of the Fourier encoding."""
+        return self.in_features * (1 + 2 * self.num_frequencies)
+
+    @property
+    def layers(self) -> tuple[tuple[int, int], ...]:
+        """(inputs, outputs) of each linear layer."""
+        widths = (self.encoded, *self.hidden, self.out_features)
+        return tuple(pairwise(widths))
+
+    @property
+    def parameters(self) -> int:
+        """P, the number of weights and biases."""
+        return sum(outputs * (inputs + 1) for inputs, outputs in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert the architecture to JSON values."""
+        return {**asdict(self), "hidden": list(self.hidden)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "FieldConfig":
+        """Create the architecture from JSON values; the inverse of `to_dict`.
+
+        Args:
+            values: fields of the class by name; the others have their defaults.
+
+        Raises:
+            InputError: a key is unknown or a value is not allowed.
+        """
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise InputError(
+                f"field configuration has unknown keys {sorted(unknown)}; the file may be of a newer version: update"
+                " the library."
+            )
+        return cls(**values)

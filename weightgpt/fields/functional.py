@@ -1,0 +1,136 @@
+"""Evaluation of many fields at once, from their flat weights.
+
+Decisions:
+- The flat form stores each neuron together: layer by layer, neuron by neuron, its incoming weights and then its bias.
+  A group of neurons is therefore one contiguous slice, which chunking relies on.
+- Shared points are encoded once for all fields, and the first layer is then one matrix product for the whole batch.
+
+Dimensions: n points, D input dimension, O output dimension, E width of the encoding, P parameters, B fields.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weightgpt.errors import InputError
+from weightgpt.fields.config import FieldConfig
+
+
+def fourier_encoding(points: Tensor, num_frequencies: int) -> Tensor:
+    """Encode points: x, and then sin(2^k π x) and cos(2^k π x) for each frequency k.
+
+    Args:
+        points: (…, D) in [-1, 1].
+        num_frequencies: number of frequencies.
+
+    Returns:
+        (…, E), where E = D·(1 + 2·num_frequencies).
+    """
+    parts = [points]
+    for k in range(num_frequencies):
+        angle = points * (math.pi * 2**k)
+        parts += [torch.sin(angle), torch.cos(angle)]
+    return torch.cat(parts, -1)
+
+
+def activate(values: Tensor, kind: str) -> Tensor:
+    """Apply an activation.
+
+    Args:
+        values: tensor of any shape.
+        kind: one of `weightgpt.fields.config.ACTIVATIONS`.
+    """
+    if kind == "relu":
+        return F.relu(values)
+    return F.gelu(values) if kind == "gelu" else torch.sin(values)
+
+
+def apply_output(values: Tensor, kind: str) -> Tensor:
+    """Apply the function of the output.
+
+    Args:
+        values: tensor of any shape.
+        kind: one of `weightgpt.fields.config.OUTPUTS`.
+    """
+    if kind == "none":
+        return values
+    return torch.tanh(values) if kind == "tanh" else torch.sigmoid(values)
+
+
+def layer_matrices(config: FieldConfig, flat: Tensor) -> list[Tensor]:
+    """View flat weights as one matrix for each layer.
+
+    Args:
+        config: the architecture.
+        flat: (B, P) weights.
+
+    Returns:
+        For each layer a view (B, outputs, inputs + 1), with the bias in the last column.
+
+    Raises:
+        InputError: the weights belong to another architecture.
+    """
+    if flat.ndim != 2 or flat.shape[1] != config.parameters:
+        raise InputError(
+            f"weights have shape {tuple(flat.shape)}; this architecture {config.layers} has rows of"
+            f" {config.parameters} parameters: pass fields of the same architecture."
+        )
+    matrices, start = [], 0
+    for inputs, outputs in config.layers:
+        size = outputs * (inputs + 1)
+        matrices.append(flat[:, start : start + size].unflatten(1, (outputs, inputs + 1)))
+        start += size
+    return matrices
+
+
+def evaluate(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
+    """Evaluate B fields at once.
+
+    Args:
+        config: their architecture.
+        flat: (B, P) weights.
+        points: (n, D) shared by all fields, or (B, n, D).
+
+    Returns:
+        (B, n, O).
+    """
+    return evaluate_encoded(config, flat, fourier_features(points, config.num_frequencies))
+
+
+def fourier_features(points: Tensor, num_frequencies: int) -> Tensor:
+    """Encode points for `evaluate_encoded`: features first, with a last row of ones for the bias.
+
+    Args:
+        points: (…, n, D) in [-1, 1].
+        num_frequencies: number of Fourier frequencies.
+
+    Returns:
+        (…, E + 1, n).
+    """
+    encoded = fourier_encoding(points, num_frequencies)
+    return torch.cat([encoded, torch.ones_like(encoded[..., :1])], -1).mT.contiguous()
+
+
+def evaluate_encoded(config: FieldConfig, flat: Tensor, encoded: Tensor) -> Tensor:
+    """Evaluate B fields at points that `fourier_features` has already encoded.
+
+    The points are along the last axis throughout, so that every product and activation works on contiguous rows.
+
+    Args:
+        config: their architecture.
+        flat: (B, P) weights.
+        encoded: (E + 1, n) shared by all fields, or (B, E + 1, n).
+
+    Returns:
+        (B, n, O).
+    """
+    first, *rest = layer_matrices(config, flat)
+    if encoded.ndim == 2:
+        values = (first.flatten(0, 1) @ encoded).unflatten(0, first.shape[:2])  # one product for all fields
+    else:
+        values = torch.bmm(first, encoded)
+    for matrix in rest:
+        values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], activate(values, config.activation))
+    return apply_output(values, config.output).mT

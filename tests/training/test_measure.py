@@ -53,8 +53,8 @@ def test_the_rows_of_a_run_describe_its_files(finished: Path):
 
 
 def test_reconstruction_by_hand():
-    test = Dataset.from_dict({"roundtrip_iou": [0.4, 0.6, 0.8], "fit_iou": [0.5, 0.7, 1.0], "label": ["a", "a", "b"]})
-    train = Dataset.from_dict({"roundtrip_iou": [0.25, 0.75, None]})
+    test = Dataset.from_dict({"iou": [0.4, 0.6, 0.8], "iou_plain_fit": [0.5, 0.7, 1.0], "label": ["a", "a", "b"]})
+    train = Dataset.from_dict({"iou": [0.25, 0.75, None]})
     metrics = reconstruction_metrics(train, test)
     assert metrics["iou"] == pytest.approx(0.6)
     assert metrics["iou_ratio"] == pytest.approx(1.8 / 2.2)

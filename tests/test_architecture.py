@@ -42,7 +42,7 @@ ONLY_IN = {
             "weightgpt.model",
             "weightgpt.metrics.pairwise",
         ),
-        *("training.report.html", "training.baselines.meshgpt"),
+        *("training.report.html", "training.baselines.low_poly", "training.baselines.meshgpt"),
     },
     "igl": {"weightgpt.shapes.meshes"},
     "skimage": {"weightgpt.visual.meshing"},

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from studies.presentation.page import save_figure, save_small
 from studies.presentation.subjects import Subjects
-from training.baselines.common import OptimizerConfig, count_flops
+from training.baselines.budget import OptimizerConfig, count_flops
 from weightgpt.fields.field import Fields
 from weightgpt.visual.rendering import contact_sheet, render
 
@@ -42,7 +42,7 @@ class Sweep:
     heads: int = 2
     width: int = 64
     """Of the blocks, which are GPT-2's."""
-    descent: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(batch=8, learning_rate=3e-3))
+    descent: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(batch_size=8, learning_rate=3e-3))
     """Batches of at most so many fields."""
 
     @classmethod
@@ -58,7 +58,7 @@ class Sweep:
         """The settings as a part of a sentence."""
         return (
             f"{self.layers} blocks of width {self.width}, {self.steps} steps for every N, batches of up to"
-            f" {self.descent.batch} fields"
+            f" {self.descent.batch_size} fields"
         )
 
 

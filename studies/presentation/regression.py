@@ -14,7 +14,7 @@ from studies.presentation import memory
 from studies.presentation.memory import Row, Sweep
 from studies.presentation.page import write_part
 from studies.presentation.subjects import CONDITIONS, Subjects, spread
-from training.baselines.common import FieldSets
+from training.baselines.field_sets import FieldSets
 from training.baselines.regression import (
     RegressionConfig,
     RegressionTransformer,
@@ -67,8 +67,10 @@ def learn(subjects: Subjects, targets: Fields, name: str, sweep: Sweep, seed: in
     """Train on N fields; the figures, and the fields that come out by teacher forcing, running free, and as a mean."""
     true = targets.flat
     sets = FieldSets(CONFIG, true, true[:1], ("none",) * len(true), true[0])
-    config = RegressionConfig(layers=sweep.layers, heads=sweep.heads, width=sweep.width, descent=sweep.descent)
-    budget = sweep.budget(lambda: step(RegressionTransformer(CONFIG.parameters, config), true[: sweep.descent.batch]))
+    config = RegressionConfig(layers=sweep.layers, heads=sweep.heads, width=sweep.width, optimizer=sweep.descent)
+    budget = sweep.budget(
+        lambda: step(RegressionTransformer(CONFIG.parameters, config), true[: sweep.descent.batch_size])
+    )
     model, cost = fit_regression(sets, budget, seed, False, config)
     with torch.no_grad():
         taught = torch.cat([true[:, :START], teacher_forced(model, true)[:, START - 1 :]], 1)

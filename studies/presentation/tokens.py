@@ -16,7 +16,7 @@ from studies.presentation import memory
 from studies.presentation.memory import Row, Sweep
 from studies.presentation.page import write_part
 from studies.presentation.subjects import CONDITIONS, Subjects
-from training.baselines.common import train_to_budget
+from training.baselines.budget import train_to_budget
 from training.pretrain import collate
 from weightgpt.fields.field import Fields
 from weightgpt.formatting import markdown_table
@@ -78,7 +78,7 @@ def learn(
     def loss(rows: Tensor, _: torch.Generator) -> Tensor:
         return model(**collate([{"input_ids": row} for row in ids[rows].tolist()])).loss
 
-    first = torch.arange(min(sweep.descent.batch, len(ids)))
+    first = torch.arange(min(sweep.descent.batch_size, len(ids)))
     budget = sweep.budget(lambda: loss(first, torch.Generator()).backward())
     cost = train_to_budget(model, loss, len(ids), sweep.descent, budget, seed, False)
     found_ids = {"teacher": taught(model, ids, words), "free": free(model, ids, words)}

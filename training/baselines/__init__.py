@@ -1,1 +1,1 @@
-"""The rivals of weightgpt: other ways to learn and to draw fields, at the same budget of floating-point operations."""
+"""The baselines of weightgpt: other ways to learn and to generate fields, at the same budget of operations."""

@@ -1,157 +1,120 @@
 """MeshGPT on low-polygon meshes of the same shapes: `python -m training.baselines.meshgpt --meshes DIR --output DIR`.
 
-MeshGPT (Siddiqui et al., CVPR 2024) learns a vocabulary of triangles with a graph autoencoder and writes meshes,
-triangle by triangle, with a transformer. Both are those of the package `meshgpt-pytorch`, made small. It learns
-triangles and not fields, so it is a program of its own, and needs an environment of its own:
+MeshGPT (Siddiqui et al., CVPR 2024) learns a vocabulary of triangles with a graph autoencoder, and generates meshes
+triangle by triangle with a transformer. Both are those of the package `meshgpt-pytorch`, at a small size. MeshGPT
+learns triangles instead of fields, so it is a separate program, and needs a separate environment:
 
-    python -m venv venv && venv/bin/pip install meshgpt-pytorch trimesh scipy scikit-image libigl fast-simplification
+    python -m venv venv && venv/bin/pip install meshgpt-pytorch fast-simplification ".[train]"
 
 Decisions:
-- The meshes are drawn once to `--meshes`, from the training shapes of a run over the built-in families: marching cubes
-  of the true distance, quadric decimation to `FACES` triangles, vertices on a lattice of `LATTICE` places an axis,
-  faces in MeshGPT's order (by their lowest vertex, z first).
-- Half of the budget goes to the autoencoder and half to the transformer. Operations are counted as for the other
-  rivals, on one step of each. Only the transformer is stable in bfloat16.
-- If a loss is not finite, training stops there and the curve shows it.
+- `--run` writes the meshes to `--meshes` once, from the training shapes of a run over the built-in families: marching
+  cubes of the true distance, quadric decimation to `MAX_FACES` triangles, vertices on a lattice of `LATTICE` cells per
+  axis, faces in MeshGPT's order (by their lowest vertex, z first).
+- One half of the budget trains the autoencoder, the other half the transformer. Operations are counted on one step of
+  each, as for the other baselines. We use bfloat16 for the transformer only, because the autoencoder is not stable in
+  it.
+- Training stops at a loss that is not finite, and the loss curve shows where.
 
-Leaves `samples/*.ply` and `cost.json`, with how many samples have a closed surface and the curve of the loss of both
-stages; a finished folder is left as it is.
+Writes `samples/*.ply` and `cost.json`: the costs, the number of samples with a closed surface, and the loss curves of
+both stages. The program leaves a finished folder as it is.
 """
 
-import argparse
-import math
+from __future__ import annotations
+
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import fast_simplification
 import numpy as np
 import torch
 import trimesh
-from meshgpt_pytorch import MeshAutoencoder, MeshTransformer
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
-from training.run import read_config
-from training.splits import load_split
-from weightgpt._programs import cli_main
-from weightgpt.errors import InputError
+from training.baselines.budget import (
+    BudgetedRun,
+    OptimizerConfig,
+    affordable_steps,
+    bf16_autocast,
+    count_flops,
+    train_steps,
+)
+from training.baselines.low_poly import (
+    LATTICE,
+    MAX_FACES,
+    mesh_batches,
+    read_meshes,
+    snap_to_lattice,
+    write_meshes,
+)
+from weightgpt._programs import cli_main, parse
 from weightgpt.io import atomic_write, write_json
-from weightgpt.visual.meshing import mesh_sdf
 
-FACES, LATTICE, GRID = 200, 64, 48
-SHARE, POINTS, SIDE = 0.5, 100, 16
+if TYPE_CHECKING:
+    from meshgpt_pytorch import MeshAutoencoder, MeshTransformer
 
-Mesh = tuple[np.ndarray, np.ndarray]
-"""Vertices (n, 3) in [-1, 1] and faces (m, 3)."""
-
-
-def on_lattice(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
-    """The mesh with its vertices in the middles of LATTICE³ cells: equal ones joined, lost faces left out, in order."""
-    places = np.clip(np.floor((vertices + 1) / 2 * LATTICE), 0, LATTICE - 1).astype(np.int64)
-    kept, index = np.unique(places[:, ::-1], axis=0, return_inverse=True)  # sorted by z, y, x
-    faces = index.reshape(-1)[faces]
-    faces = faces[(faces != np.roll(faces, 1, 1)).all(1)]
-    first = faces.argmin(1)[:, None]
-    faces = np.take_along_axis(faces, (first + np.arange(3)) % 3, 1)  # the orientation is kept
-    faces = np.unique(faces, axis=0)
-    return (kept[:, ::-1] + 0.5) / LATTICE * 2 - 1, faces
+AUTOENCODER_SHARE = 0.5
+"""Share of the budget that trains the autoencoder."""
+AUTOENCODER_BATCH, TRANSFORMER_BATCH = 4, 2
+"""Meshes of a training step."""
+SAMPLE_BATCH = 16
+"""Meshes that are sampled together."""
 
 
-def draw_meshes(run: Path, count: int, folder: Path) -> None:
-    """Write the first `count` training shapes of a run as low-polygon meshes.
+@dataclass(frozen=True, kw_only=True)
+class MeshGptConfig:
+    """Train MeshGPT on a folder of meshes."""
 
-    Raises:
-        InputError: the run learned from files, not from the built-in families.
-    """
-    config = read_config(run)
-    if not config.is_built_in:
-        raise InputError(f"{run} learned from {config.corpus}; give a run over the built-in families.")
-    shapes = load_split(config)[0].train[:count]
-    with atomic_write(folder) as draft:
-        draft.mkdir()
-        for i, shape in enumerate(tqdm(shapes, "meshes", unit="shape", mininterval=5)):
-            fine = mesh_sdf(shape.sdf, GRID).mesh
-            if fine is None:
-                continue
-            vertices, faces = fine.vertices.astype(np.float32), fine.faces
-            if len(faces) > FACES:
-                vertices, faces = fast_simplification.simplify(vertices, faces, target_count=FACES)
-            vertices, faces = on_lattice(vertices, faces)
-            if len(faces):
-                trimesh.Trimesh(vertices, faces, process=False).export(draft / f"{i:05d}-{shape.label}.ply")
+    meshes: Path
+    """Folder of .ply meshes."""
+    output: Path
+    """Folder to write the samples and their cost to."""
+    run: Path | None = None
+    """A run over the built-in families, whose training shapes become the meshes if their folder does not exist."""
+    num_meshes: int = 4096
+    """Training shapes of the run to mesh."""
+    budget_flops: float = 5e13
+    """Floating-point operations of training."""
+    num_samples: int = 64
+    """Meshes to generate."""
+    seed: int = 0
+    """Seed of the training and of the samples."""
 
 
-def read_meshes(folder: Path) -> list[Mesh]:
-    """The meshes of a folder that have `FACES` triangles at most.
+@dataclass(frozen=True)
+class Stage:
+    """One of the two trainings."""
 
-    Raises:
-        InputError: there are none.
-    """
-    found = []
-    for path in sorted(folder.glob("*.ply")):
-        mesh = trimesh.load(path, process=False)
-        vertices, faces = on_lattice(np.asarray(mesh.vertices), np.asarray(mesh.faces))
-        if 0 < len(faces) <= FACES:
-            found.append((vertices, faces))
-    if not found:
-        raise InputError(f"{folder} has no .ply meshes of {FACES} triangles or fewer; draw them with --run RUN.")
-    return found
+    parameters: int
+    """Parameters that were trained."""
+    run: BudgetedRun
+    """The training and its cost."""
 
 
-def batches(meshes: list[Mesh], size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Vertices (B, n, 3) and faces (B, m, 3), padded with -1, in shuffled passes without end."""
-    rng = np.random.default_rng(seed)
-    while True:
-        order = rng.permutation(len(meshes))
-        for start in range(0, max(1, len(order) - size + 1), size):
-            chosen = [meshes[i] for i in order[start : start + size]]
-            parts = [nn.utils.rnn.pad_sequence([torch.as_tensor(mesh[k]) for mesh in chosen], True, -1) for k in (0, 1)]
-            yield parts[0].float(), parts[1].long()
+def train_stage(model: nn.Module, loss: Callable[[], Tensor], budget_flops: float, title: str) -> Stage:
+    """Train one of the two models until its part of the budget is spent.
 
-
-def train_to_budget(model: nn.Module, loss: Callable[[], Tensor], budget: float, title: str) -> dict[str, Any]:
-    """Train for as many steps as the budget pays; returns what that cost, and the curve.
+    Args:
+        model: the autoencoder or the transformer.
+        loss: draws a batch and returns its mean loss.
+        budget_flops: floating-point operations of this stage.
+        title: title of the progress bar.
 
     Raises:
         InputError: the budget does not pay for one step.
     """
-    with FlopCounterMode(display=False) as counter:
-        loss().backward()
-    spent = float(counter.get_total_flops())
-    steps = int(budget // spent)
-    if steps < 1:
-        raise InputError(f"one step of the {title} costs {spent:.3g} operations of {budget:.3g}; give more.")
-    learned = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, 1e-3, (0.9, 0.95), weight_decay=0.01)
-    warm = max(1, round(0.03 * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: (s + 1) / warm if s < warm else 0.5 * (1 + math.cos(math.pi * (s - warm) / (steps - warm)))
-    )
-    begun, history, values = time.perf_counter(), [], []
-    for step in tqdm(range(1, steps + 1), title, unit="step", mininterval=5):
-        optimizer.zero_grad(set_to_none=True)
-        value = loss()
-        if not value.isfinite():
-            break
-        value.backward()
-        nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-        schedule.step()
-        values.append(float(value.detach()))
-        if step * POINTS // steps > (step - 1) * POINTS // steps:
-            history.append((step, sum(values) / len(values)))
-            values = []
-    done = step if value.isfinite() else step - 1
-    cost = {"steps": done, "planned": steps, "train_flops": done * spent, "seconds": time.perf_counter() - begun}
-    return cost | {"parameters": sum(p.numel() for p in learned), "history": history}
+    step_flops = count_flops(lambda: loss().backward())
+    steps = affordable_steps(step_flops, budget_flops)
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return Stage(parameters, train_steps(model, loss, steps, step_flops, OptimizerConfig(), title=title))
 
 
 def new_autoencoder() -> MeshAutoencoder:
-    """MeshGPT's autoencoder at a fraction of its size, with a residual VQ of 2 levels of 1,024 codes."""
+    """MeshGPT's autoencoder at a fraction of its size, with a residual VQ of two levels of 1,024 codes."""
+    from meshgpt_pytorch import MeshAutoencoder
+
     return MeshAutoencoder(
         num_discrete_coors=LATTICE,
         dim_coor_embed=32,
@@ -163,17 +126,23 @@ def new_autoencoder() -> MeshAutoencoder:
         dim_codebook=96,
         codebook_size=1024,
         use_residual_lfq=False,
-        rvq_stochastic_sample_codes=False,  # its noise keeps a short training from learning
+        rvq_stochastic_sample_codes=False,  # with random codes a short training does not learn
         flash_attn=False,
     )
 
 
 def new_transformer(autoencoder: MeshAutoencoder) -> MeshTransformer:
-    """MeshGPT's transformer: blocks of the size of our GPT's over faces, a smaller one within each face."""
+    """MeshGPT's transformer: blocks of the size of the "small" GPT over faces, and a smaller block within each face.
+
+    Args:
+        autoencoder: the trained autoencoder.
+    """
+    from meshgpt_pytorch import MeshTransformer
+
     return MeshTransformer(
         autoencoder,
         dim=192,
-        max_seq_len=FACES * 6,
+        max_seq_len=MAX_FACES * 6,
         attn_depth=4,
         attn_heads=6,
         attn_dim_head=32,
@@ -186,92 +155,114 @@ def new_transformer(autoencoder: MeshAutoencoder) -> MeshTransformer:
     )
 
 
-def triangles_right(autoencoder: MeshAutoencoder, batch: tuple[Tensor, Tensor]) -> float:
-    """Share of the coordinates that the autoencoder gives back in their cell."""
+def coordinate_accuracy(autoencoder: MeshAutoencoder, batch: tuple[Tensor, Tensor]) -> float:
+    """Share of the vertex coordinates that the autoencoder reconstructs in their cell.
+
+    Args:
+        autoencoder: the trained autoencoder.
+        batch: vertices (B, n, 3) and faces (B, m, 3), padded with -1.
+    """
     vertices, faces = batch
     with torch.no_grad():
-        again = autoencoder(vertices=vertices, faces=faces, only_return_recon_faces=True)
+        reconstruction = autoencoder(vertices=vertices, faces=faces, only_return_recon_faces=True)
     true = torch.stack([v[f.clamp(min=0)] for v, f in zip(vertices, faces, strict=True)])
-    known = (faces >= 0).all(-1)
-    return float(((again - true).abs() < 1 / LATTICE)[known].float().mean())
+    real = (faces >= 0).all(-1)
+    return float(((reconstruction - true).abs() < 1 / LATTICE)[real].float().mean())
 
 
 def write_samples(transformer: MeshTransformer, count: int, folder: Path) -> dict[str, Any]:
-    """Draw meshes and write them; returns how many have a triangle, how many are closed, and the seconds."""
-    begun, meshes = time.perf_counter(), []
-    for start in range(0, count, SIDE):
-        triangles, mask = transformer.generate(batch_size=min(SIDE, count - start), temperature=1.0)
-        meshes += [part[kept].numpy() for part, kept in zip(triangles, mask, strict=True)]
-    closed = 0
+    """Generate meshes and write them; returns how many have triangles, how many are watertight, and the seconds.
+
+    Args:
+        transformer: the trained transformer.
+        count: meshes to generate.
+        folder: folder of the .ply files.
+    """
+    start, meshes, watertight = time.perf_counter(), [], 0
+    for first in range(0, count, SAMPLE_BATCH):
+        triangles, masks = transformer.generate(batch_size=min(SAMPLE_BATCH, count - first), temperature=1.0)
+        meshes += [part[mask].numpy() for part, mask in zip(triangles, masks, strict=True)]
     with atomic_write(folder) as draft:
         draft.mkdir()
         for i, part in enumerate(meshes):
-            vertices, faces = on_lattice(part.reshape(-1, 3), np.arange(3 * len(part)).reshape(-1, 3))
+            vertices, faces = snap_to_lattice(part.reshape(-1, 3), np.arange(3 * len(part)).reshape(-1, 3))
             if len(faces):
                 mesh = trimesh.Trimesh(vertices, faces, process=False)
-                closed += bool(mesh.is_watertight)
+                watertight += bool(mesh.is_watertight)
                 mesh.export(draft / f"meshgpt-{i + 1:03d}.ply")
-    some = sum(bool(len(part)) for part in meshes)
-    return {"samples": count, "with_triangles": some, "closed": closed, "sample_seconds": time.perf_counter() - begun}
+    with_triangles = sum(bool(len(part)) for part in meshes)
+    seconds = time.perf_counter() - start
+    return {"with_triangles": with_triangles, "watertight": watertight, "sample_seconds": seconds}
 
 
-def compare(folder: Path, budget: float, samples: int, seed: int, output: Path) -> None:
-    """Train on the meshes of a folder and write samples and costs.
+def train_meshgpt(config: MeshGptConfig) -> None:
+    """Train on the meshes of a folder, and write samples and costs.
+
+    Args:
+        config: what to train, and where to write.
 
     Raises:
         InputError: there are no meshes, or the budget is too small.
     """
-    meshes = read_meshes(folder)
-    torch.manual_seed(seed)
-    autoencoder = new_autoencoder()
-    stream = batches(meshes, 4, seed)
+    meshes = read_meshes(config.meshes)
+    torch.manual_seed(config.seed)
+    autoencoder, stream = new_autoencoder(), mesh_batches(meshes, AUTOENCODER_BATCH, config.seed)
 
-    def reconstruct() -> Tensor:
+    def reconstruction_loss() -> Tensor:
         vertices, faces = next(stream)
         return autoencoder(vertices=vertices, faces=faces)
 
-    first = train_to_budget(autoencoder, reconstruct, SHARE * budget, "autoencoder")
+    budget = AUTOENCODER_SHARE * config.budget_flops
+    first = train_stage(autoencoder, reconstruction_loss, budget, "autoencoder")
     autoencoder.eval()
-    right = triangles_right(autoencoder, next(stream))
-    transformer, fewer = new_transformer(autoencoder), batches(meshes, 2, seed)
-    half = torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities().get("avx512_bf16", False))
+    accuracy = coordinate_accuracy(autoencoder, next(stream))
+    transformer, small_stream = new_transformer(autoencoder), mesh_batches(meshes, TRANSFORMER_BATCH, config.seed)
 
-    def predict() -> Tensor:
-        vertices, faces = next(fewer)
-        codes = autoencoder.tokenize(vertices, faces)
-        with half:
+    def code_loss() -> Tensor:
+        codes = autoencoder.tokenize(*next(small_stream))
+        with bf16_autocast():
             return transformer.forward_on_codes(codes)
 
-    second = train_to_budget(transformer, predict, budget - first["train_flops"], "transformer")
+    second = train_stage(transformer, code_loss, config.budget_flops - first.run.flops, "transformer")
     transformer.eval()
-    codes = torch.randint(autoencoder.codebook_size, (1, FACES * 3, 2))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        transformer.forward_on_codes(codes)
-    cost = {"rival": "meshgpt", "meshes": len(meshes), "budget": budget, "seed": seed, "coordinates_right": right}
-    cost |= {name: first[name] + second[name] for name in ("parameters", "train_flops", "seconds", "steps")}
-    cost |= {"sample_flops": float(counter.get_total_flops()), "bytes": 4 * cost["parameters"]}
-    cost |= write_samples(transformer, samples, output / "samples")
-    write_json(output / "cost.json", cost | {"stages": {"autoencoder": first, "transformer": second}})
+    codes = torch.randint(autoencoder.codebook_size, (1, MAX_FACES * 3, 2))
+    with torch.no_grad():
+        sample_flops = count_flops(lambda: transformer.forward_on_codes(codes))
+    settings = {"baseline": "meshgpt", "num_meshes": len(meshes), "num_samples": config.num_samples}
+    settings |= {"budget_flops": config.budget_flops, "seed": config.seed, "coordinate_accuracy": accuracy}
+    cost = stage_costs({"autoencoder": first, "transformer": second})
+    samples = write_samples(transformer, config.num_samples, config.output / "samples")
+    write_json(config.output / "cost.json", settings | cost | {"sample_flops": sample_flops} | samples)
+
+
+def stage_costs(stages: dict[str, Stage]) -> dict[str, Any]:
+    """The cost of both trainings as JSON values.
+
+    Args:
+        stages: the trainings by name.
+    """
+    parameters = sum(stage.parameters for stage in stages.values())
+    runs = [stage.run for stage in stages.values()]
+    return {
+        "parameters": parameters,
+        "bytes": 4 * parameters,
+        "steps": sum(run.steps for run in runs),
+        "train_flops": sum(run.flops for run in runs),
+        "seconds": sum(run.seconds for run in runs),
+        "histories": {name: stage.run.history for name, stage in stages.items()},
+    }
 
 
 @cli_main
 def main() -> None:
-    """Parse arguments; draw the meshes where there are none, then train."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--meshes", type=Path, required=True, help="folder of .ply meshes")
-    parser.add_argument("--run", type=Path, help="draw the meshes from the training shapes of this run first")
-    parser.add_argument("--count", type=int, default=4096, help="meshes to draw")
-    parser.add_argument("--budget", type=float, default=5e13, help="floating-point operations of training")
-    parser.add_argument("--samples", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True)
-    given = parser.parse_args()
-    if given.run is not None and not given.meshes.is_dir():
-        draw_meshes(given.run, given.count, given.meshes)
-    if (given.output / "cost.json").is_file():
-        print(f"meshgpt is already trained: {given.output}", file=sys.stderr)
+    """Read the options, write the meshes where there are none, and train."""
+    config = parse(MeshGptConfig, "training.baselines.meshgpt")
+    if config.run is not None and not config.meshes.is_dir():
+        write_meshes(config.run, config.num_meshes, config.meshes)
+    if (config.output / "cost.json").is_file():
+        print(f"meshgpt is already trained: {config.output}", file=sys.stderr)
     else:
-        compare(given.meshes, given.budget, given.samples, given.seed, given.output)
+        train_meshgpt(config)
 
 
 if __name__ == "__main__":

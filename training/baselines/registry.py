@@ -1,33 +1,37 @@
-"""The rivals that learn fields, by name."""
+"""The baselines that learn fields, by name."""
 
 from collections.abc import Callable
 
 from training.baselines import denoiser, nef_gpt, regression
-from training.baselines.common import FieldSets, Trained
+from training.baselines.field_sets import FieldSets
+from training.baselines.trained import TrainedBaseline
 from weightgpt.errors import InputError
 
-Rival = Callable[[FieldSets, float, int, bool], Trained]
-"""(fields, budget in floating-point operations, seed, whether to show progress) -> the trained rival."""
+Baseline = Callable[[FieldSets, float, int, bool], TrainedBaseline]
+"""(fields, budget in floating-point operations, seed, whether to show progress) -> the trained baseline."""
 
-RIVALS: dict[str, Rival] = {
+BASELINES: dict[str, Baseline] = {
     "regression-transformer": regression.train,
     "weight-diffusion": denoiser.train_diffusion,
     "flow-matching": denoiser.train_flow,
     "nef-gpt": nef_gpt.train,
 }
-"""MeshGPT learns meshes, in an environment of its own: `python -m training.baselines.meshgpt`."""
+"""The baselines by name. MeshGPT is not among them, because it learns meshes: see `training.baselines.meshgpt`."""
 
 
-def rival(name: str) -> Rival:
-    """The rival of that name.
+def find_baseline(name: str) -> Baseline:
+    """The baseline of a name.
+
+    Args:
+        name: a key of `BASELINES`.
 
     Raises:
-        InputError: there is none, or it does not learn fields.
+        InputError: there is no such baseline, or it does not learn fields.
     """
     if name == "meshgpt":
         raise InputError(
             "meshgpt learns meshes, not fields; run python -m training.baselines.meshgpt on a folder of them."
         )
-    if name not in RIVALS:
-        raise InputError(f"there is no rival {name!r}; choose one of {', '.join(RIVALS)}.")
-    return RIVALS[name]
+    if name not in BASELINES:
+        raise InputError(f"there is no baseline {name!r}; choose one of {', '.join(BASELINES)}.")
+    return BASELINES[name]

@@ -1,53 +1,57 @@
-"""The regression transformer: the next weight of a field as a number, with no tokens at all.
+"""The regression transformer: a causal transformer that predicts the next weight as a number, without tokens.
 
 After the presentation that weightgpt continues (Fanselau and Muschal, "From nanoGPT to Regression Transformer"): a
-perceptron embeds each weight, positions are embedded as in any GPT, causal blocks, a linear head, and the L1 distance
-to the next weight as loss. The blocks are those of `transformers.GPT2Model`.
+perceptron embeds each weight, positions are embedded as in any GPT, a linear head reads the causal blocks, and the loss
+is the L1 distance to the next weight. The blocks are those of `transformers.GPT2Model`.
 
-It has no distribution to draw from: given the first weight, all others follow. As a generator it therefore starts from
-a first weight drawn from the training fields; whatever variety its samples have comes from that one number.
-Weights are measured in one unit, their root mean square over the training fields.
+Decisions:
+- The model has no distribution to sample from: the first weight determines all others. We start from the first weight
+  of a random training field, because a generator needs some source of variety.
+- Weights are measured in units of their root mean square over the training fields.
 
 Dimensions: B fields, L weights of a sequence, P parameters of a field.
 """
 
+import dataclasses
 from dataclasses import asdict, dataclass
-from dataclasses import field as default
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, GPT2Config, GPT2Model
 
-from training.baselines.common import (
-    BudgetedRun,
-    FieldSets,
-    OptimizerConfig,
-    Trained,
-    count_flops,
-    half,
-    one_at_a_time,
-    size_of,
-    train_to_budget,
-)
+from training.baselines.budget import BudgetedRun, OptimizerConfig, bf16_autocast, count_flops, train_to_budget
+from training.baselines.field_sets import FieldSets
+from training.baselines.trained import TrainedBaseline, model_size, use_eager_attention
 from weightgpt.errors import InputError
+
+HELD_OUT_FIELDS = 16
+"""Held-out fields over which the reported loss is a mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionConfig:
-    """Size and training of a regression transformer."""
+    """Size and training of a regression transformer; the blocks have the size of the "small" GPT."""
 
     layers: int = 4
+    """Transformer blocks."""
     heads: int = 6
+    """Attention heads of a block."""
     width: int = 192
-    """Of the blocks; the same three as our GPT's."""
-    descent: OptimizerConfig = default(default_factory=lambda: OptimizerConfig(batch=1, learning_rate=1e-3))
-    """A sequence has thousands of weights, so a step needs one field."""
-    samples: int = 16
-    """Fields that are drawn side by side."""
+    """Width of the blocks."""
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=lambda: OptimizerConfig(batch_size=1))
+    """How the model is trained. A sequence has thousands of weights, so one field is enough for a step."""
+    sample_batch_size: int = 16
+    """Fields that are sampled together."""
 
 
 class RegressionTransformer(nn.Module):
-    """(B, L) weights -> (B, L) predictions, each of the weight after it, from it and those before it."""
+    """(B, L) weights -> (B, L) predictions, each of the next weight, from the weights up to that position.
+
+    Args:
+        length: most weights of a sequence.
+        config: size of the blocks.
+        unit: the size of a weight that counts as 1.
+    """
 
     def __init__(self, length: int, config: RegressionConfig, unit: float = 1.0) -> None:
         super().__init__()
@@ -63,41 +67,64 @@ class RegressionTransformer(nn.Module):
         self.register_buffer("unit", torch.tensor(float(unit)))
 
     def forward(self, weights: Tensor, cache: DynamicCache | None = None) -> Tensor:
-        """Predict; with a cache `weights` are only those that it has not seen, and it is extended."""
-        with half():
+        """Predict the next weight at each position.
+
+        Args:
+            weights: (B, L); with a cache, only the weights that the cache does not hold yet.
+            cache: keys and values of earlier weights; the call extends it.
+        """
+        with bf16_autocast():
             embedded = self.embed((weights / self.unit)[..., None])
-            found = self.blocks(None, cache, inputs_embeds=embedded, use_cache=cache is not None)
-        return self.head(found.last_hidden_state.float())[..., 0] * self.unit
+            output = self.blocks(None, cache, inputs_embeds=embedded, use_cache=cache is not None)
+        return self.head(output.last_hidden_state.float())[..., 0] * self.unit
 
 
 def teacher_forced(model: RegressionTransformer, weights: Tensor) -> Tensor:
-    """(B, L) true weights -> (B, L - 1) predictions of `weights[:, 1:]`, each from the true weights before it."""
+    """Predict each weight after the first from the true weights before it, as (B, L - 1).
+
+    Args:
+        model: the model.
+        weights: (B, L) true weights; the result predicts `weights[:, 1:]`.
+    """
     return model(weights[:, :-1])
 
 
 @torch.no_grad()
 def free_running(model: RegressionTransformer, start: Tensor, length: int) -> Tensor:
-    """(B, k) first weights -> (B, length), these and what the model makes of its own predictions after them.
+    """Continue sequences with the predictions of the model, as (B, length).
+
+    Args:
+        model: the model.
+        start: (B, k) first weights.
+        length: weights of a finished sequence, the first ones included.
 
     Raises:
-        InputError: there is no first weight, or the sequence is longer than the model's.
+        InputError: there is no first weight, or the sequence is longer than the model allows.
     """
     if start.ndim != 2 or not 1 <= start.shape[1] <= length <= model.length:
         raise InputError(
             f"weights {tuple(start.shape)} cannot start a sequence of {length}; give (B, k) with k of 1 or more, and a"
             f" length of {model.length} at most."
         )
-    cache, found, new = DynamicCache(), [start], start
+    cache, parts, latest = DynamicCache(), [start], start
     for _ in range(length - start.shape[1]):
-        new = model(new, cache)[:, -1:]
-        found.append(new)
-    return torch.cat(found, 1)
+        latest = model(latest, cache)[:, -1:]
+        parts.append(latest)
+    return torch.cat(parts, 1)
 
 
 def fit_regression(
     sets: FieldSets, budget_flops: float, seed: int, progress: bool, config: RegressionConfig
 ) -> tuple[RegressionTransformer, BudgetedRun]:
-    """Train on whole fields; returns the model and what that cost."""
+    """Train a regression transformer on whole fields, and return the model and the cost of its training.
+
+    Args:
+        sets: the fields to learn.
+        budget_flops: floating-point operations of training.
+        seed: seed of the initial weights and of the order of the fields.
+        progress: whether to show a progress bar.
+        config: size and training.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = RegressionTransformer(sets.train.shape[1], config, float(sets.train.square().mean().sqrt()))
@@ -105,40 +132,43 @@ def fit_regression(
     def loss(rows: Tensor, noise: torch.Generator) -> Tensor:
         return _loss(model, sets.train[rows])
 
-    return model, train_to_budget(model, loss, len(sets.train), config.descent, budget_flops, seed, progress)
+    return model, train_to_budget(model, loss, len(sets.train), config.optimizer, budget_flops, seed, progress)
 
 
 def train(
     sets: FieldSets, budget_flops: float, seed: int, progress: bool, config: RegressionConfig | None = None
-) -> Trained:
-    """Train a regression transformer and make a generator of it."""
+) -> TrainedBaseline:
+    """Train a regression transformer and make a generator of it.
+
+    Args:
+        sets: the fields to learn.
+        budget_flops: floating-point operations of training.
+        seed: seed of the initial weights and of the order of the fields.
+        progress: whether to show a progress bar.
+        config: size and training; the defaults when None.
+    """
     config = config or RegressionConfig()
-    model, cost = fit_regression(sets, budget_flops, seed, progress, config)
-    firsts, length = sets.train[:, :1].clone(), sets.train.shape[1]
+    model, training = fit_regression(sets, budget_flops, seed, progress, config)
+    first_weights, length = sets.train[:, :1].clone(), sets.train.shape[1]
 
-    def draw(n: int, seed: int) -> Tensor:
-        rows = torch.randint(len(firsts), (n,), generator=torch.Generator().manual_seed(seed))
-        return torch.cat([free_running(model, part, length) for part in firsts[rows].split(config.samples)])
+    def draw_weights(n: int, seed: int) -> Tensor:
+        rows = torch.randint(len(first_weights), (n,), generator=torch.Generator().manual_seed(seed))
+        parts = first_weights[rows].split(config.sample_batch_size)
+        return torch.cat([free_running(model, part, length) for part in parts])
 
-    parameters, size = size_of(model)
     with torch.no_grad():
-        # With a cache every weight is computed once, so that drawing costs one forward pass.
-        flops = count_flops(lambda: teacher_forced(model, sets.train[:1]))
-        held_out = float(_loss(model, sets.validation[:16]))
-    one_at_a_time(model.blocks)
-    return Trained(
-        config=sets.config,
-        draw=draw,
-        label=lambda n, seed: ["none"] * n,
+        # A cache computes every weight once, so that a sample costs one forward pass.
+        sample_flops = count_flops(lambda: teacher_forced(model, sets.train[:1]))
+        held_out_loss = float(_loss(model, sets.validation[:HELD_OUT_FIELDS]))
+    use_eager_attention(model.blocks)
+    return TrainedBaseline(
+        field_config=sets.field_config,
+        draw_weights=draw_weights,
         settings=asdict(config),
-        parameters=parameters,
-        train_flops=cost.flops,
-        sample_flops=flops,
-        seconds=cost.seconds,
-        bytes=size + firsts.numel() * firsts.element_size(),
-        steps=cost.steps,
-        history=cost.history,
-        held_out_loss=held_out,
+        size=model_size(model, data=[first_weights]),
+        training=training,
+        sample_flops=sample_flops,
+        held_out_loss=held_out_loss,
     )
 
 

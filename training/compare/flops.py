@@ -1,103 +1,142 @@
-"""What a run cost and what its samples cost, in floating-point operations.
+"""What a run and its samples cost, in floating-point operations.
 
-Decisions: the GPT is counted as the rivals are, by torch's counter, one training step times the steps that were done.
-The codebook's learning, the encoding of all shapes and decoding are matrix products of known sizes, counted from the
-settings: twice the multiplications, three times the forward pass for a step of learning or refining. Elementwise work
-is not counted for any.
+Decisions:
+- The GPT is counted like the baselines, by torch's counter: one training step times the number of steps.
+- Learning the codebook, encoding all shapes and decoding are matrix products of known sizes. We count them from the
+  configuration: twice the multiplications, and three times the forward pass for a step of training or refinement.
+- Elementwise work is not counted for any model.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import load_from_disk
 from transformers import GPT2LMHeadModel
 
-from training.baselines.common import count_flops, size_of
+from training.baselines.budget import count_flops
+from training.baselines.trained import model_size
+from training.data.corpus import load_corpus
 from training.presets import PipelineConfig
 from training.run import read_config
 from weightgpt.io import read_json
-from weightgpt.model import WeightGPT
+from weightgpt.model import Bundle
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
 
-def of_run(run: Path, bundle: WeightGPT) -> dict[str, Any]:
-    """`parameters`, `train_flops`, `sample_flops`, `bytes`, `seconds` of a run with the default tokenizer.
+def run_cost(run: Path, model: Bundle) -> dict[str, Any]:
+    """The cost of a run whose tokenizer is an RVQ autoencoder.
 
-    The encoder counts in training only; sampling needs the GPT, the codebook's tables, its mixer and its bases.
+    Sampling needs the GPT and the codebook; the shape encoder counts in training only.
+
+    Args:
+        run: folder of a finished run of training.pipeline.
+        model: the model of the run.
+
+    Returns:
+        `parameters`, `bytes`, `steps` of the GPT, `train_flops`, `sample_flops` of one shape, `seconds` of training.
 
     Raises:
-        InputError: the run's tokenizer is another one.
+        InputError: the run has another tokenizer.
     """
-    config, (book, _) = read_config(run), parts(bundle)
-    gpt, length = bundle.gpt, bundle.tokenizer.vocabulary.length
+    config, (codebook, _) = read_config(run), autoencoder_parts(model)
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
-    own = [book.base, book.basis, book.code_vectors, *book.latent_decoder.parameters()]
-    parameters, size = size_of(gpt)
+    gpt_flops = steps * step_flops(model.model, config.gpt.batch_size, model.tokenizer.vocabulary.length)
+    tensors = [codebook.base, codebook.basis, codebook.code_vectors, *codebook.latent_decoder.parameters()]
+    size = model_size(model.model, parameters=tensors)
     seconds = read_json(run / "seconds.json")["seconds"]
     return {
-        "parameters": parameters + sum(part.numel() for part in own),
-        "bytes": size + sum(part.numel() * part.element_size() for part in own),
+        "parameters": size.parameters,
+        "bytes": size.bytes,
         "steps": steps,
-        "train_flops": fields_flops(run, bundle) + steps * step_flops(gpt, config.gpt.batch_size, length),
-        "sample_flops": count_flops(lambda: bundle.generate(1)) + decode_flops(book),
-        "seconds": sum(seconds[name] for name in ("fits", "codebook", "corpus", "gpt")),
+        "train_flops": tokenizer_flops(run, model) + gpt_flops,
+        "sample_flops": count_flops(lambda: model.sample(1)) + decode_flops(codebook),
+        "seconds": sum(seconds[stage] for stage in ("fits", "codebook", "corpus", "gpt")),
     }
 
 
-def fields_flops(run: Path, bundle: WeightGPT) -> float:
-    """Learning the quantizer of a run and writing the codes that its fields decode from, those of further shapes too.
+def tokenizer_flops(run: Path, model: Bundle) -> float:
+    """Operations to learn the tokenizer of a run and to encode its corpus and its extra shapes.
+
+    Args:
+        run: folder of a finished run of training.pipeline.
+        model: the model of the run.
 
     Raises:
-        InputError: the run's tokenizer is not the default one.
+        InputError: the tokenizer is not an RVQ autoencoder.
     """
-    config, (book, encoder) = read_config(run), parts(bundle)
-    codes, fits, quantizer = config.tokenizer.codebook, config.tokenizer.fit, bundle.tokenizer.quantizer
-    started = (
-        6.0 * quantizer.field_config.parameters * fits.points_per_step * fits.steps * config.tokenizer.num_init_fits
-    )
-    one = (
-        3 * (encoder_flops(encoder) + decode_flops(book))
-        + 6.0 * quantizer.field_config.parameters * codes.points_per_step
-    )
-    one += 2.0 * quantizer.tokens_per_field * quantizer.codebook_size * book.latent_width
-    written = len(load_from_disk(str(run / "corpus"))) + config.num_extra_shapes
-    return started + codes.steps * codes.batch_size * one + written * writing_flops(config, bundle)
+    config, (codebook, encoder), quantizer = read_config(run), autoencoder_parts(model), model.tokenizer.quantizer
+    fits, learning = config.tokenizer.fit, config.tokenizer.codebook
+    point_flops = 6.0 * quantizer.field_config.parameters
+    fit_flops = point_flops * fits.points_per_step * fits.steps * config.tokenizer.num_init_fits
+    shape_flops = 3 * (encoder_flops(encoder) + decode_flops(codebook)) + point_flops * learning.points_per_step
+    shape_flops += 2.0 * quantizer.tokens_per_field * quantizer.codebook_size * codebook.latent_width
+    num_encoded = len(load_corpus(run / "corpus")) + config.num_extra_shapes
+    learning_flops = learning.steps * learning.batch_size * shape_flops
+    return fit_flops + learning_flops + num_encoded * encode_flops(config, model)
 
 
-def writing_flops(config: PipelineConfig, bundle: WeightGPT) -> float:
-    """The codes of one sampled shape, under the settings of a run: through the encoder, and refined if they ask so."""
-    book, encoder = parts(bundle)
-    step = 3 * decode_flops(book) + 6.0 * book.layout.field_config.parameters * config.tokenizer.encode.points_per_step
-    return encoder_flops(encoder) + config.tokenizer.encode.steps * step
+def encode_flops(config: PipelineConfig, model: Bundle) -> float:
+    """Operations to encode one sampled shape: one pass of the encoder, and the refinement of its latents.
 
-
-def parts(bundle: WeightGPT) -> tuple[Codebook, ShapeEncoder]:
-    """Codebook and encoder of the default tokenizer.
+    Args:
+        config: configuration of the run.
+        model: the model of the run.
 
     Raises:
-        InputError: it is another one.
+        InputError: the tokenizer is not an RVQ autoencoder.
     """
-    quantizer = RVQAutoencoder.cast(bundle.tokenizer.quantizer)
+    (codebook, encoder), encode = autoencoder_parts(model), config.tokenizer.encode
+    refinement_flops = (
+        3 * decode_flops(codebook) + 6.0 * codebook.layout.field_config.parameters * encode.points_per_step
+    )
+    return encoder_flops(encoder) + encode.steps * refinement_flops
+
+
+def autoencoder_parts(model: Bundle) -> tuple[Codebook, ShapeEncoder]:
+    """The codebook and the shape encoder of an RVQ autoencoder.
+
+    Args:
+        model: the model of a run.
+
+    Raises:
+        InputError: the tokenizer of the model is not an RVQ autoencoder.
+    """
+    quantizer = RVQAutoencoder.cast(model.tokenizer.quantizer)
     return quantizer.codebook, quantizer.encoder
 
 
-def step_flops(model: GPT2LMHeadModel, batch: int, length: int) -> float:
-    """One step of training, forward and backward, on `batch` sequences."""
-    ids = torch.zeros(batch, length, dtype=torch.long)
-    found = count_flops(lambda: model(input_ids=ids, labels=ids).loss.backward())
+def step_flops(model: GPT2LMHeadModel, batch_size: int, length: int) -> float:
+    """Operations of one training step of a GPT, forward and backward.
+
+    Every result that reports `train_flops` of a GPT multiplies this number by the number of steps.
+
+    Args:
+        model: the GPT.
+        batch_size: sequences of a step.
+        length: tokens of a sequence.
+    """
+    ids = torch.zeros(batch_size, length, dtype=torch.long)
+    flops = count_flops(lambda: model(input_ids=ids, labels=ids).loss.backward())
     model.zero_grad()
-    return found
+    return flops
 
 
 def encoder_flops(encoder: ShapeEncoder) -> float:
-    """One shape through the encoder."""
-    return 2.0 * sum(part.numel() for part in encoder.parameters() if part.ndim == 2)
+    """Operations of one shape through the shape encoder.
+
+    Args:
+        encoder: the shape encoder.
+    """
+    return 2.0 * sum(parameter.numel() for parameter in encoder.parameters() if parameter.ndim == 2)
 
 
-def decode_flops(book: Codebook) -> float:
-    """One field from its latents: mixer and bases."""
-    latent_decoder = sum(part.numel() for part in book.latent_decoder.parameters() if part.ndim == 2)
-    return 2.0 * (latent_decoder + book.basis.numel())
+def decode_flops(codebook: Codebook) -> float:
+    """Operations to decode one field from its latents: the latent decoder and the bases.
+
+    Args:
+        codebook: the codebook of the field.
+    """
+    decoder = sum(parameter.numel() for parameter in codebook.latent_decoder.parameters() if parameter.ndim == 2)
+    return 2.0 * (decoder + codebook.basis.numel())

@@ -1,21 +1,20 @@
-"""A finished run, and the sets of shapes that its comparison is made of.
+"""A finished run, and the sets of shapes that its comparison needs.
 
 Decisions:
-- Held-out shapes of built-in families are drawn anew, with another seed than the run's; those of files are the run's
-  own validation and test files, of which only early stopping looked at the first half.
-- What costs time, held-out shapes meshed and plain fits, is made when a row first asks for it, and then kept.
+- Held-out shapes of the built-in families are drawn anew, with another seed than the run's. Held-out shapes of a folder
+  of files are the validation and test files of the run; only early stopping used the validation files.
+- Held-out meshes and plain fits take long, so we compute them when a row first needs them.
 
 Dimensions: n shapes of a set, S sets, N training shapes, P parameters, L tokens.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from datasets import load_from_disk
 from torch import Tensor
 
-from training.data.corpus import column_tensor, split_rows
+from training.compare.config import CompareConfig
+from training.data.corpus import column_tensor, load_corpus, split_rows
 from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
 from training.presets import PipelineConfig
 from training.run import read_config
@@ -24,103 +23,134 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import fit
 from weightgpt.io import read_tensors
-from weightgpt.metrics.evaluator import SetEvaluator
-from weightgpt.metrics.shape_set import POINTS, ShapeSet, mesh_shapes
-from weightgpt.model import WeightGPT
+from weightgpt.metrics.evaluator import SetEvaluator, ShapeSet, mesh_all
+from weightgpt.model import Bundle, load_bundle
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Sdf, Shape
+from weightgpt.shapes.splits import Split
 
-FRESH = 1000
-"""Added to the run's seed, for held-out shapes that no stage of the run has seen."""
+HELD_OUT_SEED = 1000
+"""Added to the run's seed for held-out shapes that no stage of the run has seen."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReferenceSets:
-    """A run, and the sets that its rows are made of."""
+    """A run, and the sets that the rows of its comparison need."""
 
-    run: Path
+    options: CompareConfig
+    """What to compare."""
     config: PipelineConfig
-    bundle: WeightGPT
+    """Configuration of the run."""
+    model: Bundle
+    """The GPT and the tokenizer of the run."""
     train: list[Shape]
-    more: ExtraShapes
-    """What the GPT alone learned from."""
-    held: list[Shape]
+    """N training shapes, the copies of files included."""
+    extra: ExtraShapes
+    """Shapes that only the GPT learned from."""
+    held_out: list[Shape]
+    """Held-out shapes."""
     samples: Samples
     """The training shapes at the points of the run."""
     ids: Tensor
-    """(N, L) of the training shapes."""
-    count: int
-    """n."""
-    sets: int
-    """S."""
-    points: int
-    """On each surface."""
-    emd: int
-    """Shapes to compare by earth mover's distance as well."""
+    """(N, L) tokens of the training shapes."""
+    set_size: int
+    """n; below the option of that name if the run has fewer held-out or training shapes."""
 
     @property
-    def total(self) -> int:
-        """Shapes of a row, S n."""
-        return self.sets * self.count
+    def temperature(self) -> float:
+        """Sampling temperature of the run's GPT."""
+        return self.config.temperature if self.options.temperature is None else self.options.temperature
 
     @property
-    def known(self) -> int:
-        """Shapes of a row that is made of training shapes: as many whole sets, up to S, as there are but for copies."""
-        own = len(self.train) // (1 if self.config.is_built_in else 1 + self.config.augmentations)
-        return min(self.sets, max(1, own // self.count)) * self.count
+    def num_samples(self) -> int:
+        """Shapes of a row of samples, S n."""
+        return self.options.num_sets * self.set_size
+
+    @property
+    def num_training(self) -> int:
+        """Shapes of a row of training shapes: whole sets, S at most, without the copies of files."""
+        copies = 0 if self.config.is_built_in else self.config.augmentations
+        originals = len(self.train) // (1 + copies)
+        return min(self.options.num_sets, max(1, originals // self.set_size)) * self.set_size
 
     @property
     def labels(self) -> list[str]:
-        """Classes of the training shapes."""
+        """N classes of the training shapes."""
         return [shape.label for shape in self.train]
 
     @cached_property
-    def plain(self) -> Fields:
-        """Plain fits of the first training shapes, `known` of them."""
-        shared_init = read_tensors(self.run / "fits" / "shared_init.safetensors")["flat"]
-        config, options = self.config.tokenizer.field, self.config.tokenizer.fit
-        folder = self.run / "fits" / f"compared-{self.known}"
-        some = self.samples.select(slice(0, self.known))
-        return fit(config, some, options, shared_init=shared_init, folder=folder, progress="plain fits").fields
+    def plain_fits(self) -> Fields:
+        """Plain fits of the first `num_training` training shapes; the folder of the run caches them."""
+        tokenizer, fits = self.config.tokenizer, self.options.run / "fits"
+        return fit(
+            tokenizer.field,
+            self.samples.select(slice(0, self.num_training)),
+            tokenizer.fit,
+            shared_init=read_tensors(fits / "shared_init.safetensors")["flat"],
+            folder=fits / f"compared-{self.num_training}",
+            progress="plain fits",
+        ).fields
 
     @cached_property
-    def judge(self) -> SetEvaluator:
-        """The held-out shapes and the guard."""
-        held = self.mesh([shape.sdf for shape in self.held], "held-out shapes", seed=1)
-        guard = self.more.seen_by_gpt(self.train, self.samples)
-        return SetEvaluator.create(held, guard, seed=self.config.seed, emd=self.emd, size=self.count)
+    def evaluator(self) -> SetEvaluator:
+        """Compares sets of samples with the held-out shapes and with all that the GPT learned from."""
+        held_out = self.mesh([shape.sdf for shape in self.held_out], "held-out shapes", seed=1)
+        training = self.extra.seen_by_gpt(self.train, self.samples)
+        return SetEvaluator.of(held_out, training, self.config.seed, self.options.emd, self.set_size)
 
     @cached_property
-    def true(self) -> ShapeSet:
-        """The first training shapes, `known` of them."""
-        return self.mesh([shape.sdf for shape in self.train[: self.known]], "training shapes")
+    def training_shapes(self) -> ShapeSet:
+        """The first `num_training` training shapes, meshed."""
+        return self.mesh([shape.sdf for shape in self.train[: self.num_training]], "training shapes")
 
-    def mesh(self, sdfs: list[Sdf], title: str, seed: int = 0, dense: bool = False) -> ShapeSet:
-        """Shapes with as many points as asked for."""
-        return mesh_shapes(sdfs, seed=seed, points=self.points, dense=dense, title=title)
+    def mesh(self, sdfs: list[Sdf], title: str, *, seed: int = 0, dense: bool = False) -> ShapeSet:
+        """Mesh shapes, with the number of surface points of the comparison.
+
+        Args:
+            sdfs: signed distance functions of the shapes.
+            title: title of the progress bar.
+            seed: seed of the points.
+            dense: whether to draw the further points that the recall of thin parts needs.
+        """
+        return mesh_all(sdfs, seed=seed, points=self.options.num_points, dense=dense, title=title)
 
 
-def load_reference_sets(run: Path, count: int, sets: int = 1, points: int = POINTS, emd: int = 0) -> ReferenceSets:
+def load_reference_sets(options: CompareConfig) -> ReferenceSets:
     """Read a finished run of training.pipeline.
 
+    Args:
+        options: the run, and the number and size of the sets.
+
     Raises:
-        InputError: the run has not got as far as its model, or has too few shapes for sets of `count`.
+        InputError: the run has no model yet.
     """
+    run = options.run
     if not (run / "model").is_dir():
         raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
-    if count < 2 or sets < 1:
-        raise InputError(f"{sets} sets of {count} shapes cannot be compared; give 1 set or more of 2 shapes or more.")
-    config = read_config(run)
+    config, model, tensors = read_config(run), load_bundle(run / "model"), read_tensors(run / "sdf_samples.safetensors")
     split = load_split(config)[0]
-    held = draw_shapes(sets * count, config.seed + FRESH) if config.is_built_in else [*split.validation, *split.test]
-    count = min(count, len(held), len(split.train))
-    held = held[: sets * count if config.is_built_in else count]
-    found, ids = read_tensors(run / "sdf_samples.safetensors"), split_rows(load_from_disk(str(run / "corpus")), "train")
-    samples = Samples(found["points"], found["train"])
-    codes = column_tensor(ids, "input_ids").long()
-    bundle = WeightGPT.from_pretrained(run / "model")
-    more = encode_extra_shapes(
-        split.extra, bundle.tokenizer, samples.points, config.tokenizer.encode, run / "extra_shapes.safetensors"
+    held_out = _held_out_shapes(config, split, options)
+    set_size = min(options.set_size, len(held_out), len(split.train))
+    samples = Samples(tensors["points"], tensors["train"])
+    extra = encode_extra_shapes(
+        split.extra, model.tokenizer, samples.points, config.tokenizer.encode, run / "extra_shapes.safetensors"
     )
-    return ReferenceSets(run, config, bundle, split.train, more, held, samples, codes, count, sets, points, emd)
+    return ReferenceSets(
+        options=options,
+        config=config,
+        model=model,
+        train=split.train,
+        extra=extra,
+        held_out=held_out[: options.num_sets * set_size if config.is_built_in else set_size],
+        samples=samples,
+        ids=column_tensor(split_rows(load_corpus(run / "corpus"), "train"), "input_ids").long(),
+        set_size=set_size,
+    )
+
+
+def _held_out_shapes(config: PipelineConfig, split: Split, options: CompareConfig) -> list[Shape]:
+    """New draws of the built-in families, S n of them; or the validation and test files."""
+    if config.is_built_in:
+        return draw_shapes(options.num_sets * options.set_size, config.seed + HELD_OUT_SEED)
+    return [*split.validation, *split.test]

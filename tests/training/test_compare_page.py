@@ -16,8 +16,9 @@ from training.compare.config import CompareConfig
 from training.pipeline import read_job
 from weightgpt._programs import parse
 from weightgpt.io import read_json, write_json
-from weightgpt.metrics.evaluator import EMPTY_METRICS, mesh_all
+from weightgpt.metrics.evaluator import EMPTY_METRICS
 from weightgpt.metrics.set_metrics import LOWER_IS_BETTER
+from weightgpt.metrics.shape_set import mesh_shapes
 
 SETTINGS = {
     "corpus": "balls",
@@ -177,7 +178,7 @@ def test_the_published_page_is_the_one_that_its_data_gives(tmp_path: Path):
 def test_a_strip_shows_each_shape_in_a_tile_of_its_own(tmp_path: Path):
     shapes = [sphere_shape(0.3), sphere_shape(0.8), box_shape()]
     pictures.draw_samples(
-        tmp_path / "x" / "row.png", mesh_all([s.sdf for s in shapes], seed=0, resolution=16, points=32)
+        tmp_path / "x" / "row.png", mesh_shapes([s.sdf for s in shapes], seed=0, resolution=16, points=32)
     )
     image = np.asarray(Image.open(tmp_path / "x" / "row.png").convert("RGB")).astype(int)
     assert image.shape[1] >= 3 * pictures.TILE

@@ -79,7 +79,7 @@ def measure_row(sets: ReferenceSets, source: RowSource, picture: Path) -> dict[s
         plot_losses(picture, samples.details["loss_curves"])
     else:
         truth = sets.training_shapes if source.is_copy else None
-        metrics = sets.evaluator.row(samples.shapes, truth=truth, per_shape_values=True)
+        metrics = sets.evaluator.evaluate(samples.shapes, truth=truth).to_row(per_shape_values=True)
         draw_samples(picture, samples.shapes)
     return {**samples.details, **source.cost(sets), **metrics, "held_out": len(sets.held_out)}
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weightgpt.errors import InputError
-from weightgpt.metrics.evaluator import POINTS
+from weightgpt.metrics.shape_set import POINTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from torch import Tensor
 from training.compare.reference_sets import ReferenceSets
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.metrics.evaluator import SET_METRICS
-from weightgpt.metrics.memorization import SHARE
+from weightgpt.metrics.memorization import EXPECTED_SHARE
+from weightgpt.metrics.set_metrics import SET_METRICS
 
 AMOUNTS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5)
 """Amounts of noise to try, in standard deviations."""
@@ -79,10 +79,10 @@ def sweep_noise(sets: ReferenceSets, values: Tensor, decode: Decoder) -> list[di
         decode: makes fields of them.
     """
     size = min(SWEEP_SIZE, sets.set_size)
-    evaluator, sweep = replace(sets.evaluator.of_first(size), emd=0), []
+    evaluator, sweep = replace(sets.evaluator.with_first_held_out(size), emd=0), []
     for amount in AMOUNTS:
         fields = decode(add_noise(values, amount, sets.config.seed)[:size])
-        row = evaluator.row(sets.mesh(fields.sdfs(), f"noise {amount}"))
+        row = evaluator.evaluate(sets.mesh(fields.sdfs(), f"noise {amount}")).to_row()
         sweep.append({"amount": amount} | {key: row[key] for key in SWEEP_KEYS})
     return sweep
 
@@ -103,4 +103,4 @@ def passes_memorization_check(row: dict[str, Any]) -> bool:
     Args:
         row: metrics of the samples.
     """
-    return row["memorized_share"] <= SHARE and row["nearest_train_ratio"] >= 1
+    return row["memorized_share"] <= EXPECTED_SHARE and row["nearest_train_ratio"] >= 1

@@ -18,8 +18,9 @@ from training.compare.tables import (
     significance_table,
 )
 from weightgpt.io import read_json, write_json, write_text
-from weightgpt.metrics.evaluator import EMD_POINTS, THIN
+from weightgpt.metrics.evaluator import EMD_POINTS
 from weightgpt.metrics.set_metrics import paired_difference_ci
+from weightgpt.metrics.shape_set import THIN_THICKNESS
 from weightgpt.metrics.thin_parts import TOLERANCE
 
 PAGE, DATA = "evaluation.md", "evaluation.json"
@@ -58,7 +59,7 @@ def write_page(output: Path) -> None:
     commands = list(dict.fromkeys(row["command"] for row in rows))
     write_json(output / DATA, {"commands": commands, "rows": rows})
     introduction = Template(INTRODUCTION.read_text(encoding="utf-8"))
-    text = [introduction.substitute(thin=THIN, tolerance=TOLERANCE, commands="\n".join(commands))]
+    text = [introduction.substitute(thin=THIN_THICKNESS, tolerance=TOLERANCE, commands="\n".join(commands))]
     for corpus in dict.fromkeys(row["corpus"] for row in rows):
         text += corpus_section(corpus, [row for row in rows if row["corpus"] == corpus])
     write_text(output / PAGE, "\n".join(text))

@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from weightgpt.io import atomic_write
-from weightgpt.metrics.evaluator import ShapeSet
+from weightgpt.metrics.shape_set import ShapeSet
 from weightgpt.visual.rendering import contact_sheet, render, save_png
 
 NUM_SHOWN, TILE = 12, 112

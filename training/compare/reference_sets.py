@@ -23,7 +23,8 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import fit
 from weightgpt.io import read_tensors
-from weightgpt.metrics.evaluator import SetEvaluator, ShapeSet, mesh_all
+from weightgpt.metrics.evaluator import SetEvaluator
+from weightgpt.metrics.shape_set import ShapeSet, mesh_shapes
 from weightgpt.model import Bundle, load_bundle
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples
@@ -97,7 +98,7 @@ class ReferenceSets:
         """Compares sets of samples with the held-out shapes and with all that the GPT learned from."""
         held_out = self.mesh([shape.sdf for shape in self.held_out], "held-out shapes", seed=1)
         training = self.extra.seen_by_gpt(self.train, self.samples)
-        return SetEvaluator.of(held_out, training, self.config.seed, self.options.emd, self.set_size)
+        return SetEvaluator.create(held_out, training, seed=self.config.seed, emd=self.options.emd, size=self.set_size)
 
     @cached_property
     def training_shapes(self) -> ShapeSet:
@@ -113,7 +114,7 @@ class ReferenceSets:
             seed: seed of the points.
             dense: whether to draw the further points that the recall of thin parts needs.
         """
-        return mesh_all(sdfs, seed=seed, points=self.options.num_points, dense=dense, title=title)
+        return mesh_shapes(sdfs, seed=seed, points=self.options.num_points, dense=dense, title=title)
 
 
 def load_reference_sets(options: CompareConfig) -> ReferenceSets:

@@ -36,7 +36,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import load_fields
 from weightgpt.io import read_json
-from weightgpt.metrics.evaluator import ShapeSet
+from weightgpt.metrics.shape_set import ShapeSet
 from weightgpt.quantizers.codes import fingerprint
 from weightgpt.tokens.quasirandom import stratified_labels
 

@@ -19,13 +19,13 @@ from training.data.corpus import load_corpus
 from training.presets import PipelineConfig
 from training.run import read_config
 from weightgpt.io import read_json
-from weightgpt.model import Bundle
+from weightgpt.model import WeightGPT
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
 
-def run_cost(run: Path, model: Bundle) -> dict[str, Any]:
+def run_cost(run: Path, model: WeightGPT) -> dict[str, Any]:
     """The cost of a run whose tokenizer is an RVQ autoencoder.
 
     Sampling needs the GPT and the codebook; the shape encoder counts in training only.
@@ -42,21 +42,21 @@ def run_cost(run: Path, model: Bundle) -> dict[str, Any]:
     """
     config, (codebook, _) = read_config(run), autoencoder_parts(model)
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
-    gpt_flops = steps * step_flops(model.model, config.gpt.batch_size, model.tokenizer.vocabulary.length)
+    gpt_flops = steps * step_flops(model.gpt, config.gpt.batch_size, model.tokenizer.vocabulary.length)
     tensors = [codebook.base, codebook.basis, codebook.code_vectors, *codebook.latent_decoder.parameters()]
-    size = model_size(model.model, parameters=tensors)
+    size = model_size(model.gpt, parameters=tensors)
     seconds = read_json(run / "seconds.json")["seconds"]
     return {
         "parameters": size.parameters,
         "bytes": size.bytes,
         "steps": steps,
         "train_flops": tokenizer_flops(run, model) + gpt_flops,
-        "sample_flops": count_flops(lambda: model.sample(1)) + decode_flops(codebook),
+        "sample_flops": count_flops(lambda: model.generate(1)) + decode_flops(codebook),
         "seconds": sum(seconds[stage] for stage in ("fits", "codebook", "corpus", "gpt")),
     }
 
 
-def tokenizer_flops(run: Path, model: Bundle) -> float:
+def tokenizer_flops(run: Path, model: WeightGPT) -> float:
     """Operations to learn the tokenizer of a run and to encode its corpus and its extra shapes.
 
     Args:
@@ -77,7 +77,7 @@ def tokenizer_flops(run: Path, model: Bundle) -> float:
     return fit_flops + learning_flops + num_encoded * encode_flops(config, model)
 
 
-def encode_flops(config: PipelineConfig, model: Bundle) -> float:
+def encode_flops(config: PipelineConfig, model: WeightGPT) -> float:
     """Operations to encode one sampled shape: one pass of the encoder, and the refinement of its latents.
 
     Args:
@@ -94,7 +94,7 @@ def encode_flops(config: PipelineConfig, model: Bundle) -> float:
     return encoder_flops(encoder) + encode.steps * refinement_flops
 
 
-def autoencoder_parts(model: Bundle) -> tuple[Codebook, ShapeEncoder]:
+def autoencoder_parts(model: WeightGPT) -> tuple[Codebook, ShapeEncoder]:
     """The codebook and the shape encoder of an RVQ autoencoder.
 
     Args:

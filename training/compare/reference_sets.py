@@ -25,7 +25,7 @@ from weightgpt.fields.fitting import fit
 from weightgpt.io import read_tensors
 from weightgpt.metrics.evaluator import SetEvaluator
 from weightgpt.metrics.shape_set import ShapeSet, mesh_shapes
-from weightgpt.model import Bundle, load_bundle
+from weightgpt.model import WeightGPT
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Sdf, Shape
@@ -43,7 +43,7 @@ class ReferenceSets:
     """What to compare."""
     config: PipelineConfig
     """Configuration of the run."""
-    model: Bundle
+    model: WeightGPT
     """The GPT and the tokenizer of the run."""
     train: list[Shape]
     """N training shapes, the copies of files included."""
@@ -129,8 +129,8 @@ def load_reference_sets(options: CompareConfig) -> ReferenceSets:
     run = options.run
     if not (run / "model").is_dir():
         raise InputError(f"{run} has no model; give the folder of a finished run of training.pipeline.")
-    config, model, tensors = read_config(run), load_bundle(run / "model"), read_tensors(run / "sdf_samples.safetensors")
-    split = load_split(config)[0]
+    config, model = read_config(run), WeightGPT.from_pretrained(run / "model")
+    split, tensors = load_split(config)[0], read_tensors(run / "sdf_samples.safetensors")
     held_out = _held_out_shapes(config, split, options)
     set_size = min(options.set_size, len(held_out), len(split.train))
     samples = Samples(tensors["points"], tensors["train"])

@@ -210,7 +210,7 @@ class ModelRow(RowSource):
     """Samples of the GPT of the run."""
 
     quasi_random: bool = True
-    """Whether the samples of a set are quasi-random, as `sample` draws them by default, or independent."""
+    """Whether the samples of a set are quasi-random, as `generate` draws them by default, or independent."""
 
     def samples(self, sets: ReferenceSets) -> RowSamples:
         """Generate shapes with the sampling settings of the comparison.
@@ -219,10 +219,10 @@ class ModelRow(RowSource):
             sets: the run.
         """
         labels = stratified_labels(sets.labels, sets.num_samples, sets.config.seed)
-        generated = sets.model.sample(
+        generated = sets.model.generate(
             sets.num_samples,
             labels,
-            sets.config.seed,
+            seed=sets.config.seed,
             quasi_random=self.quasi_random,
             progress=True,
             temperature=sets.temperature,
@@ -244,7 +244,7 @@ class ModelRow(RowSource):
         Args:
             sets: the run.
         """
-        gpt = fingerprint({}, sets.model.model.state_dict())
+        gpt = fingerprint({}, sets.model.gpt.state_dict())
         return {"temperature": sets.temperature, "top_p": sets.config.top_p, "gpt": gpt}
 
 

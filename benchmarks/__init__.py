@@ -1,0 +1,1 @@
+"""Benchmarks: how fast shapes and fields become tokens."""

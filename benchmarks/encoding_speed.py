@@ -1,39 +1,38 @@
 """How fast shapes and fields become tokens: `python -m benchmarks.encoding_speed --output speed.json`.
 
-Three jobs, each beside the way that it replaces, in one run:
-- *learning*: a tokenizer of a corpus of chairs, learned with no more than a few plain fits to start from, against plain
-  fits of some held-out chairs. A group of fits is made after every few steps of learning. The time of learning has all
-  of it: sampling, the shared initial field, the fits that it starts from, the steps. That of the fits has their
-  sampling and their steps.
-- *new shapes*: signed distance to tokens, against a plain fit of the same shapes, sampling included.
-- *nearest codes*: codes of fields that exist, against vector-quantize-pytorch in eval mode with the very same tables.
-  Fields become latents of the loop's codebook, or short vectors of their weights for residual tables.
+Three jobs, each with the method that it replaces, in one run on one thread:
+- *learning*: learn a tokenizer of chairs from a few plain fits, and make plain fits of held-out chairs. The time of
+  learning includes sampling, the shared initial field, the plain fits that it starts from, and all steps. The time of
+  the plain fits includes their sampling and their steps.
+- *new shapes*: from a signed distance to tokens, and to a plain fit of the same shapes; sampling is included.
+- *nearest codes*: codes of existing fields, by our code and by vector-quantize-pytorch in eval mode with the same code
+  vectors. Fields become latents of the RVQ autoencoder, or short vectors of their weights for residual VQ.
 
-Everything runs on one thread.
-
-`nearest_codes.py` has the last of them, `speed_page.py` shows all.
+`timing.py` says how times are taken, `nearest_codes.py` has the last job, `speed_page.py` writes the page.
 """
 
-import argparse
+import dataclasses
+import json
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.nearest_codes import latents_of, race
-from benchmarks.speed_page import page
-from benchmarks.timing import interleaved
+from benchmarks.nearest_codes import latents_of, time_nearest_codes
+from benchmarks.speed_page import render_page
+from benchmarks.timing import time_in_turns
 from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
 from tokenization.train_codebook import CodebookConfig, learn
-from weightgpt._programs import cli_main, command_line
+from weightgpt import __version__
+from weightgpt._programs import cli_main, command_line, parse
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
+from weightgpt.fields.fitting import FitConfig, fit, fit_fields, fit_mean_initialization
 from weightgpt.io import write_json, write_text
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.quantizers.base import EncodeConfig
@@ -44,207 +43,273 @@ from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, unifor
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
-GROUP = FitConfig.batch_size
-BOOK = CodebookConfig(auto_decoding=True, points_per_step=192, warmup_fraction=0.2)
-"""Latents of their own are found in fewer steps than an encoder that must see all shapes."""
+FIT_BATCH = FitConfig.batch_size
+"""Plain fits that run together."""
+CALLBACKS = 50
+"""Learning calls its callback this number of times."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything that decides what is timed."""
+class SpeedConfig:
+    """Measure how fast shapes and fields become tokens."""
 
-    corpus: int = 1024
-    """Shapes that a tokenizer is learned from."""
-    held: int = 128
-    """Shapes held out, which come after them; plain fits are made of all of them."""
-    started: int = 8
-    """Plain fits of the corpus that learning starts from."""
-    steps: int = 1500
-    """Of learning."""
+    output: Path
+    """JSON file of the figures."""
+    page: Path | None = None
+    """Markdown file of the figures."""
+    model: Path | None = None
+    """Folder of the model or tokenizer for new shapes and latents; the tokenizer that is learned here when None."""
+    num_shapes: int = 1024
+    """Shapes that the tokenizer learns from."""
+    num_held_out: int = 128
+    """Held-out shapes, drawn after the training shapes; all of them get plain fits."""
+    num_init_fits: int = 8
+    """Plain fits of training shapes that learning starts from."""
+    # With auto-decoding, few steps suffice: the encoder does not have to learn all shapes first.
+    codebook: CodebookConfig = dataclasses.field(
+        default_factory=lambda: CodebookConfig(auto_decoding=True, points_per_step=192, warmup_fraction=0.2, steps=1500)
+    )
+    """How the tokenizer is learned."""
     fit_steps: int = FitConfig.steps
-    """Of plain fits."""
-    refine: int = 200
-    """Steps on the latents of held-out shapes after learning; their time is told apart."""
-    short_steps: int = 50
-    """Of the fits of the corpus whose codes are sought: enough to make them different."""
-    copies: int = 16
-    """How often those are repeated for the largest job of nearest codes."""
-    weighed: int = 128
-    """Those of them whose weights are coded; a field has many more short vectors than latents."""
-    batch: int = 32
+    """Steps of a plain fit."""
+    refine_steps: int = 200
+    """Refinement steps on the latents of the held-out shapes after learning; their time is reported separately."""
+    short_fit_steps: int = 50
+    """Steps of the fits whose nearest codes are searched: enough to make them different."""
+    repeats: int = 16
+    """Copies of these fits in the largest job of nearest codes."""
+    num_weight_fields: int = 128
+    """The first of these fits have their weights coded; a field has many more short vectors than latents."""
+    batch_size: int = 32
     """New shapes encoded at once."""
     turns: int = 5
-    """Counted repetitions of each job but learning."""
-    schedule: int = 8192
-    """Shared points."""
-    judged: int = 16384
+    """Timed calls of each method, except for learning."""
+    num_points: int = 8192
+    """Shared points of the shapes."""
+    num_eval_points: int = 16_384
     """Uniform points at which IoU is measured."""
 
 
 @dataclass(frozen=True)
-class TrainedQuantizer:
-    """What the first job leaves to the others."""
+class LearnedTokenizer:
+    """What the first job leaves to the other jobs."""
 
     figures: dict[str, float]
     corpus: Corpus
-    """With the plain fits that learning started from."""
-    held: list[Shape]
+    """The training shapes and the plain fits that learning started from."""
+    held_out: list[Shape]
     quantizer: RVQAutoencoder
 
 
-class PlainFits:
-    """Plain fits of shapes, one group at a call, with a clock of their own."""
+class TimedPlainFits:
+    """Plain fits of shapes, one batch at a time, with their total time.
+
+    Args:
+        shapes: the shapes to fit.
+        corpus: the corpus whose points, initial field and settings are used.
+    """
 
     def __init__(self, shapes: list[Shape], corpus: Corpus) -> None:
-        self.corpus, self.done, begun = corpus, [], time.perf_counter()
+        self.corpus, self.batches, start = corpus, [], time.perf_counter()
         self.samples = sample_sdf(shapes, corpus.samples.points)
-        self.seconds = time.perf_counter() - begun
+        self.seconds = time.perf_counter() - start
 
-    def fit_a_group(self) -> bool:
-        """Fit the next group; False if there was none left."""
-        begun, part = (
-            time.perf_counter(),
-            self.samples.select(slice(len(self.done) * GROUP, (len(self.done) + 1) * GROUP)),
-        )
+    @property
+    def fields(self) -> Fields:
+        """The fits so far."""
+        return Fields(self.corpus.fits.config, torch.cat(self.batches))
+
+    def fit_next_batch(self) -> bool:
+        """Fit the next batch; False if none was left."""
+        start, first = time.perf_counter(), len(self.batches) * FIT_BATCH
+        part = self.samples.select(slice(first, first + FIT_BATCH))
         if not len(part.sdf):
             return False
         fits = fit(self.corpus.fits.config, part, self.corpus.fit, shared_init=self.corpus.shared_init)
-        self.done.append(fits.fields.flat)
-        self.seconds += time.perf_counter() - begun
+        self.batches.append(fits.fields.flat)
+        self.seconds += time.perf_counter() - start
         return True
 
 
-def learning(settings: Settings) -> TrainedQuantizer:
-    """A tokenizer of the corpus beside plain fits of the held-out shapes."""
-    shapes = draw_shapes(settings.corpus + settings.held, 0, ["chair"])
-    shapes, held = shapes[: settings.corpus], shapes[settings.corpus :]
-    begun = time.perf_counter()
-    corpus = prepared(settings, shapes)
-    before = time.perf_counter() - begun
-    plain, book = PlainFits(held, corpus), replace(BOOK, steps=settings.steps)
-    begun, own = time.perf_counter(), plain.seconds
-    layout, every = ChunkLayout(corpus.fits.config, book.neurons_per_chunk), max(1, settings.steps // 50)
-    pause = max(1, 50 * GROUP // settings.held) * every  # learning calls back 50 times
+def time_learning(config: SpeedConfig) -> LearnedTokenizer:
+    """Learn a tokenizer, and make plain fits of the held-out shapes between its steps.
 
-    def turn(step: int, loss: float) -> None:
-        if step % pause == 0:
-            plain.fit_a_group()
+    Args:
+        config: what to measure.
+    """
+    shapes = draw_shapes(config.num_shapes + config.num_held_out, 0, ["chair"])
+    shapes, held_out = shapes[: config.num_shapes], shapes[config.num_shapes :]
+    start = time.perf_counter()
+    corpus = make_corpus(config, shapes)
+    seconds_before = time.perf_counter() - start
+    plain_fits = TimedPlainFits(held_out, corpus)
+    start, seconds_of_fits = time.perf_counter(), plain_fits.seconds
+    layout = ChunkLayout(corpus.fits.config, config.codebook.neurons_per_chunk)
+    callback_interval = max(1, config.codebook.steps // CALLBACKS)
+    fit_interval = max(1, CALLBACKS * FIT_BATCH // config.num_held_out) * callback_interval
 
-    quantizer = learn(layout, corpus.fits, corpus.samples, book, callback=turn).quantizer
-    learned = before + time.perf_counter() - begun - (plain.seconds - own)
-    while plain.fit_a_group():
+    def fit_between_steps(step: int, loss: float) -> None:
+        if step % fit_interval == 0:
+            plain_fits.fit_next_batch()
+
+    learned = learn(layout, corpus.fits, corpus.samples, config.codebook, callback=fit_between_steps)
+    quantizer = learned.quantizer
+    seconds = seconds_before + time.perf_counter() - start - (plain_fits.seconds - seconds_of_fits)
+    while plain_fits.fit_next_batch():
         pass
-    judged = sample_sdf(held, uniform_points(settings.judged, 3, 1))
-    begun = time.perf_counter()
-    codes = quantizer.encode_samples(plain.samples, EncodeConfig(steps=settings.refine, learning_rate=3e-2))
+    evaluation = sample_sdf(held_out, uniform_points(config.num_eval_points, 3, 1))
+    start = time.perf_counter()
+    encode_config = EncodeConfig(steps=config.refine_steps, learning_rate=3e-2)
+    codes = quantizer.encode_samples(plain_fits.samples, encode_config)
     figures = {
-        "learning": learned,
-        "before_the_first_step": before,
-        "plain_fits": plain.seconds,
-        "ratio": learned / plain.seconds,
-        "encoding_held_out": time.perf_counter() - begun,
-        "iou_plain_fits": mean_iou(Fields(corpus.fits.config, torch.cat(plain.done)), judged),
-        "iou_round_trip": mean_iou(quantizer.decode(codes), judged),
+        "seconds_learning": seconds,
+        "seconds_before_first_step": seconds_before,
+        "seconds_plain_fits": plain_fits.seconds,
+        "seconds_ratio": seconds / plain_fits.seconds,
+        "seconds_encoding": time.perf_counter() - start,
+        "iou_plain_fit": mean_iou(plain_fits.fields, evaluation),
+        "iou": mean_iou(quantizer.decode(codes), evaluation),
     }
-    return TrainedQuantizer(figures, corpus, held, quantizer)
+    return LearnedTokenizer(figures, corpus, held_out, quantizer)
 
 
-def prepared(settings: Settings, shapes: list[Shape]) -> Corpus:
-    """Shapes sampled, their initial field, and the few fits that learning starts from."""
-    config, options = FieldConfig(), FitConfig(steps=settings.fit_steps)
-    samples = sample_sdf(shapes, shared_points(shapes, settings.schedule, 0))
-    shared_init = fit_mean_initialization(config, samples.select(slice(0, 512)), options)
-    fits = fit(config, samples.select(slice(0, settings.started)), options, shared_init=shared_init).fields
-    return Corpus(samples, fits, shared_init, options)
+def make_corpus(config: SpeedConfig, shapes: list[Shape]) -> Corpus:
+    """Sample the shapes, and make the initial field and the few plain fits that learning starts from.
+
+    Args:
+        config: the numbers of points, fits and steps.
+        shapes: the training shapes.
+    """
+    field_config, fit_config = FieldConfig(), FitConfig(steps=config.fit_steps)
+    samples = sample_sdf(shapes, shared_points(shapes, config.num_points, 0))
+    shared_init = fit_mean_initialization(field_config, samples.select(slice(0, 512)), fit_config)
+    first = samples.select(slice(0, config.num_init_fits))
+    fits = fit(field_config, first, fit_config, shared_init=shared_init).fields
+    return Corpus(samples, fits, shared_init, fit_config)
 
 
-def mean_iou(fields: Fields, judged: Samples) -> float:
-    """Mean volume IoU with the shapes."""
-    return float(field_iou(fields, judged).mean())
+def mean_iou(fields: Fields, evaluation: Samples) -> float:
+    """Mean volume IoU of fields with the shapes of `evaluation`."""
+    return float(field_iou(fields, evaluation).mean())
 
 
-def new_shapes(settings: Settings, quantizer: RVQAutoencoder, held: list[Shape]) -> list[dict[str, Any]]:
-    """Seconds of a shape from its signed distance to tokens, and to a plain fit; other shapes in every turn."""
-    options = FitConfig(steps=settings.fit_steps)
+def time_new_shapes(config: SpeedConfig, quantizer: RVQAutoencoder, held_out: list[Shape]) -> list[dict[str, Any]]:
+    """Time a plain fit and encodings of new shapes, one at a time and in batches; every turn has other shapes.
 
-    def fitted(shapes: list[Shape]) -> Fields:
-        samples = sample_sdf(shapes, shared_points(shapes, settings.schedule, 0))
-        return fit(quantizer.field_config, samples, options, shared_init=quantizer.shared_init).fields
+    Args:
+        config: what to measure.
+        quantizer: the quantizer that encodes.
+        held_out: the new shapes.
+    """
+    methods = shape_methods(config, quantizer)
+    first = held_out[: config.batch_size]
+    evaluation = sample_sdf(first, uniform_points(config.num_eval_points, 3, 1))
+    ious = {name: mean_iou(method(first), evaluation) for name, method in methods.items()}
 
-    def coded(shapes: list[Shape], steps: int) -> Fields:
-        return quantizer.decode(quantizer.encode_shapes(shapes, EncodeConfig(steps=steps)))
+    def next_shapes(turn: int, size: int) -> list[Shape]:
+        return [held_out[(turn * size + i) % len(held_out)] for i in range(size)]
 
-    refined, roads = EncodeConfig.steps, {"plain fit": fitted}
-    roads |= {f"tokens, {steps} steps": partial(coded, steps=steps) for steps in (refined, 0)}
-    shown = held[: settings.batch]
-    judged = sample_sdf(shown, uniform_points(settings.judged, 3, 1))
-    iou = {name: mean_iou(road(shown), judged) for name, road in roads.items()}
     rows = []
-    for count, grouped in ((1, 1), (settings.batch, GROUP)):
-        sizes = {name: grouped if name == "plain fit" else count for name in roads}
-        ways = {
-            name: lambda turn, road=road, size=sizes[name]: road(
-                [held[(turn * size + i) % len(held)] for i in range(size)]
-            )
-            for name, road in roads.items()
+    for batch_size, fit_batch in ((1, 1), (config.batch_size, FIT_BATCH)):
+        sizes = {name: fit_batch if name == "plain fit" else batch_size for name in methods}
+        calls = {
+            name: lambda turn, method=method, size=sizes[name]: method(next_shapes(turn, size))
+            for name, method in methods.items()
         }
-        seconds = {name: found / sizes[name] for name, found in interleaved(ways, settings.turns).items()}
-        for name, found in seconds.items():
-            faster = seconds["plain fit"] / found
-            rows.append({"way": name, "at_once": sizes[name], "seconds": found, "faster": faster, "iou": iou[name]})
+        seconds = {name: total / sizes[name] for name, total in time_in_turns(calls, config.turns).items()}
+        for name, value in seconds.items():
+            row = {"method": name, "batch_size": sizes[name], "seconds": value}
+            rows.append({**row, "speedup": seconds["plain fit"] / value, "iou": ious[name]})
     return rows
 
 
-def nearest_codes(settings: Settings, corpus: Corpus, quantizer: RVQAutoencoder) -> list[dict[str, Any]]:
-    """Codes of existing conditioned fields by our matrix products and by the library; one row for each job."""
-    options = FitConfig(steps=settings.short_steps)
-    fields = fit(quantizer.field_config, corpus.samples, options, shared_init=corpus.shared_init).fields
-    latents, book = latents_of(quantizer, fields), quantizer.codebook
-    tables = vector_quantization(corpus, width=8, codes=1024, levels=3).quantizer.codebook
-    vectors = tables.split_weights(fields.flat[: settings.weighed])
+def shape_methods(config: SpeedConfig, quantizer: RVQAutoencoder) -> dict[str, Callable[[list[Shape]], Fields]]:
+    """The methods that turn shapes into fields, by name.
+
+    Args:
+        config: the numbers of points and steps.
+        quantizer: the quantizer that encodes.
+    """
+    fit_config = FitConfig(steps=config.fit_steps)
+
+    def fit_plainly(shapes: list[Shape]) -> Fields:
+        return fit_fields(
+            shapes,
+            quantizer.field_config,
+            fit_config,
+            shared_init=quantizer.shared_init,
+            num_points=config.num_points,
+        )
+
+    def through_tokens(steps: int) -> Callable[[list[Shape]], Fields]:
+        return lambda shapes: quantizer.decode(quantizer.encode_shapes(shapes, EncodeConfig(steps=steps)))
+
+    tokens = {f"tokens, {steps} steps": through_tokens(steps) for steps in (EncodeConfig.steps, 0)}
+    return {"plain fit": fit_plainly, **tokens}
+
+
+def time_all_nearest_codes(config: SpeedConfig, corpus: Corpus, quantizer: RVQAutoencoder) -> list[dict[str, Any]]:
+    """Time the search for codes of existing fields: one row for each kind of vectors.
+
+    Args:
+        config: what to measure.
+        corpus: the shapes of the fields.
+        quantizer: the quantizer of the latents.
+    """
+    fit_config = FitConfig(steps=config.short_fit_steps)
+    fields = fit(quantizer.field_config, corpus.samples, fit_config, shared_init=corpus.shared_init).fields
+    latents, codebook = latents_of(quantizer, fields), quantizer.codebook
+    repeated = latents.repeat(config.repeats, 1, 1)
+    weight_codebook = vector_quantization(corpus, width=8, codes=1024, levels=3).quantizer.codebook
+    vectors, code_vectors = (
+        weight_codebook.split_weights(fields.flat[: config.num_weight_fields]),
+        codebook.code_vectors,
+    )
     return [
-        race("latents", latents, book.quantize, book.code_vectors, settings.turns),
-        race("latents", latents.repeat(settings.copies, 1, 1), book.quantize, book.code_vectors, settings.turns),
-        race("weights", vectors, tables.quantize, tables.code_vectors[0], settings.turns),
+        time_nearest_codes("latents", latents, codebook.quantize, code_vectors, config.turns),
+        time_nearest_codes("latents", repeated, codebook.quantize, code_vectors, config.turns),
+        time_nearest_codes("weights", vectors, weight_codebook.quantize, weight_codebook.code_vectors[0], config.turns),
     ]
 
 
-def measure(settings: Settings, model: Path | None, command: str) -> dict[str, Any]:
-    """All three jobs.
+def measure(config: SpeedConfig, command: str) -> dict[str, Any]:
+    """Run all three jobs.
+
+    Args:
+        config: what to measure.
+        command: the command line, for the page.
+
+    Returns:
+        The figures as JSON values.
 
     Raises:
         InputError: the quantizer of the model is not an RVQ autoencoder.
     """
-    chosen = RVQAutoencoder.cast(WeightTokenizer.from_pretrained(model).quantizer) if model else None
-    learned = learning(settings)
-    quantizer = chosen or learned.quantizer
+    loaded = RVQAutoencoder.cast(WeightTokenizer.from_pretrained(config.model).quantizer) if config.model else None
+    learned = time_learning(config)
+    quantizer = loaded or learned.quantizer
     return {
+        "version": __version__,
         "command": command,
         "library": version("vector-quantize-pytorch"),
-        "settings": asdict(settings),
-        "tokenizer": f"`{model}`" if model else "the one learned above",
+        "config": json.loads(json.dumps(asdict(config), default=str)),
+        "tokenizer": f"`{config.model}`" if config.model else "the one that was learned above",
         "learning": learned.figures,
-        "new_shapes": new_shapes(settings, quantizer, learned.held),
-        "nearest_codes": nearest_codes(settings, learned.corpus, quantizer),
+        "new_shapes": time_new_shapes(config, quantizer, learned.held_out),
+        "nearest_codes": time_all_nearest_codes(config, learned.corpus, quantizer),
     }
 
 
 @cli_main
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, required=True, help="JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="Markdown file for them")
-    parser.add_argument(
-        "--model", type=Path, help="bundle or tokenizer for new shapes and latents (default: learned here)"
-    )
-    given = parser.parse_args()
+    """Read the command line and run the benchmark."""
+    config = parse(SpeedConfig, "benchmarks.encoding_speed")
     torch.set_num_threads(1)
-    result = measure(Settings(), given.model, command_line("benchmarks.encoding_speed"))
-    write_json(given.output, result)
-    if given.page:
-        write_text(given.page, page(result))
-    print(page(result))
+    result = measure(config, command_line("benchmarks.encoding_speed"))
+    write_json(config.output, result)
+    if config.page:
+        write_text(config.page, render_page(result))
+    print(render_page(result))
 
 
 if __name__ == "__main__":

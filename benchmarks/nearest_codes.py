@@ -1,6 +1,6 @@
-"""Nearest codes by our matrix products, beside vector-quantize-pytorch with the very same tables.
+"""Time our search for nearest codes and that of vector-quantize-pytorch, with the same code vectors.
 
-Dimensions: B fields, C chunks, Q levels, K codes of a level, r numbers of a vector.
+Dimensions: B fields, C chunks, Q quantizer levels, K codes of a level, r numbers of a vector.
 """
 
 from collections.abc import Callable
@@ -11,47 +11,66 @@ import torch
 from torch import Tensor
 from vector_quantize_pytorch import ResidualVQ
 
-from benchmarks.timing import agreement, interleaved
+from benchmarks.timing import compare_codes, time_in_turns
 from weightgpt.fields.field import Fields
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 
 @torch.no_grad()
 def latents_of(quantizer: RVQAutoencoder, fields: Fields) -> Tensor:
-    """Latents (B, C, r) of fields, asked for their signed distances at the encoder's probes."""
+    """(B, C, r) latents of fields, from their signed distances at the probes of the encoder.
+
+    Args:
+        quantizer: the quantizer with the encoder.
+        fields: B fields.
+    """
     parts = [fields.select(slice(i, i + 64)) for i in range(0, len(fields), 64)]
     return torch.cat([quantizer.encoder(part(quantizer.probes)[..., 0]) for part in parts])
 
 
 @torch.no_grad()
-def race(what: str, vectors: Tensor, ours: Callable[[Tensor], Tensor], tables: Tensor, turns: int) -> dict[str, Any]:
-    """Seconds and codes of vectors (B, C, r) by `ours` and by the library with the same `tables` (Q, K, r)."""
-    library = library_quantizer(tables)
+def time_nearest_codes(
+    name: str, vectors: Tensor, quantize: Callable[[Tensor], Tensor], code_vectors: Tensor, turns: int
+) -> dict[str, Any]:
+    """Time our method and the library, and compare their codes.
+
+    Args:
+        name: name of the vectors.
+        vectors: (B, C, r) vectors.
+        quantize: our method, (B, C, r) vectors -> (B, C, Q) codes.
+        code_vectors: (Q, K, r) code vectors of both.
+        turns: timed calls of each.
+    """
+    library = library_quantizer(code_vectors)
     codes: dict[str, Tensor] = {}
 
-    def keep(name: str, found: Tensor) -> None:
-        codes[name] = found.flatten(0, 1)
+    def store(method: str, result: Tensor) -> None:
+        codes[method] = result.flatten(0, 1)
 
-    ways = {
-        "ours": lambda turn: keep("ours", ours(vectors)),
-        "library": lambda turn: keep("library", library(vectors)[1]),
+    methods = {
+        "ours": lambda turn: store("ours", quantize(vectors)),
+        "library": lambda turn: store("library", library(vectors)[1]),
     }
-    seconds = interleaved(ways, turns)
-    same = agreement(vectors.flatten(0, 1), tables, codes["ours"], codes["library"])
+    seconds = time_in_turns(methods, turns)
+    comparison = compare_codes(vectors.flatten(0, 1), code_vectors, codes["ours"], codes["library"])
     return {
-        "what": what,
+        "name": name,
         "fields": len(vectors),
-        "tables": list(tables.shape),
-        **{f"seconds_{name}": found for name, found in seconds.items()},
-        "faster": seconds["library"] / seconds["ours"],
-        **asdict(same),
+        "code_vectors": list(code_vectors.shape),
+        **{f"seconds_{method}": value for method, value in seconds.items()},
+        "speedup": seconds["library"] / seconds["ours"],
+        **asdict(comparison),
     }
 
 
-def library_quantizer(tables: Tensor) -> ResidualVQ:
-    """vector-quantize-pytorch's residual quantizer with these `tables` (Q, K, r), to be applied only."""
-    levels, codes, width = tables.shape
-    module = ResidualVQ(dim=width, num_quantizers=levels, codebook_size=codes).eval()
-    for layer, table in zip(module.layers, tables, strict=True):
+def library_quantizer(code_vectors: Tensor) -> ResidualVQ:
+    """The residual quantizer of vector-quantize-pytorch with these code vectors, for inference only.
+
+    Args:
+        code_vectors: (Q, K, r) code vectors of the levels.
+    """
+    num_quantizers, codebook_size, width = code_vectors.shape
+    module = ResidualVQ(dim=width, num_quantizers=num_quantizers, codebook_size=codebook_size).eval()
+    for layer, table in zip(module.layers, code_vectors, strict=True):
         layer._codebook.embed.data.copy_(table)
     return module

@@ -2,57 +2,96 @@
 
 from typing import Any
 
+from weightgpt.formatting import markdown_table
 
-def page(result: dict[str, Any]) -> str:
-    """All figures as Markdown."""
-    first, settings = result["learning"], result["settings"]
-    learned = [
-        f"| learning from {settings['corpus']} shapes | {first['learning']:.1f} | {first['iou_round_trip']:.3f} |",
-        f"| … of which before the first step | {first['before_the_first_step']:.1f} | |",
-        f"| plain fits of {settings['held']} shapes | {first['plain_fits']:.1f} | {first['iou_plain_fits']:.3f} |",
-        f"| ratio, difference | {first['ratio']:.2f} | {first['iou_round_trip'] - first['iou_plain_fits']:+.3f} |",
-    ]
-    new = [
-        f"| {row['way']} | {row['at_once']} | {1000 * row['seconds']:.1f} | {row['faster']:.1f} | {row['iou']:.3f} |"
-        for row in result["new_shapes"]
-    ]
-    codes = [
-        f"| {row['what']} | {row['fields']} | {row['vectors']} | {' × '.join(map(str, row['tables']))} |"
-        f" {1000 * row['seconds_ours']:.0f} | {1000 * row['seconds_library']:.0f} | {row['faster']:.1f} |"
-        f" {row['different']} ({row['ties']}) |"
-        for row in result["nearest_codes"]
-    ]
+
+def render_page(result: dict[str, Any]) -> str:
+    """The figures as Markdown.
+
+    Args:
+        result: what `benchmarks.encoding_speed.measure` returns.
+    """
+    learning, config = result["learning"], result["config"]
     return f"""# Speed of encoding
 
-Written by `{result["command"]}`. One thread. Learning ran once, a group of plain fits after every few of its steps; all
-other ways took turns, and their times are medians. Only ratios of one run mean anything.
+Measured by weightgpt {result["version"]} with `{result["command"]}`, on one thread.
 
-## Learning a tokenizer, and plain fits
+Learning ran once, and a batch of plain fits was made after every few of its steps. All other methods took turns, and
+their times are medians. Only ratios of one run mean anything.
 
-A tokenizer of {settings["corpus"]} chairs, everything included, beside plain fits of {settings["held"]} others. IoU is
-volume IoU with the true shapes, which the tokenizer never saw. Learning took {settings["steps"]} steps; the held-out
-shapes were then refined in {settings["refine"]}, which took {first["encoding_held_out"]:.1f} s more.
+## Learn a tokenizer
 
-| | seconds | IoU |
-|---|---|---|
-{chr(10).join(learned)}
+We learned a tokenizer of {config["num_shapes"]} chairs in {config["codebook"]["steps"]} steps and made plain fits of
+{config["num_held_out"]} other chairs. All preparations are included. IoU is the volume IoU of the other chairs with the
+true shapes; the tokenizer did not learn from them. Encoding them with {config["refine_steps"]} steps of refinement took
+another {learning["seconds_encoding"]:.1f} s.
 
-## A new shape
+{_learning_table(learning, config)}
 
-From the signed distance to tokens or to a plain fit, sampling included; steps are those of refining latents. Tokenizer:
-{result["tokenizer"]}. IoU is that of the first {settings["batch"]} shapes.
+## Encode a new shape
 
-| | shapes at once | ms a shape | times faster than the fit | IoU |
-|---|---|---|---|---|
-{chr(10).join(new)}
+Times run from the signed distance to tokens or to a plain fit and include sampling. Steps are refinement steps on the
+latents. The tokenizer is {result["tokenizer"]}. IoU is that of the first {config["batch_size"]} shapes.
 
-## Nearest codes
+{_shapes_table(result["new_shapes"])}
 
-Codes of fields that exist, beside vector-quantize-pytorch {result["library"]} in eval mode with the same tables.
-Latents are those of the tokenizer's codebook, the second time the same {settings["copies"]} times over; weights are cut
-into short vectors for residual tables. Codes may differ only where a vector is equally far from both (a tie).
+## Find nearest codes
 
-| | fields | vectors | levels × codes × width | ours, ms | library, ms | times faster | different codes (ties) |
-|---|---|---|---|---|---|---|---|
-{chr(10).join(codes)}
+We find codes of existing fields and compare with vector-quantize-pytorch {result["library"]} in eval mode, which has
+the same code vectors. Latents are those of the tokenizer's codebook; the second row repeats them
+{config["repeats"]} times. Weights are cut into short vectors for residual VQ. Codes may differ only where a vector is
+equally far from both (a tie).
+
+{_codes_table(result["nearest_codes"])}
 """
+
+
+def _learning_table(learning: dict[str, float], config: dict[str, Any]) -> str:
+    difference = learning["iou"] - learning["iou_plain_fit"]
+    rows = [
+        (
+            f"learning from {config['num_shapes']} shapes",
+            f"{learning['seconds_learning']:.1f}",
+            f"{learning['iou']:.3f}",
+        ),
+        ("… before the first step", f"{learning['seconds_before_first_step']:.1f}", ""),
+        (
+            f"plain fits of {config['num_held_out']} shapes",
+            f"{learning['seconds_plain_fits']:.1f}",
+            f"{learning['iou_plain_fit']:.3f}",
+        ),
+        ("ratio, difference", f"{learning['seconds_ratio']:.2f}", f"{difference:+.3f}"),
+    ]
+    return markdown_table(("", "seconds", "IoU"), rows)
+
+
+def _shapes_table(rows: list[dict[str, Any]]) -> str:
+    cells = [
+        (
+            row["method"],
+            str(row["batch_size"]),
+            f"{1000 * row['seconds']:.1f}",
+            f"{row['speedup']:.1f}",
+            f"{row['iou']:.3f}",
+        )
+        for row in rows
+    ]
+    return markdown_table(("", "shapes at once", "ms per shape", "times faster than the fit", "IoU"), cells)
+
+
+def _codes_table(rows: list[dict[str, Any]]) -> str:
+    headers = ("", "fields", "vectors", "levels × codes × width", "ours, ms", "library, ms", "times faster")
+    cells = [
+        (
+            row["name"],
+            str(row["fields"]),
+            str(row["vectors"]),
+            " × ".join(map(str, row["code_vectors"])),
+            f"{1000 * row['seconds_ours']:.0f}",
+            f"{1000 * row['seconds_library']:.0f}",
+            f"{row['speedup']:.1f}",
+            f"{row['different']} ({row['ties']})",
+        )
+        for row in rows
+    ]
+    return markdown_table((*headers, "different codes (ties)"), cells)

@@ -1,12 +1,12 @@
-"""Timing of several ways to do one job, side by side, and whether two ways found the same codes.
+"""Times of several methods for one job, and a comparison of the codes that two methods find.
 
 Decisions:
-- The ways take turns, so that whatever else the machine does slows all of them alike; the first turn of each only warms
-  up. A time is the median of its turns, and only ratios of one run mean anything.
-- Two codes of one vector may both be right: where the vector is equally far from both, up to the rounding of single
-  precision. Distances are compared in double precision to tell such ties from mistakes.
+- The methods take turns, so that the load of the machine slows all of them alike. The first turn of each only warms up.
+  A time is the median of the other turns, and only ratios of one run mean anything.
+- Two different codes of one vector can both be right: where the vector is equally far from both, up to the rounding of
+  single precision. We compare distances in double precision to tell such ties from errors.
 
-Dimensions: n vectors, Q levels, K codes of a level, r numbers of a vector.
+Dimensions: n vectors, Q quantizer levels, K codes of a level, r numbers of a vector.
 """
 
 import statistics
@@ -21,46 +21,57 @@ from torch import Tensor
 from weightgpt.quantizers.codes import residual_decode
 
 TIE = 1e-5
-"""Difference of two squared distances, as a share of |vector|² + |code|², that single precision may not see."""
+"""Two squared distances count as equal up to this share of |vector|² + |code|², the rounding of single precision."""
 
 
-def interleaved(ways: Mapping[str, Callable[[int], Any]], turns: int) -> dict[str, float]:
-    """Median seconds of each way; every one is called with the number of its turn, 0 (not counted) to `turns`."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def time_in_turns(methods: Mapping[str, Callable[[int], Any]], turns: int) -> dict[str, float]:
+    """Median seconds of each method.
+
+    Args:
+        methods: functions of the number of the turn, by name.
+        turns: timed calls of each method; one more call, with number 0, warms up.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
     for turn in range(turns + 1):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way(turn)
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(found[1:]) for name, found in seconds.items()}
+        for name, method in methods.items():
+            start = time.perf_counter()
+            method(turn)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How codes (n, Q) of the same vectors by two ways compare."""
+class CodeComparison:
+    """How the codes (n, Q) of two methods for the same vectors compare."""
 
     vectors: int
     """n."""
     different: int
-    """Vectors with another code at some level."""
+    """Vectors with different codes at some level."""
     ties: int
-    """Those of them that were equally far from both codes at the first such level."""
+    """Those of them that are equally far from both codes at the first such level."""
 
 
-def agreement(vectors: Tensor, tables: Tensor, ours: Tensor, theirs: Tensor) -> Agreement:
-    """Compare residual codes `ours` and `theirs` (n, Q) of `vectors` (n, r) in `tables` (Q, K, r).
+def compare_codes(vectors: Tensor, code_vectors: Tensor, codes: Tensor, other_codes: Tensor) -> CodeComparison:
+    """Compare residual codes of two methods.
 
-    After the first level at which a vector has two codes its rests differ, so only that level is judged.
+    After the first level at which a vector has different codes, its residuals differ; later levels are not compared.
+
+    Args:
+        vectors: (n, r) vectors.
+        code_vectors: (Q, K, r) code vectors of the levels.
+        codes: (n, Q) codes of one method.
+        other_codes: (n, Q) codes of the other method.
     """
-    open_rows = torch.ones(len(vectors), dtype=torch.bool)
+    still_equal = torch.ones(len(vectors), dtype=torch.bool)
     different = ties = 0
-    for level, table in enumerate(tables):
-        mine, other = table[ours[:, level]], table[theirs[:, level]]
-        rows = open_rows & (ours[:, level] != theirs[:, level])
-        here = (vectors - residual_decode(ours, tables, level))[rows].double()
-        far = [(here - code[rows].double()).square().sum(1) for code in (mine, other)]
-        scale = here.square().sum(1) + mine[rows].double().square().sum(1)
+    for level, table in enumerate(code_vectors):
+        nearest, other = table[codes[:, level]], table[other_codes[:, level]]
+        rows = still_equal & (codes[:, level] != other_codes[:, level])
+        selected = (vectors - residual_decode(codes, code_vectors, level))[rows].double()
+        distances = [(selected - part[rows].double()).square().sum(1) for part in (nearest, other)]
+        scale = selected.square().sum(1) + nearest[rows].double().square().sum(1)
         different += int(rows.sum())
-        ties += int(((far[0] - far[1]).abs() <= TIE * scale).sum())
-        open_rows &= ~rows
-    return Agreement(len(vectors), different, ties)
+        ties += int(((distances[0] - distances[1]).abs() <= TIE * scale).sum())
+        still_equal &= ~rows
+    return CodeComparison(len(vectors), different, ties)

@@ -1,0 +1,1 @@
+"""Digits, from gray images to new gray images: the pipeline in the plane."""

@@ -1,184 +1,185 @@
-"""Digits, end to end in the plane: `python -m studies.digits --images DIR --output DIR`.
+"""Digits from end to end, in the plane: `python -m studies.digits full --corpus IMAGES --output runs/digits`.
 
-Gray images -> outlines -> planar fields -> tokens -> GPT with class tokens -> new digits, judged beside NeF-GPT's.
+Gray images -> outlines -> planar fields -> tokens -> GPT with class tokens -> new digits, compared with true images and
+with the published figures of NeF-GPT.
 
 Decisions:
-- The road is the pipeline's own up to the GPT (`training.pipeline.learn`); only the shapes and the figures are others.
-- Classifier, codebook, GPT and the renderer's one number all learn from the same training images; the classifier never
-  sees a rendered one. How sets are judged is told in `digits_judge.py`.
+- The stages up to the GPT are those of the pipeline (`training.pipeline.learn`). Only the shapes and the figures are
+  different.
+- Classifier, codebook, GPT and the edge width of the renderer learn from the same training images. The classifier never
+  learns from a rendered image. `studies.digits.metrics` says how sets of images are compared.
 """
 
-import argparse
 import sys
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+import tyro
 
 from studies.digits.classifier import train_classifier
-from studies.digits.images import load_images, outlined, slanted, softness, ssim_matrix
-from studies.digits.metrics import Benchmark, Pictures, Row, choose, compare, measure, sweep
-from studies.digits.page import add_run, write_page, write_pictures
-from tokenization.presets import TokenizerConfig
+from studies.digits.comparison import (
+    choose_sampling,
+    compare_with_one_class,
+    compare_with_test_images,
+    measure_stages,
+    sweep_sampling,
+)
+from studies.digits.images import (
+    add_slanted_copies,
+    fit_edge_width,
+    load_images,
+    shape_from_gray_image,
+    ssim_matrix,
+)
+from studies.digits.metrics import MEMORIZED_SHARE, DigitsEvaluator, ImageSet, Row
+from studies.digits.page import write_page, write_pictures
+from studies.digits.presets import PRESETS, SUMMARIES
 from training.data.corpus import column_tensor, split_rows
-from training.pipeline import learn
+from training.pipeline import PipelineJob, learn
 from training.presets import PipelineConfig
-from training.pretrain import PretrainConfig
 from training.report.results import LearnedRun
 from training.run import Run
-from weightgpt._programs import cli_main
+from weightgpt import __version__
+from weightgpt._programs import cli_main, command_line, parse
 from weightgpt.errors import InputError
-from weightgpt.io import read_json
+from weightgpt.fields.field import Fields
+from weightgpt.io import read_json, write_json
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.shape import Shape
 from weightgpt.shapes.splits import Split, split_shapes
 from weightgpt.visual.rendering import pixel_centers
 
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """The settings that were varied."""
-
-    levels: int = 8
-    """Codes of each of the three layers of a field."""
-    copies: int = 3
-    """Slanted copies of each training image."""
-    latent_width: int = 48
-    """Numbers of a layer, before quantization."""
-    steps: int = 7000
-    """Of learning the codebook."""
-    epochs: float = 4.0
-    """Passes of the GPT over images and copies."""
-    dropout: float = 0.0
-    """Of the GPT."""
+NUM_EDGE_IMAGES = 500
+"""Training images that the edge width is fitted to."""
 
 
-def settings(quick: bool, seed: int, images: Path, variant: Variant) -> PipelineConfig:
-    """The run of the pipeline: small planar fields, three layers of codes."""
-    base, tokenizer = PipelineConfig(), TokenizerConfig()
-    few = 10 if quick else 1
-    return replace(
-        base,
-        corpus=str(images),
-        augmentations=1 if quick else variant.copies,
-        held_out_fraction=0.4 if quick else 0.125,
-        num_eval_points=4096,
-        seed=seed,
-        tokenizer=replace(
-            tokenizer,
-            num_points=2048,
-            num_init_fits=64 // few,
-            field=replace(tokenizer.field, in_features=2, hidden=(32, 32), num_frequencies=3),
-            fit=replace(tokenizer.fit, steps=400 // few, points_per_step=512, truncation=15.0),
-            codebook=replace(
-                tokenizer.codebook,
-                latent_width=variant.latent_width,
-                coefficients=32,
-                latent_decoder_width=384,
-                trained_quantizers=variant.levels,
-                codebook_size=32 if quick else 256,
-                num_probes=1024,
-                steps=variant.steps // few,
-                batch_size=64,
-                points_per_step=256,
-                truncation=15.0,
-                surface_bandwidth=0.025,
-            ),
-            encode=replace(tokenizer.encode, steps=0),
-        ),
-        gpt=PretrainConfig(
-            model_size="nano" if quick else "small",
-            epochs=variant.epochs,
-            batch_size=16 if quick else 64,
-            dropout=variant.dropout,
-        ),
-    )
+def load_split(config: PipelineConfig, images: ImageSet) -> tuple[Split, list[Refusal]]:
+    """The outlines of the images as a split; the training shapes get slanted copies.
 
+    Args:
+        config: the configuration of the run.
+        images: the images; a shape is named by the number of its image.
 
-def load_split(config: PipelineConfig, gray: Pictures) -> tuple[Split, list[Refusal]]:
-    """Outlines of images, named by their number; those without one are refused. Training images are copied."""
+    Returns:
+        The split, and the images without an outline.
+    """
     shapes: list[Shape] = []
     refusals = []
-    for number, (image, label) in enumerate(zip(gray.images, gray.labels.tolist(), strict=True)):
+    for number, (image, label) in enumerate(zip(images.images, images.labels.tolist(), strict=True)):
         try:
-            shapes.append(outlined(image, f"{number:06d}", str(label)))
+            shapes.append(shape_from_gray_image(image, f"{number:06d}", str(label)))
         except InputError as error:
             refusals.append(Refusal(Path(f"{config.corpus}/{number}"), str(error)))
     split = split_shapes(shapes, config.held_out_fraction, config.seed)
-    return Split(slanted(split.train, config.augmentations, config.seed), split.validation, split.test), refusals
+    train = add_slanted_copies(split.train, config.augmentations, config.seed)
+    return Split(train, split.validation, split.test), refusals
 
 
-def set_up(parts: LearnedRun, gray: Pictures, seed: int) -> Benchmark:
-    """The images of each part of the split, the renderer and the classifier."""
-    split = parts.split
+def new_evaluator(learned: LearnedRun, images: ImageSet, seed: int) -> DigitsEvaluator:
+    """Fit the edge width, train the classifier, and join them with the model and the images of the split.
+
+    Args:
+        learned: what the stages of the pipeline left.
+        images: all images.
+        seed: seed of the classifier.
+    """
+    split = learned.split
     originals = [shape for shape in split.train if "~" not in shape.name]
     numbers = [torch.tensor([int(s.name) for s in group]) for group in (originals, split.validation, split.test)]
-    train, validation, test = (gray.rows(index) for index in numbers)
+    train, validation, test = (images.select(index) for index in numbers)
     size = train.images.shape[1:]
-    distances = torch.stack([s.sdf(pixel_centers(*size)).reshape(size) for s in originals[:500]])
-    return Benchmark(
-        parts.bundle,
-        softness(distances, train.images[:500]),
-        train_classifier(train.images, train.labels, seed),
-        train,
-        validation,
-        test,
-        column_tensor(split_rows(parts.corpus, "train"), "input_ids")[: len(originals)].long(),
-        float(ssim_matrix(test.images, train.images).amax(1).quantile(0.95)),
+    first = originals[:NUM_EDGE_IMAGES]
+    distances = torch.stack([shape.sdf(pixel_centers(*size)).reshape(size) for shape in first])
+    nearest = ssim_matrix(test.images, train.images).amax(1)
+    return DigitsEvaluator(
+        model=learned.bundle,
+        edge_width=fit_edge_width(distances, train.images[: len(first)]),
+        classifier=train_classifier(train.images, train.labels, seed),
+        train=train,
+        validation=validation,
+        test=test,
+        train_ids=column_tensor(split_rows(learned.corpus, "train"), "input_ids")[: len(originals)].long(),
+        memorized_ssim=float(nearest.quantile(1 - MEMORIZED_SHARE)),
     )
 
 
-def run(output: Path, quick: bool, seed: int, images: Path | None, variant: Variant | None = None) -> Row:
-    """Do, or finish, a run and its page: `digits.md`, `digits.json` and two pictures in `output`.
+def run(config: PipelineConfig, output: Path, command: str) -> Row:
+    """Run, or resume, all stages, and write `digits.md`, `digits.json` and two pictures.
+
+    Args:
+        config: the configuration; `corpus` is the folder of the images.
+        output: folder of the page and of the run.
+        command: the command line, for the page.
+
+    Returns:
+        The figures of `digits.json`.
 
     Raises:
-        InputError: there is no folder of images, or it cannot be read.
+        InputError: the folder of images cannot be read.
     """
-    if images is None:
-        raise InputError("no images were given; give the folder of a pair of idx files of images and labels.")
-    variant = variant or Variant()
-    gray = Pictures(*load_images(images))
-    config = settings(quick, seed, images, variant)
-    name = "-".join(f"{value:g}" for value in asdict(variant).values())
-    job = Run(config, output / f"run-{name}")
-    parts = learn(job, lambda config: load_split(config, gray))
+    images, job, seed = ImageSet(*load_images(config.corpus)), Run(config, output / "run"), config.seed
+    learned = learn(job, lambda config: load_split(config, images))
     with job.stage("figures"):
-        benchmark = set_up(parts, gray, seed)
-        swept = sweep(benchmark, seed)
-        chosen = choose(swept)
-        rows, fields = compare(benchmark, chosen, seed)
-    varied = {key: value for key, value in asdict(variant).items() if value != getattr(Variant(), key)}
-    options = "".join(f" --{key.replace('_', '-')} {value:g}" for key, value in varied.items())
+        evaluator = new_evaluator(learned, images, seed)
+        sampling = sweep_sampling(evaluator, seed)
+        chosen = choose_sampling(sampling)
+        rows, fields = compare_with_test_images(evaluator, chosen, seed)
+        one_class = compare_with_one_class(evaluator, chosen, seed)
     figures = {
-        "command": f"python -m studies.digits --images {images} --output {output}{options}",
-        "settings": asdict(variant) | {"quick": quick, "seed": seed},
-        **measure(benchmark, parts),
+        "version": __version__,
+        "command": command,
+        "settings": shown_settings(config),
+        **measure_stages(evaluator, learned),
         "chosen": chosen,
         "rows": rows,
-        "sweep": swept,
-        "minutes": sum(read_json(job.output / "seconds.json")["seconds"].values()) / 60,
+        "one_class": one_class,
+        "sampling": sampling,
+        "seconds": sum(read_json(job.output / "seconds.json")["seconds"].values()),
     }
-    add_run(output, figures)
-    rendered = benchmark.rendered(fields)
-    nearest = benchmark.train.images[ssim_matrix(rendered, benchmark.train.images).argmax(1)]
-    write_pictures(output, benchmark.rendered(fields, 2 * rendered.shape[1]), benchmark.test.labels, rendered, nearest)
-    write_page(output)
+    write_json(output / "digits.json", figures)
+    draw_samples(evaluator, fields, output)
+    write_page(figures, output)
     return figures
+
+
+def shown_settings(config: PipelineConfig) -> Row:
+    """The settings that the page shows; `run/config.json` has all of them.
+
+    Args:
+        config: the configuration.
+    """
+    codebook = config.tokenizer.codebook
+    return {
+        "augmentations": config.augmentations,
+        "levels": codebook.num_quantizers or codebook.trained_quantizers,
+        "latent_width": codebook.latent_width,
+        "codebook_steps": codebook.steps,
+        "gpt_epochs": config.gpt.epochs,
+        "gpt_dropout": config.gpt.dropout,
+        "seed": config.seed,
+    }
+
+
+def draw_samples(evaluator: DigitsEvaluator, fields: Fields, output: Path) -> None:
+    """Write the pictures of the page.
+
+    Args:
+        evaluator: the images.
+        fields: the samples, with the classes of the test images.
+        output: folder of the page.
+    """
+    images, train = evaluator.render(fields), evaluator.train.images
+    nearest = train[ssim_matrix(images, train).argmax(1)]
+    large = evaluator.render(fields, 2 * images.shape[1])
+    write_pictures(output, large, evaluator.test.labels, images, nearest)
 
 
 @cli_main
 def main() -> None:
-    """Parse arguments and run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, required=True, help="folder of a pair of idx files")
-    parser.add_argument("--output", type=Path, required=True, help="run again to resume")
-    parser.add_argument("--quick", action="store_true", help="too small to say anything; to see that it runs")
-    parser.add_argument("--seed", type=int, default=0)
-    for name, value in asdict(Variant()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
-    given = vars(parser.parse_args())
-    fixed = [given.pop(name) for name in ("output", "quick", "seed", "images")]
-    run(*fixed, Variant(**given))
+    """Read the command line and run the study."""
+    jobs = {name: PipelineJob(output=tyro.MISSING, config=preset) for name, preset in PRESETS.items()}
+    job = parse(jobs, "studies.digits", summaries=SUMMARIES)
+    run(job.config, job.output, command_line("studies.digits"))
 
 
 if __name__ == "__main__":

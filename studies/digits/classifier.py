@@ -1,6 +1,8 @@
-"""A small judge of images: says which class an image is of.
+"""A small network that classifies images.
 
-It is trained on true training images alone, moved by up to a pixel, and sees generated ones only to judge them.
+It learns from true training images alone, shifted by up to one pixel, and then measures generated images.
+
+Dimensions: N images of h x w pixels, K classes.
 """
 
 import torch
@@ -8,8 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def train_classifier(images: Tensor, labels: Tensor, seed: int, epochs: int = 15, batch: int = 64) -> nn.Module:
-    """A convolutional network trained on images (N, h, w) in [0, 1] with classes 0 … K-1 (N,)."""
+def train_classifier(images: Tensor, labels: Tensor, seed: int, epochs: int = 15, batch_size: int = 64) -> nn.Module:
+    """Train a convolutional network.
+
+    Args:
+        images: (N, h, w) gray values in [0, 1].
+        labels: (N,) classes 0 … K-1.
+        seed: seed of the weights, the batches and the shifts.
+        epochs: passes over the images.
+        batch_size: images of a step.
+
+    Returns:
+        A network of (n, 1, h, w) images -> (n, K) logits.
+    """
     height, width = images.shape[1:]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -20,22 +33,28 @@ def train_classifier(images: Tensor, labels: Tensor, seed: int, epochs: int = 15
             *(nn.Dropout(0.3), nn.Linear(128, int(labels.max()) + 1)),
         )
         optimizer = torch.optim.AdamW(model.parameters())
-        steps = epochs * -(-len(images) // batch)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        steps = epochs * -(-len(images) // batch_size)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
         for _ in range(epochs):
-            for rows in torch.randperm(len(images)).split(batch):
-                move = torch.randint(-1, 2, (2,)).tolist()
-                seen = torch.roll(images[rows], move, (1, 2))[:, None]
-                loss = F.cross_entropy(model(seen), labels[rows])
+            for rows in torch.randperm(len(images)).split(batch_size):
+                shift = torch.randint(-1, 2, (2,)).tolist()
+                shifted = torch.roll(images[rows], shift, (1, 2))[:, None]
+                loss = F.cross_entropy(model(shifted), labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                schedule.step()
+                scheduler.step()
     return model.eval()
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images (N, h, w) of which the model says the class that `labels` (N,) says."""
-    answers = torch.cat([model(part[:, None]).argmax(1) for part in images.split(256)])
-    return float((answers == labels).float().mean())
+    """Share of images that the network assigns to their class.
+
+    Args:
+        model: a network of `train_classifier`.
+        images: (N, h, w) gray values in [0, 1].
+        labels: (N,) classes.
+    """
+    predictions = torch.cat([model(part[:, None]).argmax(1) for part in images.split(256)])
+    return float((predictions == labels).float().mean())

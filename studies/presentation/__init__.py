@@ -1,1 +1,1 @@
-"""The study: experiments that stand alone, each measured by a program that writes its own page."""
+"""The experiments of the presentation that weightgpt continues, repeated part by part and joined into one page."""

@@ -1,13 +1,14 @@
-"""What a part of the study leaves, and the page that joins them.
+"""The files of a part of the study, and the page that joins the parts.
 
 Decisions:
-- A part writes into one folder: `NAME.md` (a page that begins with one heading), `NAME.json` (its figures) and
-  pictures. The joined page and `study.json` are made from those files, so that parts can be run at different times.
-- Sentences are chosen by the measured figures; none is typed with its outcome.
+- A part writes into one folder: `NAME.md` (a page with one main heading), `NAME.json` (its figures) and pictures. The
+  joined page and `study.json` are built from those files, so parts can run at different times.
+- Tables and pictures come from the figures of a run. A finding was written by a person who read the figures of one
+  version; it names that version, and a newer run does not change it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +23,82 @@ from weightgpt.io import atomic_write, read_json, write_json, write_text
 
 PAGE, FIGURES, FOLDER = "study.md", "study.json", "study"
 
+INTRODUCTION = """The project grew from a presentation by Luis Muschal and Luca Fanselau: neural fields are overfitted
+to shapes, their weights are written as a sequence, and a transformer memorizes the sequences. This page repeats its
+experiments. We keep its words: *unconditioned* fields start from random weights, *conditioned* fields start from the
+fitted weights of the first shape. The library calls the two random-init and shared-init fits. This page asks what a
+transformer can memorize; it measures no new shapes. The digits of the presentation have [their own page](digits.md)."""
 
-def write_part(folder: Path, name: str, title: str, lines: Sequence[str], figures: dict[str, Any]) -> None:
-    """Write `NAME.json` and then `NAME.md`: the title and paragraphs, with blank lines between them."""
+
+def findings(version: str, *texts: str) -> str:
+    """A list of what a person concluded from the figures of one version.
+
+    Args:
+        version: the version of weightgpt that measured the figures.
+        texts: the conclusions.
+    """
+    items = [f"- {' '.join(text.split())}" for text in texts]
+    return "\n".join([f"**Findings, from the figures of version {version}:**", "", *items])
+
+
+def write_part(folder: Path, name: str, title: str, paragraphs: Sequence[str], figures: dict[str, Any]) -> None:
+    """Write `NAME.json` and then `NAME.md`.
+
+    Args:
+        folder: folder of all parts.
+        name: name of the part.
+        title: main heading of the part.
+        paragraphs: Markdown, joined by blank lines.
+        figures: JSON values of the part.
+    """
     write_json(folder / f"{name}.json", figures)
-    write_text(folder / f"{name}.md", "\n\n".join([f"# {title}", *lines]) + "\n")
+    write_text(folder / f"{name}.md", "\n\n".join([f"# {title}", *paragraphs]) + "\n")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
+    """Write a chart as PNG."""
     with atomic_write(path) as draft:
         figure.savefig(draft, dpi=110, format="png")
 
 
-def save_small(sheet: Image.Image, path: Path) -> None:
-    """Write pictures of shapes as PNG with a palette of 128 colors: a third of the size, no difference to the eye."""
+def save_with_palette(sheet: Image.Image, path: Path) -> None:
+    """Write pictures of shapes as PNG with 128 colors: a third of the size, and no visible difference."""
     with atomic_write(path) as draft:
         sheet.quantize(128).save(draft, format="png", optimize=True)
 
 
-def join(output: Path, order: Sequence[str], made: dict[str, dict[str, Any]]) -> None:
-    """Write `study.md` and `study.json` of the parts that lie in `output/study`, in this order.
+def join_parts(output: Path, names: Sequence[str], new_runs: Mapping[str, dict[str, Any]]) -> None:
+    """Write `study.md` and `study.json` from the parts that lie in `output/study`.
 
     Args:
-        made: for each part that ran just now its `command` and `seconds`; of the others the old ones are kept.
+        output: folder of the page.
+        names: all parts in the order of the page; a part without files is left out.
+        new_runs: `command`, `seconds` and `version` of each part that ran since the last call. The other parts keep
+            what `study.json` says about them.
     """
-    kept = read_json(output / FIGURES)["parts"] if (output / FIGURES).is_file() else {}
-    parts, pages = {}, []
-    for name in order:
+    path = output / FIGURES
+    old_parts = read_json(path)["parts"] if path.is_file() else {}
+    parts, sections = {}, []
+    for name in names:
         page = output / FOLDER / f"{name}.md"
         if page.is_file():
-            told = made.get(name) or {key: value for key, value in kept.get(name, {}).items() if key != "figures"}
-            parts[name] = {**told, "figures": read_json(output / FOLDER / f"{name}.json")}
-            pages.append(_as_section(page.read_text(encoding="utf-8"), told))
+            old_run = {key: value for key, value in old_parts.get(name, {}).items() if key != "figures"}
+            run = new_runs.get(name, old_run)
+            parts[name] = {**run, "figures": read_json(output / FOLDER / f"{name}.json")}
+            sections.append(_section(page.read_text(encoding="utf-8"), run))
     commands = dict.fromkeys(part["command"] for part in parts.values() if "command" in part)
-    head = (
-        f"Written by {', '.join(f'`{command}`' for command in commands)}; every figure and every finding was measured."
-    )
-    write_json(output / FIGURES, {"parts": parts})
-    write_text(output / PAGE, "\n\n".join(["# The presentation's experiments", head, ABOUT, *pages]) + "\n")
+    head = f"Written by {', '.join(f'`{command}`' for command in commands)}."
+    write_json(path, {"parts": parts})
+    write_text(output / PAGE, "\n\n".join(["# The presentation's experiments", head, INTRODUCTION, *sections]) + "\n")
 
 
 def publish(output: Path, docs: Path) -> None:
-    """Copy the page and its pictures to `docs`, and nothing else."""
+    """Copy the page and its pictures, and no other file.
+
+    Args:
+        output: folder that the study wrote.
+        docs: folder of the published pages.
+    """
     text = (output / PAGE).read_text(encoding="utf-8")
     for name in re.findall(rf"\]\({FOLDER}/([^)/]+\.png)\)", text):
         with atomic_write(docs / FOLDER / name) as draft:
@@ -72,14 +106,10 @@ def publish(output: Path, docs: Path) -> None:
     write_text(docs / PAGE, text)
 
 
-ABOUT = """The project grew from a presentation by Luis Muschal and Luca Fanselau: neural fields that are overfitted to
-shapes, their weights as a sequence, a transformer that is to remember them. These are its experiments, done again.
-*Unconditioned* fields start from random weights of their own, *conditioned* ones from the fitted weights of the first
-shape. Nothing here is about new shapes: the question is what can be remembered."""
-
-
-def _as_section(text: str, told: dict[str, Any]) -> str:
-    """A page as a section of the joined one: headings one level deeper, links from one folder up, and what it took."""
+def _section(text: str, run: dict[str, Any]) -> str:
+    """A page as a section of the joined page: headings one level deeper, links from one folder up, version and time."""
     text = re.sub(r"^(#+ )", r"#\1", text.strip(), flags=re.MULTILINE)
     text = re.sub(r"\]\(([^)/]+\.png)\)", rf"]({FOLDER}/\1)", text)
-    return f"{text}\n\n{told['seconds'] / 60:.1f} minutes." if "seconds" in told else text
+    if not run:
+        return text
+    return f"{text}\n\nMeasured by weightgpt {run['version']} in {run['seconds'] / 60:.1f} minutes."

@@ -1,0 +1,1 @@
+"""What the order of neurons does to tokens."""

@@ -156,7 +156,9 @@ def made(
         return with_noise(here, *latents(here))
     if name in OWN:
         kinds = stratified_labels(here.labels, here.total, seed)
-        sampled = here.bundle.generate(here.total, kinds, seed=seed, quasi_random=name == "ours", progress=True, **sampling)
+        sampled = here.bundle.generate(
+            here.total, kinds, seed=seed, quasi_random=name == "ours", progress=True, **sampling
+        )
         return sampled.fields.sdfs(), {**sampling, **of_run(here.run, here.bundle)}
     assert rivals is not None
     return of_rival(rivals / name, here.total, fields_flops(here.run, here.bundle))

@@ -36,6 +36,7 @@ from training.embeddings import initialize_code_embeddings
 from weightgpt._programs import cli_main, parse
 from weightgpt.errors import InputError
 from weightgpt.io import write_json
+from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.tokens.generation import generation_config
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import BOS, EOS, PAD
@@ -154,18 +155,6 @@ def new_model(tokenizer: WeightTokenizer, config: PretrainConfig, seed: int = 0)
     return model
 
 
-def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Sequences of one length as `input_ids` and `labels` (B, L); BOS and the class have no loss.
-
-    Args:
-        rows: rows with `input_ids`.
-    """
-    input_ids = torch.tensor([row["input_ids"] for row in rows], dtype=torch.long)
-    labels = input_ids.clone()
-    labels[:, :2] = -100
-    return {"input_ids": input_ids, "labels": labels}
-
-
 def code_loss(model: GPT2LMHeadModel, input_ids: torch.Tensor, batch_size: int = 64) -> float:
     """Mean cross-entropy, in nats, of the code tokens of sequences, with their classes given; EOS does not count.
 
@@ -233,7 +222,7 @@ def _new_trainer(
         # To read the weights of every row would cost more than the model.
         train_dataset=train.select_columns("input_ids"),
         eval_dataset=validation.select_columns("input_ids"),
-        data_collator=collate,
+        data_collator=WeightDataCollator(),
         callbacks=[EarlyStoppingCallback(PATIENCE)],
     )
     trainer.remove_callback(ProgressCallback)

@@ -17,11 +17,11 @@ from studies.presentation.memory import Row, Sweep
 from studies.presentation.page import write_part
 from studies.presentation.subjects import CONDITIONS, Subjects
 from training.baselines.common import train_to_budget
-from training.pretrain import collate
 from weightgpt.fields.field import Fields
 from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json
 from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.tokens.generation import Grammar
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD
@@ -76,7 +76,7 @@ def learn(
     model = new_model(words, sweep, seed)
 
     def loss(rows: Tensor, _: torch.Generator) -> Tensor:
-        return model(**collate([{"input_ids": row} for row in ids[rows].tolist()])).loss
+        return model(**WeightDataCollator()([{"input_ids": row} for row in ids[rows].tolist()])).loss
 
     first = torch.arange(min(sweep.descent.batch, len(ids)))
     budget = sweep.budget(lambda: loss(first, torch.Generator()).backward())

@@ -14,7 +14,7 @@ import torch
 from tests.fakes import tiny_tokenizer
 from training import pretrain as module
 from training.data.corpus import SPLITS, build_corpus, column_tensor, save_corpus, split_rows
-from training.pretrain import PretrainConfig, code_loss, collate, new_model, pretrain
+from training.pretrain import PretrainConfig, code_loss, new_model, pretrain
 from weightgpt.errors import InputError
 from weightgpt.io import read_tensors
 from weightgpt.model import WeightGPT
@@ -82,11 +82,6 @@ def test_the_loss_is_that_of_the_code_tokens_alone():
     labels = input_ids.clone()
     labels[:, :2] = labels[:, -1:] = -100
     assert code_loss(model, input_ids) == pytest.approx(float(model(input_ids, labels=labels).loss), rel=1e-5)
-
-
-def test_bos_and_class_have_no_loss():
-    batch = collate([{"input_ids": [1, 4, 9, 8, 2]}])
-    assert batch["labels"].tolist() == [[-100, -100, 9, 8, 2]]
 
 
 def test_dropout_is_off_by_default_and_set_everywhere_otherwise():

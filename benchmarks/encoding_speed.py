@@ -28,16 +28,15 @@ import torch
 from benchmarks.nearest_codes import latents_of, race
 from benchmarks.speed_page import page
 from benchmarks.timing import interleaved
-from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
-from tokenization.train_codebook import CodebookConfig, learn
+from tokenization.train_codebook import CodebookConfig, learn_codebook
+from tokenization.weight_vq_learners import learn_vector_quantizer
 from weightgpt._programs import cli_main, command_line
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
 from weightgpt.io import write_json, write_text
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
@@ -123,14 +122,14 @@ def learning(settings: Settings) -> TrainedQuantizer:
     before = time.perf_counter() - begun
     plain, book = PlainFits(held, corpus), replace(BOOK, steps=settings.steps)
     begun, own = time.perf_counter(), plain.seconds
-    layout, every = ChunkLayout(corpus.fits.config, book.neurons_per_chunk), max(1, settings.steps // 50)
+    every = max(1, settings.steps // 50)
     pause = max(1, 50 * GROUP // settings.held) * every  # learning calls back 50 times
 
     def turn(step: int, loss: float) -> None:
         if step % pause == 0:
             plain.fit_a_group()
 
-    quantizer = learn(layout, corpus.fits, corpus.samples, book, callback=turn).quantizer
+    quantizer = learn_codebook(corpus, book, callback=turn).quantizer
     learned = before + time.perf_counter() - begun - (plain.seconds - own)
     while plain.fit_a_group():
         pass
@@ -200,7 +199,7 @@ def nearest_codes(settings: Settings, corpus: Corpus, quantizer: RVQAutoencoder)
     options = FitConfig(steps=settings.short_steps)
     fields = fit(quantizer.field_config, corpus.samples, options, shared_init=corpus.shared_init).fields
     latents, book = latents_of(quantizer, fields), quantizer.codebook
-    tables = vector_quantization(corpus, width=8, codes=1024, levels=3).quantizer.codebook
+    tables = learn_vector_quantizer(corpus, width=8, codebook_size=1024, num_quantizers=3).quantizer.codebook
     vectors = tables.split_weights(fields.flat[: settings.weighed])
     return [
         race("latents", latents, book.quantize, book.code_vectors, settings.turns),

@@ -19,17 +19,15 @@ from typing import Any
 
 import torch
 
-from tokenization import train_codebook as learn_codebook
-from tokenization import train_graph as learn_graph
-from tokenization.train_codebook import CodebookConfig
-from tokenization.train_graph import GraphConfig
+from tokenization.corpus import Corpus
+from tokenization.train_codebook import CodebookConfig, learn_codebook
+from tokenization.train_graph import GraphConfig, learn_graph_encoder
 from weightgpt._programs import cli_main
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
 from weightgpt.io import atomic_write, read_json, read_tensors, write_json, write_tensors, write_text
 from weightgpt.metrics.pairwise import field_iou
-from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
@@ -41,9 +39,9 @@ TRAIN_STARTS, HELD_STARTS = 1000, 100_000
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "traces and messages": {},
-    "without messages": {"rounds": 0},
-    "weights alone": {"traces": 0},
-    "with shape encoder": {"shape": True},
+    "without messages": {"num_rounds": 0},
+    "weights alone": {"num_traces": 0},
+    "with shape encoder": {"use_shape_encoder": True},
 }
 """How each learned encoder differs from `GraphConfig`."""
 
@@ -139,7 +137,7 @@ def learn_graphs(
         folder = output / name.replace(" ", "-")
         if not folder.exists():
             config = replace(GraphConfig(steps=steps), **changes)
-            learned = learn_graph.learn(codebook, shape, fields, samples, config, progress=True)
+            learned = learn_graph_encoder(codebook, shape, fields, samples, config, progress=True)
             with atomic_write(folder) as draft:
                 learned.quantizer.save_pretrained(draft)
                 write_json(draft / "history.json", learned.history)
@@ -190,8 +188,9 @@ def loop_codebook(
     """The codebook of all training shapes, and its shape encoder."""
     folder, options = output / "codebook", CodebookConfig(steps=settings.steps)
     if not folder.exists():
-        layout = ChunkLayout(config, options.neurons_per_chunk)
-        learned = learn_codebook.learn(layout, conditioned, data.train, options, progress=True)
+        shared_init = read_tensors(output / "shared_init.safetensors")["flat"]
+        corpus = Corpus(data.train, conditioned, shared_init, FitConfig(steps=settings.fit_steps))
+        learned = learn_codebook(corpus, options, progress=True)
         with atomic_write(folder) as draft:
             learned.quantizer.save_pretrained(draft)
     codebook = Codebook.from_pretrained(folder)

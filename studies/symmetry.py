@@ -27,8 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
+from tokenization.weight_vq_learners import learn_vector_quantizer
 from weightgpt._programs import cli_main, command_line
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
@@ -135,8 +135,8 @@ def learned_tables(corpus: Corpus, settings: Settings) -> dict[str, Quantizer]:
     """A table of scalars, and one of short vectors in three residual levels."""
     codes = settings.codes
     return {
-        "scalar table": vector_quantization(corpus, width=1, codes=codes // 4).quantizer,
-        "residual table": vector_quantization(corpus, width=8, codes=codes, levels=3).quantizer,
+        "scalar table": learn_vector_quantizer(corpus, width=1, codebook_size=codes // 4).quantizer,
+        "residual table": learn_vector_quantizer(corpus, width=8, codebook_size=codes, num_quantizers=3).quantizer,
     }
 
 

@@ -71,7 +71,7 @@ def test_a_race_is_run_with_the_same_tables_and_sees_a_wrong_code():
 @pytest.mark.slow
 def test_all_speeds_are_measured_and_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(encoding_speed, "Settings", lambda: LITTLE)
-    monkeypatch.setattr(encoding_speed, "BOOK", replace(encoding_speed.BOOK, encoder_width=16, latent_decoder_width=16))
+    monkeypatch.setattr(encoding_speed, "BOOK", replace(encoding_speed.BOOK, latent_decoder_width=16))
     output, page = tmp_path / "speed.json", tmp_path / "speed.md"
     monkeypatch.setattr(sys, "argv", ["speed", f"--output={output}", f"--page={page}"])
     assert encoding_speed.main() == 0

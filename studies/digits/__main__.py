@@ -75,7 +75,7 @@ def settings(quick: bool, seed: int, images: Path, variant: Variant) -> Pipeline
                 latent_width=variant.latent_width,
                 coefficients=32,
                 latent_decoder_width=384,
-                trained_quantizers=variant.levels,
+                num_quantizers=variant.levels,
                 codebook_size=32 if quick else 256,
                 num_probes=1024,
                 steps=variant.steps // few,

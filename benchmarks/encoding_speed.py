@@ -26,9 +26,9 @@ import torch
 from benchmarks.nearest_codes import latents_of, time_nearest_codes
 from benchmarks.speed_page import render_page
 from benchmarks.timing import time_in_turns
-from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
-from tokenization.train_codebook import CodebookConfig, learn
+from tokenization.train_codebook import CodebookConfig, learn_codebook
+from tokenization.weight_vq_learners import learn_vector_quantizer
 from weightgpt import __version__
 from weightgpt._programs import cli_main, command_line, parse
 from weightgpt.fields.field import FieldConfig, Fields
@@ -36,7 +36,6 @@ from weightgpt.fields.fitting import FitConfig, fit, fit_fields, fit_mean_initia
 from weightgpt.io import write_json, write_text
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
@@ -144,7 +143,6 @@ def time_learning(config: SpeedConfig) -> LearnedTokenizer:
     seconds_before = time.perf_counter() - start
     plain_fits = TimedPlainFits(held_out, corpus)
     start, seconds_of_fits = time.perf_counter(), plain_fits.seconds
-    layout = ChunkLayout(corpus.fits.config, config.codebook.neurons_per_chunk)
     callback_interval = max(1, config.codebook.steps // CALLBACKS)
     fit_interval = max(1, CALLBACKS * FIT_BATCH // config.num_held_out) * callback_interval
 
@@ -152,7 +150,7 @@ def time_learning(config: SpeedConfig) -> LearnedTokenizer:
         if step % fit_interval == 0:
             plain_fits.fit_next_batch()
 
-    learned = learn(layout, corpus.fits, corpus.samples, config.codebook, callback=fit_between_steps)
+    learned = learn_codebook(corpus, config.codebook, callback=fit_between_steps)
     quantizer = learned.quantizer
     seconds = seconds_before + time.perf_counter() - start - (plain_fits.seconds - seconds_of_fits)
     while plain_fits.fit_next_batch():
@@ -260,7 +258,7 @@ def time_all_nearest_codes(config: SpeedConfig, corpus: Corpus, quantizer: RVQAu
     fields = fit(quantizer.field_config, corpus.samples, fit_config, shared_init=corpus.shared_init).fields
     latents, codebook = latents_of(quantizer, fields), quantizer.codebook
     repeated = latents.repeat(config.repeats, 1, 1)
-    weight_codebook = vector_quantization(corpus, width=8, codes=1024, levels=3).quantizer.codebook
+    weight_codebook = learn_vector_quantizer(corpus, width=8, codebook_size=1024, num_quantizers=3).quantizer.codebook
     vectors, code_vectors = (
         weight_codebook.split_weights(fields.flat[: config.num_weight_fields]),
         codebook.code_vectors,

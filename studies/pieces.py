@@ -19,15 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tokenization.measure.benchmark import STEPS, Benchmark, BenchmarkConfig, prepare
-from tokenization.train_codebook import CodebookConfig, learn
+from tokenization.measure.benchmark import Benchmark, prepare_benchmark
+from tokenization.measure.config import MeasureConfig
+from tokenization.presets import TokenizerConfig
+from tokenization.train_codebook import CodebookConfig, learn_codebook
 from weightgpt._programs import cli_main, command_line
 from weightgpt.fields.field import Fields
 from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json, write_json, write_text
 from weightgpt.metrics.pairwise import field_iou, solid_pieces
 from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import sample_sdf, uniform_points
 from weightgpt.visual.meshing import sdf_grid
@@ -44,10 +45,9 @@ COLUMNS = (
 )
 
 
-def measured(benchmark: Benchmark, config: CodebookConfig, count: int) -> dict[str, Any]:
+def measured(benchmark: Benchmark, config: CodebookConfig, seed: int, count: int) -> dict[str, Any]:
     """Learn a codebook, and send `count` fresh shapes through it and back."""
-    layout = ChunkLayout(benchmark.plain.config, config.neurons_per_chunk)
-    quantizer = learn(layout, benchmark.corpus.fits, benchmark.corpus.samples, config, progress=True).quantizer
+    quantizer = learn_codebook(replace(benchmark.corpus, seed=seed), config, progress=True).quantizer
     shapes = draw_shapes(count, FRESH)
     codes = quantizer.encode_samples(sample_sdf(shapes, quantizer.probes), EncodeConfig(steps=0))
     latents = quantizer.latents(codes)
@@ -59,7 +59,7 @@ def measured(benchmark: Benchmark, config: CodebookConfig, count: int) -> dict[s
     return {
         "near": "half inside" if config.balance_sides else "as they come",
         "squared": f"{config.squared_weight:g}",
-        "seed": str(config.seed),
+        "seed": str(seed),
         "iou": float(field_iou(near, judged).mean()),
         "one_piece": float(whole.mean()),
         "chairs": float(whole[chairs].mean()),
@@ -97,22 +97,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="studies.pieces", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of the rows and the page")
     parser.add_argument("--train", type=int, default=16384, help="shapes to learn from")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of the codebook in the loop")
+    parser.add_argument("--steps", type=int, default=CodebookConfig.steps, help="of the codebook in the loop")
     parser.add_argument("--seeds", type=int, default=2, help="codebooks of each kind")
     parser.add_argument("--count", type=int, default=1536, help="fresh shapes")
     given = parser.parse_args()
-    usual, told, rows = CodebookConfig(steps=given.steps, num_quantizers=5), command_line("studies.pieces"), []
+    usual = CodebookConfig(steps=given.steps, num_quantizers=5, trained_quantizers=8)
+    told, rows = command_line("studies.pieces"), []
     kinds = [(balanced, squared) for squared in SQUARED for balanced in (False, True)]
     for seed in range(given.seeds):
         for balanced, squared in kinds:
-            config = replace(usual, balance_sides=balanced, squared_weight=squared, seed=seed)
+            config = replace(usual, balance_sides=balanced, squared_weight=squared)
             asked = {"train": given.train, "steps": given.steps, "count": given.count}
             path = given.output / f"{'inside' if balanced else 'any'}-{squared:g}-{seed}.json"
             if not path.is_file() or read_json(path)["asked"] != asked:
-                benchmark = prepare(
-                    BenchmarkConfig(corpus="six-families", num_train=given.train, num_init_fits=64), given.output
-                )
-                write_json(path, {"asked": asked, "row": measured(benchmark, config, given.count)})
+                shapes = MeasureConfig(num_train=given.train, num_held_out=96, tokenizer=TokenizerConfig())
+                benchmark = prepare_benchmark(shapes, given.output)
+                write_json(path, {"asked": asked, "row": measured(benchmark, config, seed, given.count)})
             rows.append(read_json(path)["row"])
             write_text(given.output / "pieces.md", page(rows, given.count, told))
     print(page(rows, given.count, told))

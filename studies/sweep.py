@@ -12,7 +12,6 @@ Dimensions: N training shapes, H held-out shapes.
 """
 
 import argparse
-import hashlib
 import sys
 import time
 from collections.abc import Iterator
@@ -28,14 +27,26 @@ matplotlib.use("Agg")
 import torch
 from matplotlib import pyplot
 
-from tokenization.measure.__main__ import PLAIN, asked
-from tokenization.measure.benchmark import BUILT_IN, Benchmark, BenchmarkConfig, prepare
-from tokenization.measure.figures import Cloud, Figures, judge, rate, summary, true_clouds
-from tokenization.measure.page import Row, cell
-from tokenization.registry import DEFAULT, learner
-from weightgpt._programs import cli_main, command_line
-from weightgpt.formatting import markdown_table
+from tokenization.measure.benchmark import Benchmark, prepare_benchmark
+from tokenization.measure.config import CORPORA, MeasureConfig
+from tokenization.measure.metrics import (
+    ReconstructionMetrics,
+    Surface,
+    reconstruction_metrics,
+    summarize,
+    token_metrics,
+    true_surfaces,
+)
+from tokenization.measure.rows import PLAIN_FIT, Row
+from tokenization.presets import TokenizerConfig
+from tokenization.registry import learn_quantizer
+from tokenization.train_codebook import CodebookConfig
+from weightgpt._programs import cli_main, command_line, settings_digest
+from weightgpt.fields.field import FieldConfig
+from weightgpt.fields.fitting import FitConfig
+from weightgpt.formatting import format_number, markdown_table
 from weightgpt.io import atomic_write, read_json, write_json, write_text
+from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.shapes.sampling import Samples
 
 ROWS, PAGE = "sweep.json", "sweep.md"
@@ -46,7 +57,7 @@ class SweepConfig:
     """What all rows have in common."""
 
     corpus: str = "six-families"
-    """A name of `bench.BUILT_IN`, or a folder of meshes."""
+    """A name of `tokenization.measure.config.CORPORA`, or a folder of meshes."""
     train: int = 2048
     """N, where the axis is another one."""
     fitted: int = 64
@@ -78,7 +89,12 @@ class Point:
 
 def _chunks(neurons: int, latent_width: int, levels: int = 8) -> dict[str, int]:
     """Settings of chunks of so many neurons, with as many directions as numbers."""
-    return {"neurons": neurons, "latent_width": latent_width, "coefficients": latent_width, "levels": levels}
+    return {
+        "neurons_per_chunk": neurons,
+        "latent_width": latent_width,
+        "coefficients": latent_width,
+        "num_quantizers": levels,
+    }
 
 
 TOKENS = {
@@ -95,12 +111,12 @@ TOKENS = {
 def plan() -> Iterator[Point]:
     """All points, the default among those of every axis."""
     yield from (Point(axis="tokens", value=tokens, changes=made) for tokens, made in TOKENS.items())
-    yield from (Point(axis="levels", value=n, changes={"levels": n}) for n in (2, 4, 8, 12, 16))
+    yield from (Point(axis="levels", value=n, changes={"num_quantizers": n}) for n in (2, 4, 8, 12, 16))
     yield from (Point(axis="latent width", value=n, changes={"latent_width": n}) for n in (8, 16, 32, 64, 96))
-    yield from (Point(axis="codes", value=n, changes={"codes": n}) for n in (64, 128, 256, 512, 1024))
+    yield from (Point(axis="codes", value=n, changes={"codebook_size": n}) for n in (64, 128, 256, 512, 1024))
     yield from (Point(axis="training shapes", value=n, shapes=n) for n in (64, 128, 256, 512, 1024, 2048))
     # one chunk a layer, whatever the width
-    yield from (Point(axis="field width", value=n, width=n, changes={"neurons": n}) for n in (32, 64, 128))
+    yield from (Point(axis="field width", value=n, width=n, changes={"neurons_per_chunk": n}) for n in (32, 64, 128))
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,8 @@ class SweepInputs:
     """Shapes, and the figures of their plain fits."""
 
     benchmark: Benchmark
-    truth: list[Cloud | None]
-    plain: Figures
+    truth: list[Surface | None]
+    plain: ReconstructionMetrics
 
 
 def sweep(config: SweepConfig, output: Path, pages: Path, command: str) -> list[Row]:
@@ -121,9 +137,10 @@ def sweep(config: SweepConfig, output: Path, pages: Path, command: str) -> list[
 
     @cache
     def ground(hidden: tuple[int, ...]) -> SweepInputs:
-        benchmark = prepare(replace(bench_config(config), hidden=hidden), output / "shared")
-        truth = true_clouds(benchmark)
-        return SweepInputs(benchmark, truth, judge(benchmark, truth, benchmark.plain, PLAIN))
+        benchmark = prepare_benchmark(measure_config(config, hidden, {}), output / "shared")
+        truth = true_surfaces(benchmark)
+        plain = reconstruction_metrics(benchmark, truth, benchmark.plain_fits, PLAIN_FIT)
+        return SweepInputs(benchmark, truth, plain)
 
     rows: list[Row] = []
     for point in plan():
@@ -135,56 +152,58 @@ def sweep(config: SweepConfig, output: Path, pages: Path, command: str) -> list[
     return rows
 
 
-def bench_config(config: SweepConfig, changes: dict[str, Any] | None = None) -> BenchmarkConfig:
-    """The settings of shapes and fits, and changes to those of the loop."""
-    return BenchmarkConfig(
+def measure_config(config: SweepConfig, widths: tuple[int, ...], changes: dict[str, Any]) -> MeasureConfig:
+    """The settings of shapes, fits and tokenizer: the defaults of `CodebookConfig`, and changes to them."""
+    return MeasureConfig(
         corpus=config.corpus,
         num_train=config.train,
-        num_init_fits=config.fitted,
         num_held_out=config.held,
-        fit_steps=config.fit_steps,
         resolution=config.resolution,
         seed=config.seed,
-        changes={"steps": config.steps, **(changes or {})},
+        tokenizer=TokenizerConfig(
+            num_init_fits=config.fitted,
+            field=FieldConfig(hidden=widths),
+            fit=FitConfig(steps=config.fit_steps),
+            codebook=CodebookConfig(**{"steps": config.steps, **changes}),
+            encode=EncodeConfig(steps=0),
+        ),
     )
 
 
 def hidden(point: Point) -> tuple[int, ...]:
     """Widths of the hidden layers of a point's fields."""
-    usual = BenchmarkConfig.hidden
+    usual = FieldConfig.hidden
     return usual if point.width is None else (point.width,) * len(usual)
 
 
 def digest(config: SweepConfig, point: Point) -> str:
     """A name for all that decides a row; points of several axes that are the same share it."""
-    loop, encode = asked(bench_config(config, point.changes))
-    shapes = point.shapes or config.train
-    told = (sorted(asdict(config).items()), sorted(asdict(loop).items()), asdict(encode), shapes, hidden(point))
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
+    tokenizer = measure_config(config, hidden(point), point.changes).tokenizer
+    return settings_digest({"config": config, "tokenizer": tokenizer, "shapes": point.shapes or config.train})
 
 
 def measured(ground: SweepInputs, config: SweepConfig, point: Point) -> Row:
     """Learn and judge one codebook: tokens and bits of a field, its figures, and the seconds they took."""
     benchmark, shapes = ground.benchmark, point.shapes or config.train
-    loop, encode = asked(bench_config(config, point.changes))
+    tokenizer = measure_config(config, hidden(point), point.changes).tokenizer
     samples = Samples(benchmark.corpus.samples.points, benchmark.corpus.samples.sdf[:shapes])
     corpus = replace(benchmark.corpus, samples=samples, fits=benchmark.corpus.fits.select(slice(0, shapes)))
     begun = time.process_time()
-    quantizer = learner(DEFAULT, loop)(corpus, True).quantizer
-    codes = quantizer.encode_fits(benchmark.samples, benchmark.plain, encode, progress=True)
+    quantizer = learn_quantizer(corpus, tokenizer, progress=True).quantizer
+    codes = quantizer.encode_fits(benchmark.samples, benchmark.plain_fits, tokenizer.encode, progress=True)
     seconds = time.process_time() - begun
-    figures = judge(benchmark, ground.truth, quantizer.decode(codes), f"{point.axis} {point.value}")
-    cost = rate(quantizer, codes)
+    figures = reconstruction_metrics(benchmark, ground.truth, quantizer.decode(codes), f"{point.axis} {point.value}")
+    cost = token_metrics(quantizer, codes)
     return {
         "tokens": cost["tokens_per_field"],
         "bits": cost["bits_per_field"],
-        "parameters": benchmark.plain.config.parameters,
+        "parameters": benchmark.plain_fits.config.parameters,
         "train_shapes": len(samples.sdf),
-        **{name: value for name, value in summary(figures, ground.plain).items() if value is not None},
-        "steps": loop.steps,
+        **{name: value for name, value in summarize(figures, ground.plain).items() if value is not None},
+        "steps": tokenizer.codebook.steps,
         "seconds": round(seconds, 1),
         "plain_fit_steps": benchmark.corpus.fit.steps,
-        "plain_fit_gain_last_quarter": benchmark.gain,
+        "iou_gain_last_quarter": benchmark.iou_gain_last_quarter,
     }
 
 
@@ -212,7 +231,7 @@ def page(config: SweepConfig, command: str, rows: list[Row]) -> str:
     """The rows as Markdown."""
     once = {repr(sorted(row.items())): row for row in ({**row, "axis": "", "value": 0} for row in rows)}.values()
     last = rows[-1]
-    table = markdown_table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows])
+    table = markdown_table(list(COLUMNS.values()), [[format_number(row.get(key)) for key in COLUMNS] for row in rows])
     return f"""# Rate and distortion of the codebook in the loop
 
 Written by `{command}`.
@@ -221,7 +240,7 @@ One axis at a time, all else as by default: {config.train} shapes to learn from,
 every row, {config.steps} steps of learning. Those are few steps, so compare the rows with each other and see
 [tokenizers.md](tokenizers.md) for what longer learning reaches. The default stands on every axis and was learned once.
 Ratios are to the plain fits of fields of the same width ({last["plain_fit_steps"]} steps). Seconds are of one core, for
-learning and encoding: {cell(sum(row["seconds"] for row in once))} in all.
+learning and encoding: {format_number(sum(row["seconds"] for row in once))} in all.
 
 ![IoU against bits](sweep.png)
 
@@ -279,14 +298,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the rows")
     parser.add_argument("--pages", type=Path, help="folder of tables and plots (default: the same)")
     for name, value in asdict(SweepConfig()).items():
-        help = f"{', '.join(BUILT_IN)}, or a folder of meshes" if name == "corpus" else "default: %(default)s"
+        help = f"{', '.join(CORPORA)}, or a folder of meshes" if name == "corpus" else "default: %(default)s"
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=help)
     given = vars(parser.parse_args())
     torch.set_num_threads(1)
     told = command_line("studies.sweep")
     config = SweepConfig(**{name: given[name] for name in asdict(SweepConfig())})
     rows = sweep(config, given["output"], given["pages"] or given["output"], told)
-    print(markdown_table(list(COLUMNS.values()), [[cell(row.get(key)) for key in COLUMNS] for row in rows]))
+    print(markdown_table(list(COLUMNS.values()), [[format_number(row.get(key)) for key in COLUMNS] for row in rows]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from tokenization.train_codebook import CodebookConfig
-from weightgpt.fields.field import FieldConfig
+from tokenization.train_graph import GraphConfig
+from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
 
@@ -22,14 +23,16 @@ class TokenizerConfig:
     num_points: int = 8192
     """Shared points at which all shapes are sampled for learning."""
     num_init_fits: int = 64
-    """Training shapes with plain fits. The RVQ autoencoder takes its initial base and basis from them; quantizers of
-    plain weights learn from these fits alone."""
+    """Training shapes with plain fits. The RVQ autoencoder takes its initial base and bases from them; weight VQ learns
+    from these fits alone."""
     field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
     """The architecture of the fields."""
     fit: FitConfig = dataclasses.field(default_factory=FitConfig)
-    """How plain fits are made."""
+    """How plain fits are optimized."""
     codebook: CodebookConfig = dataclasses.field(default_factory=CodebookConfig)
-    """How the RVQ autoencoder is learned; quantizers of plain weights ignore it."""
+    """How the RVQ autoencoder is learned; weight VQ ignores it."""
+    graph: GraphConfig = dataclasses.field(default_factory=GraphConfig)
+    """How the graph encoder is learned; all other quantizers ignore it."""
     encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
     """How the latents of a shape are refined when it is encoded."""
 

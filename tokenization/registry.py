@@ -1,124 +1,149 @@
-"""The ways to learn a quantizer, by name: the only place that knows them by name.
+"""The ways to learn a quantizer, by name; no other module knows these names, except the presets.
 
-A learner takes a `Corpus` and whether to show its progress, and gives a `Learned`. All of them end in a `Quantizer`, and
-from there on nothing knows which it is.
+Every learner takes a `Corpus` and a `TokenizerConfig` and returns a `TrainedQuantizer`. From there on nothing depends
+on the learner. Each entry names the settings that its learner reads, so that a result is stored under these alone.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import Any
 
-from tokenization import baselines
-from tokenization import train_graph as learn_graph
-from tokenization.baselines import bins, fsq, lloyd_max, vector_quantization
+from tokenization import weight_vq_learners as weight_vq
 from tokenization.corpus import Corpus, TrainedQuantizer
-from tokenization.train_codebook import CodebookConfig, learn
-from tokenization.train_graph import GraphConfig
+from tokenization.presets import TokenizerConfig
+from tokenization.train_codebook import learn_codebook
+from tokenization.train_graph import learn_graph_encoder
 from weightgpt.errors import InputError
 from weightgpt.fields.fitting import fit
-from weightgpt.quantizers.base import EncodeConfig
-from weightgpt.quantizers.chunking import ChunkLayout
-from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
-Learner = Callable[[Corpus, bool], TrainedQuantizer]
-
-DEFAULT = "rvq-ae"
+RANDOM_INIT_SEED = 1000
+"""Offset from the seed of the corpus to the seed of random-init fits, because the shared initialization uses the
+seed of the corpus itself."""
 
 
-def loop(corpus: Corpus, progress: bool, config: CodebookConfig) -> TrainedQuantizer:
-    """The codebook in the loop."""
-    layout = ChunkLayout(corpus.fits.config, config.neurons_per_chunk)
-    return learn(layout, corpus.fits, corpus.samples, config, progress=progress)
+@dataclass(frozen=True)
+class Learner:
+    """A way to learn a quantizer."""
+
+    learn: Callable[[Corpus, TokenizerConfig, bool], TrainedQuantizer]
+    """Learns from a corpus with settings; the last argument decides whether a progress bar is shown."""
+    settings: tuple[str, ...] = ()
+    """The fields of `TokenizerConfig` that change its quantizer or its codes, besides those that change the corpus."""
+    has_latents: bool = False
+    """Whether codes stand for latents, to which noise can be added."""
+    encodes_without_fits: bool = False
+    """Whether a sampled shape is encoded without a plain fit of it."""
 
 
-def graph(corpus: Corpus, progress: bool, config: CodebookConfig) -> TrainedQuantizer:
-    """The codebook in the loop, and a graph encoder that reads fields fitted from random starts."""
-    found = RVQAutoencoder.cast(loop(corpus, progress, config).quantizer)
-    count = len(corpus.fits)
-    rows = corpus.samples.select(slice(0, count))
-    start = replace(corpus.fit, seed=corpus.seed + 1000)  # the shared initial field has the seed of the corpus
-    fields = fit(corpus.fits.config, rows, start, progress="unconditioned fits" if progress else None).fields
-    learned = learn_graph.learn(found.codebook, found.encoder, fields, rows, GraphConfig(), progress=progress)
-    return TrainedQuantizer(learned.quantizer, learned.history)
+def _learn_autoencoder(corpus: Corpus, config: TokenizerConfig, progress: bool) -> TrainedQuantizer:
+    """The RVQ autoencoder."""
+    return learn_codebook(corpus, config.codebook, progress=progress)
 
 
-def _silent(learner: Callable[[Corpus], TrainedQuantizer]) -> Learner:
-    """A learner that is done in seconds and shows nothing."""
-    return lambda corpus, progress: learner(corpus)
+def _learn_graph(corpus: Corpus, config: TokenizerConfig, progress: bool) -> TrainedQuantizer:
+    """The RVQ autoencoder, and a graph encoder that reads random-init fits of the first shapes."""
+    autoencoder = learn_codebook(corpus, config.codebook, progress=progress).quantizer
+    samples = corpus.samples.select(slice(0, len(corpus.fits)))
+    fit_config = replace(corpus.fit, seed=corpus.seed + RANDOM_INIT_SEED)
+    fields = fit(corpus.fits.config, samples, fit_config, progress="random-init fits" if progress else None).fields
+    return learn_graph_encoder(
+        autoencoder.codebook,
+        autoencoder.encoder,
+        fields,
+        samples,
+        config.graph,
+        seed=corpus.seed,
+        progress=progress,
+    )
 
 
-def learners(config: CodebookConfig) -> dict[str, Learner]:
-    """Every learner with its own best settings; `config` are those of the codebook in the loop."""
-    quick = {
-        "bins": lambda corpus: bins(corpus, baselines.raw(corpus), 256),
-        "lloyd-max": lambda corpus: lloyd_max(corpus, baselines.raw(corpus), 256),
-        "delta-bins": lambda corpus: bins(corpus, baselines.difference(corpus), 256),
-        "delta-lloyd-max": lambda corpus: lloyd_max(corpus, baselines.difference(corpus), 256),
-        "scalar-vq": partial(vector_quantization, width=1, codes=256),
-        "chunk-vq": partial(vector_quantization, width=4, codes=1024),
-        "residual-vq": partial(vector_quantization, width=8, codes=1024, levels=3),
-        "product-vq": partial(vector_quantization, width=4, codes=1024, groups=8),
-        "fsq": partial(fsq, levels=(8, 5, 5, 5)),
-    }
-    tables = {name: _silent(learner) for name, learner in quick.items()}
-    return {DEFAULT: partial(loop, config=config), **tables, "graph": partial(graph, config=config)}
+def _weight_vq(learn: Callable[[Corpus], TrainedQuantizer]) -> Learner:
+    """A learner that has no settings, takes seconds and shows no progress."""
+    return Learner(lambda corpus, config, progress: learn(corpus))
 
 
-def learner(name: str, config: CodebookConfig) -> Learner:
+LEARNERS = {
+    "rvq-ae": Learner(_learn_autoencoder, ("codebook", "encode"), has_latents=True, encodes_without_fits=True),
+    "bins": _weight_vq(lambda corpus: weight_vq.learn_bins(corpus, weight_vq.normalize_globally(corpus), 256)),
+    "lloyd-max": _weight_vq(
+        lambda corpus: weight_vq.learn_lloyd_max(corpus, weight_vq.normalize_globally(corpus), 256)
+    ),
+    "delta-bins": _weight_vq(lambda corpus: weight_vq.learn_bins(corpus, weight_vq.normalize_difference(corpus), 256)),
+    "delta-lloyd-max": _weight_vq(
+        lambda corpus: weight_vq.learn_lloyd_max(corpus, weight_vq.normalize_difference(corpus), 256)
+    ),
+    "scalar-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 1, 256)),
+    "chunk-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 4, 1024)),
+    "residual-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 8, 1024, num_quantizers=3)),
+    "product-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 4, 1024, groups=8)),
+    "fsq": _weight_vq(lambda corpus: weight_vq.learn_fsq(corpus, (8, 5, 5, 5))),
+    "graph": Learner(_learn_graph, ("codebook", "graph"), has_latents=True),
+}
+"""The learners by name: the RVQ autoencoder, weight VQ of plain fits, and the graph encoder."""
+
+NAMES = tuple(LEARNERS)
+"""The names of the learners, values of `TokenizerConfig.kind`."""
+
+
+def find_learner(name: str) -> Learner:
     """The learner of that name.
 
+    Args:
+        name: one of `NAMES`.
+
     Raises:
-        InputError: there is none.
+        InputError: there is no such learner.
     """
-    known = learners(config)
-    if name not in known:
-        raise InputError(f"there is no tokenizer {name!r}; choose one of {', '.join(known)}.")
-    return known[name]
+    if name not in LEARNERS:
+        raise InputError(f"there is no tokenizer {name!r}; choose one of {', '.join(NAMES)}.")
+    return LEARNERS[name]
 
 
-NAMES = tuple(learners(CodebookConfig()))
+def learn_quantizer(corpus: Corpus, config: TokenizerConfig, *, progress: bool = False) -> TrainedQuantizer:
+    """Learn the quantizer of `config.kind`.
+
+    Args:
+        corpus: the shapes and plain fits to learn from; its seed decides all random numbers.
+        config: the settings.
+        progress: whether to show progress bars.
+
+    Raises:
+        InputError: the kind is unknown, or the corpus is too small for it.
+    """
+    return find_learner(config.kind).learn(corpus, config, progress)
 
 
 def has_latents(kind: str) -> bool:
-    """Whether the codes of a tokenizer of that kind stand for latents, to which noise can be added.
+    """Whether the codes of a tokenizer stand for latents, to which noise can be added.
+
+    Args:
+        kind: one of `NAMES`.
 
     Raises:
         InputError: there is no such kind.
     """
-    return _check_kind(kind) in (DEFAULT, "graph")
+    return find_learner(kind).has_latents
 
 
 def encodes_without_fits(kind: str) -> bool:
-    """Whether a tokenizer of that kind encodes a sampled shape without a plain fit of it.
+    """Whether a tokenizer encodes a sampled shape without a plain fit of it.
+
+    Args:
+        kind: one of `NAMES`.
 
     Raises:
         InputError: there is no such kind.
     """
-    return _check_kind(kind) == DEFAULT
+    return find_learner(kind).encodes_without_fits
 
 
-def _check_kind(kind: str) -> str:
-    if kind not in NAMES:
-        raise InputError(f"there is no tokenizer {kind!r}; choose one of {', '.join(NAMES)}.")
-    return kind
+def relevant_settings(config: TokenizerConfig) -> dict[str, Any]:
+    """The settings that the quantizer of `config.kind` depends on, besides those of its corpus.
 
+    Args:
+        config: the settings.
 
-def settings(drawn: bool) -> tuple[CodebookConfig, EncodeConfig]:
-    """The loop's best settings, for built-in shapes drawn by the thousand or else for files.
-
-    Of thousands of drawn shapes the encoder learns to see all. A few hundred files have latents of their own, smaller
-    chunks and finer codes; every shape is then refined, at points near its own surface: held-out files lose their
-    thinnest parts where the points are those of all shapes.
+    Raises:
+        InputError: the kind is unknown.
     """
-    if drawn:
-        return CodebookConfig(), EncodeConfig(steps=0)
-    codebook = CodebookConfig(
-        auto_decoding=True,
-        neurons_per_chunk=8,
-        latent_width=24,
-        coefficients=32,
-        trained_quantizers=9,
-        codebook_size=512,
-        steps=8000,
-    )
-    return codebook, EncodeConfig(steps=300, learning_rate=3e-2, surface_fraction=0.5)
+    return {name: getattr(config, name) for name in find_learner(config.kind).settings}

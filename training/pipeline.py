@@ -10,7 +10,6 @@ Decisions:
   stages would not belong together.
 """
 
-import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -24,8 +23,8 @@ from datasets import Dataset, concatenate_datasets
 from transformers import GPT2LMHeadModel
 from transformers.utils import logging
 
+from tokenization import registry
 from tokenization.corpus import Corpus
-from tokenization.registry import learner
 from training.data.corpus import build_corpus, column_tensor, load_corpus, save_corpus, sequence_dataset, split_rows
 from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
 from training.data.latent_augmentation import augment_sequences
@@ -161,8 +160,7 @@ def learn_quantizer(config: PipelineConfig, corpus: Corpus, folder: Path) -> Qua
         folder: the folder that it is written to or read from.
     """
     if not folder.is_dir():
-        codebook = dataclasses.replace(config.tokenizer.codebook, seed=config.seed)
-        learned = learner(config.tokenizer.kind, codebook)(corpus, True)
+        learned = registry.learn_quantizer(corpus, config.tokenizer, progress=True)
         with atomic_write(folder) as draft:
             learned.quantizer.save_pretrained(draft)
             write_json(draft / "history.json", learned.history)

@@ -1,18 +1,23 @@
-"""What every `python -m …` shares: options from a dataclass, exit codes, one-sentence errors.
+"""What every `python -m …` shares: options from a dataclass, exit codes, one-sentence errors, cached results.
 
 The wheel ships this module for the programs beside it; `weightgpt` itself does not use it.
 """
 
+import dataclasses
+import hashlib
 import io
+import json
 import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import wraps
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from weightgpt.errors import InputError
+from weightgpt.io import atomic_write, read_json, write_json
 
 Config = TypeVar("Config")
 
@@ -48,6 +53,65 @@ def command_line(module: str) -> str:
         module: the name of the program, such as `training.pipeline`.
     """
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def settings_digest(settings: Any) -> str:
+    """8 hexadecimal digits that name settings; equal settings have equal digits, in every process.
+
+    Args:
+        settings: JSON values; dataclasses count as objects of their fields, tuples as lists, and paths as text.
+
+    Example:
+        >>> settings_digest({"steps": 10, "seed": 0}) == settings_digest({"seed": 0, "steps": 10})
+        True
+    """
+    return hashlib.sha256(_canonical_json(settings).encode()).hexdigest()[:8]
+
+
+def cached(folder: Path | str, settings: Any, make: Callable[[], Any], *, name: str = "result") -> Any:
+    """Compute a JSON value once for each settings: a second call with equal settings reads the file of the first.
+
+    Args:
+        folder: the folder of the files; it is created if needed.
+        settings: everything that decides the value, as `settings_digest` takes it. The file shows these settings.
+        make: computes the value.
+        name: the first part of the file name, `NAME-DIGEST.json`.
+    """
+    path = Path(folder) / f"{name}-{settings_digest(settings)}.json"
+    if not path.is_file():
+        write_json(path, {"settings": json.loads(_canonical_json(settings)), "value": make()})
+    return read_json(path)["value"]
+
+
+def cached_folder(folder: Path | str, settings: Any, make: Callable[[Path], None], *, name: str) -> Path:
+    """Write a folder of files once for each settings: a second call with equal settings finds the folder of the first.
+
+    The folder appears under its final name when `make` has ended, so an interrupted call leaves nothing behind.
+
+    Args:
+        folder: the folder that holds the folders of all settings; it is created if needed.
+        settings: everything that decides the files, as `settings_digest` takes it; `settings.json` shows them.
+        make: writes the files to the path that it is called with.
+        name: the first part of the folder name, `NAME-DIGEST`.
+    """
+    path = Path(folder) / f"{name}-{settings_digest(settings)}"
+    if not path.is_dir():
+        with atomic_write(path) as draft:
+            draft.mkdir(parents=True)
+            make(draft)
+            write_json(draft / "settings.json", json.loads(_canonical_json(settings)))
+    return path
+
+
+def _canonical_json(value: Any) -> str:
+    def simplify(part: Any) -> Any:
+        if dataclasses.is_dataclass(part) and not isinstance(part, type):
+            return {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        if isinstance(part, Path):
+            return str(part)
+        raise TypeError(f"{part!r} is no setting: it is not a JSON value, a dataclass or a path.")
+
+    return json.dumps(value, default=simplify, sort_keys=True, allow_nan=False)
 
 
 def parse(

@@ -29,7 +29,7 @@ DIGITS = PipelineConfig(
             latent_width=48,
             coefficients=32,
             latent_decoder_width=384,
-            trained_quantizers=8,
+            num_quantizers=8,
             codebook_size=256,
             num_probes=1024,
             steps=7000,
@@ -54,7 +54,7 @@ QUICK = dataclasses.replace(
         num_init_fits=6,
         fit=dataclasses.replace(DIGITS.tokenizer.fit, steps=40),
         codebook=dataclasses.replace(
-            DIGITS.tokenizer.codebook, latent_width=8, trained_quantizers=2, codebook_size=32, steps=300
+            DIGITS.tokenizer.codebook, latent_width=8, num_quantizers=2, codebook_size=32, steps=300
         ),
     ),
     gpt=PretrainConfig(model_size="nano", epochs=20.0, batch_size=16),

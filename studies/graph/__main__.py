@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from studies.graph.page import HEADERS, render_page, table_rows
-from tokenization import train_codebook, train_graph
-from tokenization.train_codebook import CodebookConfig
-from tokenization.train_graph import GraphConfig
+from tokenization.corpus import Corpus
+from tokenization.train_codebook import CodebookConfig, learn_codebook
+from tokenization.train_graph import GraphConfig, learn_graph_encoder
 from weightgpt import __version__
 from weightgpt._programs import cached_folder, cli_main, command_line, parse, settings_digest
 from weightgpt.fields.field import FieldConfig, Fields
@@ -30,7 +30,6 @@ from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
 from weightgpt.formatting import text_table
 from weightgpt.io import read_tensors, write_json, write_tensors, write_text
 from weightgpt.metrics.pairwise import field_iou
-from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
@@ -214,8 +213,8 @@ def learn_autoencoder(
     codebook_config = CodebookConfig(steps=config.codebook_steps)
 
     def write(draft: Path) -> None:
-        layout = ChunkLayout(field_config, codebook_config.neurons_per_chunk)
-        learned = train_codebook.learn(layout, init_fits, samples.train, codebook_config, progress=True)
+        corpus = Corpus(samples.train, init_fits, init_fits.flat[0], FitConfig(steps=config.fit_steps))
+        learned = learn_codebook(corpus, codebook_config, progress=True)
         learned.quantizer.save_pretrained(draft)
 
     path = cached_folder(folder, codebook_config, write, name="codebook")
@@ -242,7 +241,7 @@ def learn_graph(
     """
 
     def write(draft: Path) -> None:
-        result = train_graph.learn(
+        result = learn_graph_encoder(
             autoencoder.codebook, autoencoder.encoder, fields, samples, graph_config, progress=True
         )
         result.quantizer.save_pretrained(draft)

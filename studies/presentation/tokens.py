@@ -21,11 +21,11 @@ from studies.presentation.memorization import FULL, METHODS, QUICK, Cell, Memori
 from studies.presentation.page import findings, write_part
 from studies.presentation.shapes import CONDITIONS, StudyShapes
 from training.baselines.budget import train_to_budget
-from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.fields.field import Fields
 from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json
 from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import NONE
 

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from studies.symmetry.page import render_page
-from tokenization.baselines import vector_quantization
 from tokenization.corpus import Corpus
+from tokenization.weight_vq_learners import learn_vector_quantizer
 from weightgpt import __version__
 from weightgpt._programs import cli_main, command_line, parse, settings_digest
 from weightgpt.errors import InputError
@@ -188,8 +188,8 @@ def learn_weight_vq(corpus: Corpus, config: SymmetryConfig) -> dict[str, Quantiz
     """
     size = config.codebook_size
     return {
-        "scalar VQ": vector_quantization(corpus, width=1, codes=size // 4).quantizer,
-        "residual VQ": vector_quantization(corpus, width=8, codes=size, levels=3).quantizer,
+        "scalar VQ": learn_vector_quantizer(corpus, width=1, codebook_size=size // 4).quantizer,
+        "residual VQ": learn_vector_quantizer(corpus, width=8, codebook_size=size, num_quantizers=3).quantizer,
     }
 
 

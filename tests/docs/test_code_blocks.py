@@ -1,4 +1,4 @@
-"""Every code block of README and docs runs: Python as it stands, commands on tiny data or at least through their options.
+"""Every code block of README and docs runs: Python as it stands; commands on tiny data, or at least their options.
 
 A block below a comment `<!-- not run: REASON -->` is skipped.
 """
@@ -84,15 +84,15 @@ def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 def parse_options(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Start a program and stop it when its options were understood."""
 
-    class Parsed(Exception):
+    class ParsedError(Exception):
         pass
 
     parse = _programs.parse
 
     def parse_only(config: object, name: str, given: list[str] | None = None, **options: object) -> None:
         parse(config, name, arguments if given is None else given, **options)
-        raise Parsed
+        raise ParsedError
 
-    with monkeypatch.context() as patch, pytest.raises(Parsed):
+    with monkeypatch.context() as patch, pytest.raises(ParsedError):
         patch.setattr(_programs, "parse", parse_only)
         runpy.run_module(module, run_name="__main__", alter_sys=True)

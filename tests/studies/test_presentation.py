@@ -23,7 +23,7 @@ from weightgpt.tokens.vocabulary import NONE
 
 
 def regression_row(condition: str, count: int) -> dict:
-    methods = {f"{method}_{figure}": 0.5 for method in regression.METHODS for figure in ("error", "agreement", "iou")}
+    methods = {f"{method}_{figure}": 0.5 for method in memorization.METHODS for figure in ("error", "agreement", "iou")}
     row = {"condition": condition, "fields": count, "iou_plain_fit": 0.9, "train_flops": 1e9, **methods}
     return {**row, "free_running_agreement": count / 100}
 

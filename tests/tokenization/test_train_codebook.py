@@ -1,4 +1,4 @@
-"""Learning a codebook: the loop lowers the loss, and what is frozen is what the library learned."""
+"""Learning a codebook: training lowers the loss, and what is frozen is what the library learned."""
 
 from dataclasses import replace
 
@@ -6,124 +6,113 @@ import pytest
 import torch
 
 from tests.fakes import sphere_shape, tiny_config, tiny_latent_decoder
-from tokenization.train_codebook import CodebookConfig, TrainableRVQ, learn, start
+from tokenization.corpus import Corpus
+from tokenization.train_codebook import CodebookConfig, TrainableRVQ, initial_basis, learn_codebook
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.fields.optimization import truncated_loss
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.shapes.sampling import Samples, sample_sdf, uniform_points
+from weightgpt.shapes.sampling import sample_sdf, uniform_points
 
 SMALL = CodebookConfig(
     neurons_per_chunk=6,
     latent_width=4,
     coefficients=4,
     latent_decoder_width=16,
-    trained_quantizers=3,
+    num_quantizers=3,
     codebook_size=8,
     num_probes=64,
-    encoder_width=16,
     steps=120,
     batch_size=8,
     points_per_step=128,
 )
+LAYOUT = ChunkLayout(tiny_config(), 6)
 
 
 @pytest.fixture(scope="module")
-def spheres() -> Samples:
-    return sample_sdf([sphere_shape(0.3 + 0.02 * i) for i in range(16)], uniform_points(1024, 3, seed=0))
+def corpus() -> Corpus:
+    """Sixteen balls."""
+    samples = sample_sdf([sphere_shape(0.3 + 0.02 * i) for i in range(16)], uniform_points(1024, 3, seed=0))
+    config = FitConfig(steps=60, points_per_step=256)
+    fits = fit(tiny_config(), samples, config).fields
+    return Corpus(samples, fits, fits.flat[0], config)
 
 
-@pytest.fixture(scope="module")
-def fits(spheres):
-    return fit(tiny_config(), spheres, FitConfig(steps=60, points_per_step=256)).fields
-
-
-def test_learning_lowers_the_loss_and_decodes_to_finite_fields(spheres, fits):
-    layout = ChunkLayout(tiny_config(), 6)
-    learned = learn(layout, fits, spheres, SMALL)
+def test_learning_lowers_the_loss_and_decodes_to_finite_fields(corpus):
+    learned = learn_codebook(corpus, SMALL)
     assert learned.history[-1][1] < 0.7 * learned.history[0][1]
-    codes = learned.quantizer.codebook.quantize(learned.quantizer.encoder(spheres.sdf[:, :64]))
+    codes = learned.quantizer.codebook.quantize(learned.quantizer.encoder(corpus.samples.sdf[:, :64]))
     assert torch.isfinite(learned.quantizer.decode(codes).flat).all()
 
 
-def test_shapes_with_latents_of_their_own_are_learnt_and_guessed(spheres, fits):
-    """The loss falls, and refining starts nearer to each shape from the encoder's guess than from nothing."""
-    learned = learn(ChunkLayout(tiny_config(), 6), fits, spheres, replace(SMALL, auto_decoding=True))
+def test_auto_decoding_lowers_the_loss_and_the_encoder_learns_to_predict_the_latents(corpus):
+    learned = learn_codebook(corpus, replace(SMALL, auto_decoding=True))
     assert learned.history[-1][1] < 0.7 * learned.history[0][1]
     codebook, encoder = learned.quantizer.codebook, learned.quantizer.encoder
 
     def loss(latents):
-        values = Fields(tiny_config(), codebook.weights(latents))(spheres.points)[..., 0]
-        return truncated_loss(values, spheres.sdf, 5.0).mean()
+        values = Fields(tiny_config(), codebook.weights(latents))(corpus.samples.points)[..., 0]
+        return truncated_loss(values, corpus.samples.sdf, 5.0).mean()
 
-    guessed = encoder(spheres.sdf[:, :64])
-    assert loss(guessed) < 0.8 * loss(torch.zeros_like(guessed))
-
-
-def test_equal_seeds_learn_equal_codebooks(spheres, fits):
-    layout = ChunkLayout(tiny_config(), 6)
-    first, second = (learn(layout, fits, spheres, SMALL).quantizer for _ in range(2))
-    assert first.fingerprint == second.fingerprint
+    predicted = encoder(corpus.samples.sdf[:, :64])
+    assert loss(predicted) < 0.8 * loss(torch.zeros_like(predicted))
 
 
-def test_points_from_inside_and_squared_errors_change_what_is_learnt(spheres, fits):
-    layout, kinds = ChunkLayout(tiny_config(), 6), ({}, {"balance_sides": True}, {"squared_weight": 4.0})
-    found = {learn(layout, fits, spheres, replace(SMALL, **kind)).quantizer.fingerprint for kind in kinds}
-    assert len(found) == len(kinds)
+def test_equal_seeds_of_the_corpus_learn_equal_codebooks_and_other_seeds_others(corpus):
+    short = replace(SMALL, steps=20)
+    seeds = (0, 0, 1)
+    fingerprints = [learn_codebook(replace(corpus, seed=seed), short).quantizer.fingerprint for seed in seeds]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
-def test_the_first_levels_are_those_of_a_codebook_that_learnt_more(spheres, fits):
-    layout = ChunkLayout(tiny_config(), 6)
-    every, first = (learn(layout, fits, spheres, replace(SMALL, num_quantizers=kept)).quantizer for kept in (None, 2))
-    codes = every.codebook.quantize(every.encoder(spheres.sdf[:, :64]))
-    assert (every.num_quantizers, first.num_quantizers) == (3, 2)
-    assert torch.equal(first.decode(codes[..., :2]).flat, every.decode(codes, num_quantizers=2).flat)
-    with pytest.raises(InputError, match="of 3 that are learned keep 1 or more"):
-        replace(SMALL, num_quantizers=4)
+def test_the_first_levels_equal_those_of_a_codebook_that_uses_all_trained_levels(corpus):
+    whole = learn_codebook(corpus, SMALL).quantizer
+    first = learn_codebook(corpus, replace(SMALL, num_quantizers=2, trained_quantizers=3)).quantizer
+    codes = whole.codebook.quantize(whole.encoder(corpus.samples.sdf[:, :64]))
+    assert (whole.num_quantizers, first.num_quantizers) == (3, 2)
+    assert torch.equal(first.decode(codes[..., :2]).flat, whole.decode(codes, num_quantizers=2).flat)
 
 
-def test_squared_errors_cannot_weigh_less_than_nothing():
-    with pytest.raises(InputError, match=r"weight of -1\.0; give 0 for plain ones alone"):
-        replace(SMALL, squared_weight=-1.0)
+@pytest.mark.parametrize(("used", "trained", "levels"), [(3, None, 3), (3, 8, 8), (12, 8, 12)])
+def test_at_least_the_used_levels_are_trained(used, trained, levels):
+    config = replace(SMALL, num_quantizers=used, trained_quantizers=trained)
+    assert TrainableRVQ(config, 3).code_vectors.shape[0] == config.num_trained == levels
 
 
-def test_the_frozen_tables_give_the_codes_and_values_of_the_learnt_library_quantizer(fits):
+@pytest.mark.parametrize("name", ["latent_width", "num_quantizers", "codebook_size", "num_probes", "neurons_per_chunk"])
+def test_a_size_of_zero_is_refused(name):
+    with pytest.raises(InputError, match="must be positive"):
+        replace(SMALL, **{name: 0})
+
+
+def test_frozen_code_vectors_give_the_codes_and_values_of_the_library(corpus):
     quantizer, latents = TrainableRVQ(SMALL, 3), torch.randn(4, 50, 4, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)
     for _ in range(5):
-        quantizer.learn(latents)
-    layout = ChunkLayout(tiny_config(), 6)
-    base, basis = start(layout, fits, 4, seed=0)
-    codebook = Codebook(layout, base, basis, tiny_latent_decoder(layout.num_chunks, 4), quantizer.tables)
-    rows = latents.flatten(0, 1)[: 60 * layout.num_chunks // layout.num_chunks * layout.num_chunks]
-    rows = rows[: len(rows) // layout.num_chunks * layout.num_chunks].unflatten(0, (-1, layout.num_chunks))
+        quantizer.update(latents)
+    base, basis = initial_basis(LAYOUT, corpus.fits, 4, seed=0)
+    codebook = Codebook(LAYOUT, base, basis, tiny_latent_decoder(LAYOUT.num_chunks, 4), quantizer.code_vectors)
+    rows = latents.flatten(0, 1)[: 60 // LAYOUT.num_chunks * LAYOUT.num_chunks].unflatten(0, (-1, LAYOUT.num_chunks))
     quantizer.vq.eval()
     values, codes, _ = quantizer.vq(rows.flatten(0, 1)[None])
     assert torch.equal(codebook.quantize(rows).flatten(0, 1), codes[0])
     assert torch.equal(codebook.latents(codebook.quantize(rows)).flatten(0, 1), values[0])
+    assert torch.equal(quantizer.quantize(rows).flatten(0, 1), values[0])
 
 
-def test_base_and_bases_start_from_the_mean_and_the_principal_directions(fits):
-    layout = ChunkLayout(tiny_config(), 6)
-    base, basis = start(layout, fits, 15, seed=0)
-    chunks = layout.split(fits.flat)
+def test_base_and_bases_start_from_the_mean_and_the_principal_directions(corpus):
+    base, basis = initial_basis(LAYOUT, corpus.fits, 15, seed=0)
+    chunks = LAYOUT.split(corpus.fits.flat)
     assert torch.allclose(base, chunks.mean(0))
     centered = chunks - base
-    for row in range(layout.num_chunks):
+    for row in range(LAYOUT.num_chunks):
         latents = torch.linalg.lstsq(basis[row].T.double(), centered[:, row].T.double(), driver="gelsd").solution
         assert torch.allclose(basis[row].T.double() @ latents, centered[:, row].T.double(), atol=1e-4)
 
 
-def test_too_few_shapes_for_the_codes_are_refused(spheres, fits):
-    layout = ChunkLayout(tiny_config(), 6)
+def test_fewer_latents_than_codes_are_refused(corpus):
+    few = Corpus(corpus.samples.select(slice(0, 1)), corpus.fits.select(slice(0, 1)), corpus.shared_init, corpus.fit)
     with pytest.raises(InputError, match="learn from more shapes or ask for fewer codes"):
-        learn(layout, fits, spheres.select(slice(0, 1)), SMALL)
-
-
-def test_a_shape_with_a_nan_distance_is_named(spheres, fits):
-    sdf = spheres.sdf.clone()
-    sdf[3, 5] = float("nan")
-    with pytest.raises(InputError, match=r"shapes \[3\] have NaN"):
-        learn(ChunkLayout(tiny_config(), 6), fits, Samples(spheres.points, sdf), SMALL)
+        learn_codebook(few, SMALL)

@@ -7,16 +7,19 @@ import torch
 
 from tests.fakes import sphere_shape, tiny_config
 from tests.tokenization.test_train_codebook import SMALL as CODEBOOK
-from tokenization import train_codebook as learn_codebook
-from tokenization.train_graph import GraphConfig, learn
+from tokenization.corpus import Corpus
+from tokenization.train_codebook import learn_codebook
+from tokenization.train_graph import GraphConfig, learn_graph_encoder
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.config import FieldConfig
+from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.metrics.pairwise import field_iou
-from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.sampling import Samples, sample_sdf, uniform_points
 
 SMALL = GraphConfig(width=16, num_rounds=2, num_traces=32, steps=150, batch_size=8, points_per_step=128)
+RANDOM_INIT = FitConfig(steps=200, points_per_step=512, learning_rate=2e-2, seed=1000)
 
 
 @pytest.fixture(scope="module")
@@ -26,79 +29,66 @@ def spheres() -> Samples:
 
 @pytest.fixture(scope="module")
 def fits(spheres) -> Fields:
-    """Each from its own random start."""
-    return fit(tiny_config(), spheres, FitConfig(steps=200, points_per_step=512, learning_rate=2e-2, seed=1000)).fields
+    """Random-init fits."""
+    return fit(tiny_config(), spheres, RANDOM_INIT).fields
 
 
 @pytest.fixture(scope="module")
-def learned(spheres):
-    conditioned = fit(tiny_config(), spheres, FitConfig(steps=60, points_per_step=256)).fields
-    return learn_codebook.learn(ChunkLayout(tiny_config(), 6), conditioned, spheres, CODEBOOK)
+def autoencoder(spheres) -> RVQAutoencoder:
+    config = FitConfig(steps=60, points_per_step=256)
+    shared_init_fits = fit(tiny_config(), spheres, config).fields
+    corpus = Corpus(spheres, shared_init_fits, shared_init_fits.flat[0], config)
+    return learn_codebook(corpus, replace(CODEBOOK, steps=600)).quantizer
 
 
-@pytest.mark.parametrize(("shape", "traces", "share"), [(True, 32, 1.0), (False, 32, 0.9), (False, 0, 0.9)])
-def test_learning_lowers_the_loss_and_leaves_the_codebook(learned, fits, spheres, shape, traces, share):
+@pytest.mark.parametrize(("use_shape_encoder", "traces", "share"), [(True, 32, 1.0), (False, 32, 0.9), (False, 0, 0.9)])
+def test_learning_lowers_the_loss_and_leaves_the_codebook(autoencoder, fits, spheres, use_shape_encoder, traces, share):
     """With the shape encoder there is little left to learn for spheres."""
-    before = learned.quantizer.codebook.fingerprint, [value.clone() for value in learned.quantizer.encoder.parameters()]
-    result = learn(
-        learned.quantizer.codebook,
-        learned.quantizer.encoder,
-        fits,
-        spheres,
-        replace(SMALL, use_shape_encoder=shape, num_traces=traces),
-    )
+    codebook, encoder = autoencoder.codebook, autoencoder.encoder
+    before = codebook.fingerprint, [value.clone() for value in encoder.parameters()]
+    config = replace(SMALL, use_shape_encoder=use_shape_encoder, num_traces=traces)
+    result = learn_graph_encoder(codebook, encoder, fits, spheres, config)
     assert result.history[-1][1] < share * result.history[0][1]
     assert result.quantizer.fingerprint == before[0]
-    assert all(map(torch.equal, learned.quantizer.encoder.parameters(), before[1]))
+    assert all(map(torch.equal, encoder.parameters(), before[1]))
 
 
-def test_fields_of_other_starts_come_back(learned, fits, spheres):
-    graph = learn(learned.quantizer.codebook, learned.quantizer.encoder, fits, spheres, SMALL).quantizer
-    other = fit(tiny_config(), spheres, FitConfig(steps=200, points_per_step=512, learning_rate=2e-2, seed=2000)).fields
-    source, back = field_iou(other, spheres), field_iou(graph.decode(graph.encode(other)), spheres)
+def test_fields_of_other_random_initializations_come_back(autoencoder, fits, spheres):
+    graph = learn_graph_encoder(autoencoder.codebook, autoencoder.encoder, fits, spheres, SMALL).quantizer
+    other = fit(tiny_config(), spheres, replace(RANDOM_INIT, seed=2000)).fields
+    source, decoded = field_iou(other, spheres), field_iou(graph.decode(graph.encode(other)), spheres)
     alive = source > 0.6  # fields of 12 neurons often die at the start
     assert alive.sum() >= 6
-    assert back[alive].mean() > 0.7 * source[alive].mean()
+    assert decoded[alive].mean() > 0.7 * source[alive].mean()
 
 
-def test_equal_seeds_learn_equal_encoders(learned, fits, spheres):
-    short = replace(SMALL, steps=10)
-    first, second = (
-        learn(learned.quantizer.codebook, learned.quantizer.encoder, fits, spheres, short).quantizer for _ in range(2)
-    )
-    assert all(map(torch.equal, first.encoder.state_dict().values(), second.encoder.state_dict().values()))
+def test_equal_seeds_learn_equal_encoders_and_other_seeds_others(autoencoder, fits, spheres):
+    def weights(seed: int) -> list[torch.Tensor]:
+        short = replace(SMALL, steps=10)
+        learned = learn_graph_encoder(autoencoder.codebook, autoencoder.encoder, fits, spheres, short, seed=seed)
+        return list(learned.quantizer.encoder.state_dict().values())
+
+    first, second, other = weights(0), weights(0), weights(1)
+    assert all(map(torch.equal, first, second))
+    assert not all(map(torch.equal, first, other))
 
 
-def test_a_shape_encoder_kept_is_kept(learned, fits, spheres):
-    encoder = learn(
-        learned.quantizer.codebook,
-        learned.quantizer.encoder,
-        fits,
-        spheres,
-        replace(SMALL, steps=10, use_shape_encoder=True, shape_encoder_rate=0.0),
-    ).quantizer
-    assert all(map(torch.equal, encoder.encoder.shape_encoder.parameters(), learned.quantizer.encoder.parameters()))
+def test_other_fields_and_shapes_are_refused(autoencoder, fits, spheres):
+    def learn(fields: Fields, samples: Samples) -> None:
+        learn_graph_encoder(autoencoder.codebook, autoencoder.encoder, fields, samples, SMALL)
 
-
-def test_other_fields_and_shapes_are_refused(learned, fits, spheres):
     with pytest.raises(InputError, match="one shape for each field"):
-        learn(learned.quantizer.codebook, learned.quantizer.encoder, fits, spheres.select(slice(0, 3)), SMALL)
+        learn(fits, spheres.select(slice(0, 3)))
     other = FieldConfig(hidden=(6,), num_frequencies=1)
     with pytest.raises(InputError, match="learned for this architecture"):
-        learn(
-            learned.quantizer.codebook,
-            learned.quantizer.encoder,
-            Fields(other, torch.zeros(16, other.parameters)),
-            spheres,
-            SMALL,
-        )
+        learn(Fields(other, torch.zeros(16, other.parameters)), spheres)
     sdf = spheres.sdf.clone()
     sdf[3, 5] = float("nan")
     with pytest.raises(InputError, match=r"shapes \[3\] have NaN"):
-        learn(learned.quantizer.codebook, learned.quantizer.encoder, fits, Samples(spheres.points, sdf), SMALL)
+        learn(fits, Samples(spheres.points, sdf))
 
 
 @pytest.mark.parametrize("name", ["width", "steps", "batch_size", "points_per_step"])
-def test_nothing_cannot_be_learnt(name):
+def test_a_setting_of_zero_is_refused(name):
     with pytest.raises(InputError, match="must be positive"):
         GraphConfig(**{name: 0})

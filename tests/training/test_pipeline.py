@@ -9,6 +9,7 @@ import trimesh
 
 import training.pipeline as pipeline
 from tests.conftest import TINY
+from tokenization import registry
 from training import pretrain
 from training.data.corpus import column_tensor, load_corpus, split_rows
 from training.presets import PRESETS
@@ -24,7 +25,8 @@ KEYS = {
     *("tokens_per_field", "iou_plain_fit", "iou", "decode_rate", "gpt_loss", "gpt_bits_per_token"),
     *("uniform_bits_per_token", "samples", "reference", "seconds", "peak_memory_mb"),
 }
-STEPS = {name: (pipeline, name) for name in ("sample_split", "fit", "learner")}
+STEPS = {name: (pipeline, name) for name in ("sample_split", "fit")}
+STEPS["learner"] = (registry, "learn_quantizer")
 STEPS |= {"encode_samples": (RVQAutoencoder, "encode_samples"), "pretrain": (pipeline, "pretrain")}
 STEPS |= {"report_run": (pipeline, "report_run")}
 """The function that does the work of each stage, in order."""

@@ -1,0 +1,154 @@
+"""The training steps that the RVQ autoencoder and the graph encoder share.
+
+A step encodes a batch of shapes to latents, quantizes the latents, decodes them to fields, and compares the fields with
+the signed distances of the shapes. Gradients pass the quantizer unchanged (straight-through estimator, van den Oord et
+al. 2017, section 3.2).
+
+Decisions:
+- The loss compares signed distances, never weights: many weights describe the same shape.
+- Part of the points of a step lie near the surface of each shape. We do this because thin parts fill a small share of
+  the volume, and uniform points alone let them disappear.
+
+Dimensions: B shapes of a step, M points of a shape, n points of a step, D encoded coordinates, P parameters, C chunks,
+r latent width.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from weightgpt.errors import InputError
+from weightgpt.fields.config import FieldConfig
+from weightgpt.fields.functional import evaluate_encoded
+from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, truncated_loss
+from weightgpt.shapes.sampling import sample_point_indices
+
+COMMITMENT_WEIGHT = 0.1
+"""Weight of the squared distance between a latent and its quantized value. It is no option because results of VQ-VAE
+hardly depend on it: they are the same from 0.1 to 2.0 (van den Oord et al. 2017, section 3.2)."""
+HISTORY_ENTRIES = 50
+"""Entries of a training history."""
+
+History = list[tuple[int, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """How an encoder is trained through a quantizer."""
+
+    steps: int = 12_000
+    """Steps of Adam."""
+    batch_size: int = 32
+    """B, shapes of a step."""
+    points_per_step: int = 384
+    """n, points of a step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate; it rises for a short time and then falls along a cosine to zero."""
+    surface_fraction: float = 0.5
+    """Share of the points that are drawn near the surface of each shape; the rest is uniform over all points."""
+    surface_bandwidth: float = 0.03
+    """Bandwidth of these points: a point is drawn with a probability proportional to exp(-|sdf| / bandwidth)."""
+    balance_sides: bool = False
+    """Whether half of the points near the surface lie inside; points outside say little about a thin part."""
+    truncation: float = DEFAULT_TRUNCATION
+    """Factor t of the loss, as in `FitConfig.truncation`."""
+    squared_weight: float = 0.0
+    """Weight of squared errors in the loss. Without them a codebook may lose one part of many shapes, such as the
+    column of a chair."""
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch_size, self.points_per_step, self.surface_bandwidth) <= 0:
+            raise InputError(f"{self} cannot be trained; steps, batch, points and bandwidth must be positive.")
+        if not 0 <= self.surface_fraction <= 1:
+            raise InputError(f"surface_fraction is {self.surface_fraction}; give a share between 0 and 1.")
+        if self.squared_weight < 0:
+            raise InputError(f"squared_weight is {self.squared_weight}; give 0 for plain errors alone, or more.")
+
+
+def straight_through(latents: Tensor, quantize: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Quantize latents so that gradients pass to them as if they were not quantized.
+
+    Args:
+        latents: (B, C, r) latents of an encoder.
+        quantize: maps latents to quantized latents of the same shape.
+
+    Returns:
+        The quantized latents twice: as a function of `latents` with slope one, and as constants.
+    """
+    with torch.no_grad():
+        quantized = quantize(latents.detach())
+    return latents + (quantized - latents).detach(), quantized
+
+
+def commitment_penalty(latents: Tensor, quantized: Tensor) -> Tensor:
+    """Weighted squared distance between latents and their quantized values, both (B, C, r)."""
+    return COMMITMENT_WEIGHT * (latents - quantized).square().mean()
+
+
+def reconstruction_loss(
+    config: AutoencoderConfig,
+    field_config: FieldConfig,
+    flat: Tensor,
+    encoded: Tensor,
+    sdf: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean truncated error of decoded fields at random points of each shape.
+
+    Args:
+        config: how points are drawn and how errors count.
+        field_config: the architecture of the fields.
+        flat: (B, P) weights of the decoded fields.
+        encoded: (D, M) Fourier features of the points, shared by all shapes.
+        sdf: (B, M) signed distances of the shapes at these points.
+        generator: draws the points.
+    """
+    index = sample_point_indices(
+        sdf,
+        config.points_per_step,
+        config.surface_fraction,
+        config.surface_bandwidth,
+        generator,
+        config.balance_sides,
+    )
+    features = encoded[:, index].transpose(0, 1).contiguous()
+    values = evaluate_encoded(field_config, flat, features)[..., 0]
+    return truncated_loss(values, sdf.gather(1, index), config.truncation, config.squared_weight).mean()
+
+
+def optimize(
+    steps: int,
+    step_function: Callable[[int], tuple[Tensor, Tensor]],
+    optimizers: Sequence[torch.optim.Optimizer],
+    *,
+    title: str | None = None,
+    callback: Callable[[int, float], None] | None = None,
+) -> History:
+    """Run gradient steps with a learning rate that warms up and then falls along a cosine.
+
+    Args:
+        steps: the number of steps.
+        step_function: called with the number of a step; returns the reconstruction loss, which the history shows, and
+            the penalties, which are minimized with it.
+        optimizers: each parameter group starts with its peak learning rate.
+        title: title of the progress bar; None shows no bar.
+        callback: called with (step, mean loss) at every entry of the history.
+
+    Returns:
+        (step, mean loss since the last entry) for about fifty steps.
+    """
+    history: History = []
+    losses: list[float] = []
+    for step in tqdm(range(steps), title, unit="step", disable=title is None):
+        loss, penalty = step_function(step)
+        minimize(loss + penalty, optimizers, cosine_rate(step, steps))
+        losses.append(loss.item())
+        if (step + 1) % max(1, steps // HISTORY_ENTRIES) == 0:
+            history.append((step + 1, sum(losses) / len(losses)))
+            losses.clear()
+            if callback:
+                callback(*history[-1])
+    return history

@@ -117,7 +117,7 @@ def set_up(parts: LearnedRun, gray: Pictures, seed: int) -> Benchmark:
     size = train.images.shape[1:]
     distances = torch.stack([s.sdf(pixel_centers(*size)).reshape(size) for s in originals[:500]])
     return Benchmark(
-        parts.bundle,
+        parts.model,
         softness(distances, train.images[:500]),
         train_classifier(train.images, train.labels, seed),
         train,

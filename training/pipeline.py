@@ -110,7 +110,7 @@ def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
         iou_gain=iou_gain_last_quarter(test_fits, sampled),
         corpus=corpus,
         extra_shapes=extra,
-        bundle=WeightGPT(model, tokenizer),
+        model=WeightGPT(model, tokenizer),
     )
 
 

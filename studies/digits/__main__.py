@@ -92,7 +92,7 @@ def new_evaluator(learned: LearnedRun, images: ImageSet, seed: int) -> DigitsEva
     distances = torch.stack([shape.sdf(pixel_centers(*size)).reshape(size) for shape in first])
     nearest = ssim_matrix(test.images, train.images).amax(1)
     return DigitsEvaluator(
-        model=learned.bundle,
+        model=learned.model,
         edge_width=fit_edge_width(distances, train.images[: len(first)]),
         classifier=train_classifier(train.images, train.labels, seed),
         train=train,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from studies.presentation import __main__ as program
-from studies.presentation import gpt, page, permutation, regression, tokens
+from studies.presentation import gpt, memorization, page, permutation, regression, tokens
 from studies.presentation.memorization import QUICK, compare, count_distinct, worst_index
 from studies.presentation.shapes import CONDITIONS, StudyShapes, explained_variance, mean_distance
 from tests.fakes import generator, tiny_config, tiny_tokenizer

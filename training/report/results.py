@@ -55,7 +55,7 @@ class LearnedRun:
     """Tokens and IoU of all shapes."""
     extra_shapes: ExtraShapes
     """Shapes that only the GPT learned from."""
-    bundle: WeightGPT
+    model: WeightGPT
     """GPT and tokenizer."""
 
 
@@ -71,7 +71,7 @@ def report_run(run: LearnedRun, stage: Stage) -> dict[str, Any]:
     """
     resolution = run.config.resolution
     with stage("samples"):
-        samples = generate_samples(run.bundle, run.config.num_samples, run.config.seed, resolution)
+        samples = generate_samples(run.model, run.config.num_samples, run.config.seed, resolution)
         write_samples(run.output, samples, resolution)
     with stage("figures"):
         metrics, nearest = measure_run(run, samples)
@@ -96,7 +96,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
     """
     train, test = split_rows(run.corpus, "train"), split_rows(run.corpus, "test")
     train_ids, test_ids = (column_tensor(rows, "input_ids").long() for rows in (train, test))
-    tokenizer = run.bundle.tokenizer
+    tokenizer = run.model.tokenizer
     reference = run.split.train[: len(samples)]
     rows, nearest = evaluate_samples(
         samples.shapes,
@@ -113,7 +113,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
         **reconstruction_metrics(train, test),
         "iou_gain_last_quarter": run.iou_gain,
         **token_metrics(tokenizer.quantizer, tokenizer.vocabulary.parse(train_ids)[0]),
-        **gpt_metrics(run.bundle.gpt, test_ids, tokenizer.quantizer.codebook_size),
+        **gpt_metrics(run.model.gpt, test_ids, tokenizer.quantizer.codebook_size),
         "decode_rate": decode_rate(tokenizer, samples.generated.ids),
         "samples_equal_to_training": sum(tuple(row) in training_sequences for row in samples.generated.ids.tolist()),
         "held_out": len(test),
@@ -136,7 +136,7 @@ def write_page(run: LearnedRun, samples: RunSamples, metrics: dict[str, Any], ne
         seconds=read_json(run.output / "seconds.json")["seconds"],
         pairs=pair_with_nearest(samples, nearest, join_shapes(run.split.train, run.extra_shapes.shapes)),
         curves=training_curves(
-            run.output, run.fit_history, run.config.tokenizer.fit.steps, run.bundle.tokenizer.quantizer.codebook_size
+            run.output, run.fit_history, run.config.tokenizer.fit.steps, run.model.tokenizer.quantizer.codebook_size
         ),
         config=run.config.to_dict(),
         contact_sheet=(run.output / "samples.png").read_bytes(),

@@ -54,17 +54,17 @@ class RunSamples:
         return len(self.names)
 
 
-def generate_samples(bundle: WeightGPT, count: int, seed: int, resolution: int) -> RunSamples:
+def generate_samples(model: WeightGPT, count: int, seed: int, resolution: int) -> RunSamples:
     """Generate shapes of all classes, mesh and render them.
 
     Args:
-        bundle: GPT and tokenizer.
+        model: GPT and tokenizer.
         count: number of shapes.
         seed: seed of the generation.
         resolution: grid points along each axis when shapes are meshed.
     """
-    generated = bundle.generate(count, seed=seed, progress=True)
-    sdfs, classes = generated.fields.sdfs(), bundle.tokenizer.vocabulary.classes
+    generated = model.generate(count, seed=seed, progress=True)
+    sdfs, classes = generated.fields.sdfs(), model.tokenizer.vocabulary.classes
     colors = [PALETTE[classes.index(label) % len(PALETTE)] for label in generated.labels]
     return RunSamples(
         generated=generated,

@@ -61,7 +61,7 @@ def settings_digest(settings: Any) -> str:
     Args:
         settings: JSON values; dataclasses count as objects of their fields, tuples as lists, and paths as text.
 
-    Example:
+    Examples:
         >>> settings_digest({"steps": 10, "seed": 0}) == settings_digest({"seed": 0, "steps": 10})
         True
     """

@@ -22,7 +22,7 @@ def format_number(value: float | str | None, digits: int = 4) -> str:
         value: whole numbers are grouped by thousands, other numbers are rounded, text stays, None becomes a dash.
         digits: significant digits of numbers below 10,000.
 
-    Example:
+    Examples:
         >>> format_number(12345), format_number(0.123456), format_number(None)
         ('12,345', '0.1235', '–')
     """

@@ -37,7 +37,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     Raises:
         InputError: `path` has no name, or its folder cannot be written to.
 
-    Example:
+    Examples:
         >>> with atomic_write("notes.txt") as draft:  # doctest: +SKIP
         ...     draft.write_text("all or nothing")
     """

@@ -82,7 +82,7 @@ class GeneratedShape:
 class GeneratedShapes(Sequence[GeneratedShape]):
     """N new shapes, as a sequence.
 
-    Example:
+    Examples:
         >>> shapes = WeightGPT.from_pretrained("runs/demo/model").generate(n=4, label="chair")  # doctest: +SKIP
         >>> shapes[0].to_mesh().export("chair.glb")  # doctest: +SKIP
         >>> shapes.render().save("chairs.png")  # doctest: +SKIP
@@ -132,7 +132,7 @@ class WeightGPT(HubObject):
     Raises:
         InputError: the GPT-2 has another vocabulary than the tokenizer.
 
-    Example:
+    Examples:
         >>> model = WeightGPT.from_pretrained("runs/demo/model")  # doctest: +SKIP
         >>> shapes = model.generate(n=8, label="chair", seed=0)  # doctest: +SKIP
         >>> model.push_to_hub("me/chairs")  # doctest: +SKIP

@@ -28,7 +28,7 @@ def saved(folder: Path) -> Path:
 def changed(folder: Path, tensors: dict[str, torch.Tensor | None] | None = None, **header: Any) -> Path:
     """A file of fields with other tensors or other entries of the header; None removes one."""
     values = {"flat": FLAT, "center": METADATA.center, "scale": METADATA.scale, **(tensors or {})}
-    entries = {"format": "weightgpt.fields", "version": 1, "field": tiny_config().to_dict()}
+    entries = {"format": "weightgpt.fields", "version": 1, "field_config": tiny_config().to_dict()}
     entries |= {"names": ["a", "b"], "labels": ["chair", "none"], **header}
     text = json.dumps({name: value for name, value in entries.items() if value is not None})
     path = folder / "changed.safetensors"
@@ -99,8 +99,8 @@ def test_tensors_of_wrong_counts_or_dtypes_are_refused(tmp_path, tensors, fragme
         ({"names": ["a", 2]}, "not lists of text"),
         ({"labels": "ab"}, "not lists of text"),
         ({"labels": None}, "not a whole file of fields"),
-        ({"field": {"width": 3}}, "unknown keys"),
-        ({"field": []}, "not a whole file of fields|unknown keys|pass fields of the same architecture"),
+        ({"field_config": {"width": 3}}, "unknown keys"),
+        ({"field_config": []}, "not a whole file of fields|unknown keys|pass fields of the same architecture"),
     ],
 )
 def test_headers_of_other_formats_versions_or_counts_are_refused(tmp_path, header, fragment):

@@ -19,7 +19,7 @@ OUTPUTS = ("none", "tanh", "sigmoid")
 class FieldConfig:
     """The architecture of a field. Fields can share a tokenizer only if their architectures are equal.
 
-    Example:
+    Examples:
         >>> FieldConfig(hidden=(32, 32)).parameters
         1985
     """

@@ -36,7 +36,7 @@ class Field(nn.Module):
     Args:
         config: the architecture.
 
-    Example:
+    Examples:
         >>> field = Field(FieldConfig(hidden=(8, 8)))
         >>> field(torch.zeros(5, 3)).shape, field.sdf(torch.zeros(5, 3)).shape
         (torch.Size([5, 1]), torch.Size([5]))
@@ -88,7 +88,7 @@ class Field(nn.Module):
         Raises:
             InputError: the field is no solid, has no surface, or has values that are NaN or infinite.
 
-        Example:
+        Examples:
             >>> field = Field(FieldConfig())
             >>> field.to_mesh(resolution=128).export("chair.glb")  # doctest: +SKIP
         """
@@ -173,7 +173,7 @@ def _check_sdf(config: FieldConfig) -> None:
 class Fields:
     """A batch of fields of one architecture.
 
-    Example:
+    Examples:
         >>> config = FieldConfig(hidden=(8, 8))
         >>> fields = Fields(config, torch.randn(4, config.parameters))
         >>> len(fields), fields(torch.zeros(5, 3)).shape, fields[0].sdf(torch.zeros(5, 3)).shape
@@ -256,7 +256,7 @@ class Fields:
             InputError: there are no fields, not one caption for each, or they are neither solids, planar shapes nor
                 RGB images.
 
-        Example:
+        Examples:
             >>> fields = Fields(FieldConfig(), torch.zeros(2, FieldConfig().parameters))
             >>> fields.render(size=32).size
             (64, 32)

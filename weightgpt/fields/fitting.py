@@ -94,7 +94,7 @@ def fit_fields(
     Raises:
         InputError: there are no shapes, their dimension is not that of the fields, or a distance is not finite.
 
-    Example:
+    Examples:
         >>> from weightgpt import draw_shapes
         >>> options = FitConfig(steps=5)
         >>> fields = fit_fields(draw_shapes(2, seed=0), options=options, num_points=1024)

@@ -65,7 +65,7 @@ def minimize(loss: Tensor, optimizers: Iterable[torch.optim.Optimizer], rate: fl
         optimizers: one or more optimizers. The learning rate that a parameter group was created with is its peak.
         rate: share of the peak learning rates at this step, see `cosine_rate`.
 
-    Example:
+    Examples:
         >>> x = torch.tensor([3.0], requires_grad=True)
         >>> optimizer = torch.optim.SGD([x], lr=0.5)
         >>> for step in range(200):

@@ -1,7 +1,7 @@
 """Files of fields, with the names and classes of their shapes and the transform back to the units of their files.
 
 File (format `weightgpt.fields`, version 1): one safetensors file with the tensors `flat` (B, P) float32, `center`
-(B, D) float64 and `scale` (B,) float64. Its metadata has one entry, `weightgpt`: a JSON object {format, version, field:
+(B, D) float64 and `scale` (B,) float64. Its metadata has one entry, `weightgpt`: a JSON object {format, version, field_config:
 the `FieldConfig`, names: B texts, labels: B texts}.
 
 Decisions:
@@ -118,7 +118,7 @@ def save_fields(path: Path | str, fields: Fields, metadata: ShapeMetadata) -> No
     Raises:
         InputError: the metadata is of another number of shapes, or the folder cannot be written to.
 
-    Example:
+    Examples:
         >>> fields = Fields(FieldConfig(), torch.zeros(1, FieldConfig().parameters))
         >>> save_fields("fields.safetensors", fields, ShapeMetadata.plain(["a"], ["chair"]))  # doctest: +SKIP
     """
@@ -126,7 +126,7 @@ def save_fields(path: Path | str, fields: Fields, metadata: ShapeMetadata) -> No
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "field": fields.config.to_dict(),
+        "field_config": fields.config.to_dict(),
         "names": metadata.names,
         "labels": metadata.labels,
     }
@@ -143,7 +143,7 @@ def load_fields(path: Path | str) -> tuple[Fields, ShapeMetadata]:
     Raises:
         InputError: the file is missing, broken, of another format or version, or holds NaN or infinite weights.
 
-    Example:
+    Examples:
         >>> fields, metadata = load_fields("fields.safetensors")  # doctest: +SKIP
     """
     tensors = read_tensors(path)
@@ -154,7 +154,7 @@ def load_fields(path: Path | str) -> tuple[Fields, ShapeMetadata]:
         for name, dtype in _DTYPES.items():
             if tensors[name].dtype != dtype:
                 raise InputError(f"tensor {name!r} is {tensors[name].dtype}, not {dtype}; make the file again.")
-        fields = Fields(FieldConfig.from_dict(header["field"]), tensors["flat"])
+        fields = Fields(FieldConfig.from_dict(header["field_config"]), tensors["flat"])
         metadata = ShapeMetadata.from_file(header["names"], header["labels"], tensors["center"], tensors["scale"])
         metadata.check_count(len(fields))
         if len(fields) == 0 or metadata.center.shape[1] != fields.config.in_features:

@@ -32,7 +32,7 @@ def emd(a: Array, b: Array) -> float:
     Raises:
         InputError: a cloud is empty, misshapen or non-finite, or the clouds differ in size.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> emd(np.array([[0.0, 0, 0], [0, 0, 0]]), np.array([[0.0, 0, 0], [1, 0, 0]]))
         0.5

@@ -189,7 +189,7 @@ def evaluate(
     Raises:
         InputError: a set cannot be read or has fewer than two shapes, no held-out shape has a surface, or `emd` is 1.
 
-    Example:
+    Examples:
         >>> from weightgpt.shapes.families import draw_shapes
         >>> samples, train, held_out = (draw_shapes(4, seed) for seed in range(3))
         >>> evaluate(samples, train=train, held_out=held_out, points=64, resolution=24).rows["samples"]["compared"]

@@ -110,7 +110,7 @@ EMPTY_METRICS: Mapping[str, Any] = dict.fromkeys(
 class SetEvaluator:
     """Held-out shapes and training shapes, prepared to evaluate sets of shapes.
 
-    Example:
+    Examples:
         >>> from weightgpt.metrics.shape_set import mesh_shapes
         >>> balls = [lambda points, radius=radius: points.norm(dim=-1) - radius for radius in (0.4, 0.6)]
         >>> evaluator = SetEvaluator(held_out=mesh_shapes(balls, seed=1, resolution=16))

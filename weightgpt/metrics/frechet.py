@@ -120,7 +120,7 @@ def frechet_distance(a: Array, b: Array) -> float:
     Raises:
         InputError: a set has fewer than 2 rows, is misshapen or non-finite, or the widths differ.
 
-    Example:
+    Examples:
         >>> frechet_distance(np.array([[0.0], [2.0]]), np.array([[3.0], [5.0]]))
         9.0
     """

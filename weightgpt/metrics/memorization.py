@@ -166,7 +166,7 @@ def memorization_stats(samples: Sequence[float], held_out: Sequence[float]) -> M
     Raises:
         InputError: there are no samples or no held-out shapes.
 
-    Example:
+    Examples:
         >>> stats = memorization_stats([0.5, 3.0], [1.0, 1.5, 2.0])
         >>> stats.memorized_share, round(stats.nearest_train_ratio, 3)
         (0.5, 1.167)

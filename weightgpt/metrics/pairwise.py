@@ -44,7 +44,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         InputError: the two solids were not evaluated at the same number of points.
 
-    Example:
+    Examples:
         >>> float(iou(torch.tensor([-1.0, -1.0, 1.0]), torch.tensor([-1.0, 1.0, 1.0])))
         0.5
     """
@@ -127,7 +127,7 @@ def chamfer(a: Array, b: Array) -> float:
     Raises:
         InputError: a cloud is empty, misshapen or non-finite.
 
-    Example:
+    Examples:
         >>> chamfer(np.array([[0.0, 0.0, 0.0]]), np.array([[0.0, 3.0, 4.0]]))
         5.0
     """

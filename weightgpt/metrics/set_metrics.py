@@ -85,7 +85,7 @@ def set_metrics(*pairs: Distances, same_held_out: bool = False, draws: int = 200
     Raises:
         InputError: the sets of a pair differ in size or hold fewer than two shapes, or a distance is not finite.
 
-    Example:
+    Examples:
         >>> between = np.array([[0.0, 1.0], [1.0, 0.0]])
         >>> metrics = set_metrics((between, between, between))
         >>> metrics.mmd, metrics.cov, metrics.one_nna

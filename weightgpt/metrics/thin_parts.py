@@ -110,7 +110,7 @@ def thin_recall(thin: Array, cloud: Array, tolerance: float = TOLERANCE) -> floa
     Raises:
         InputError: the true shape has no thin points, or a cloud is misshapen or non-finite.
 
-    Example:
+    Examples:
         >>> thin_recall(np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([[0.0, 0, 0.01]]))
         0.5
     """

@@ -16,7 +16,7 @@ QUANTIZERS: dict[str, type[Quantizer]] = {kind.FORMAT: kind for kind in (RVQAuto
 class AutoQuantizer:
     """Reads a quantizer of whichever class wrote the files.
 
-    Example:
+    Examples:
         >>> AutoQuantizer.from_pretrained("tests/golden/rvq-ae").num_quantizers
         2
     """

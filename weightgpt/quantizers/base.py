@@ -63,7 +63,7 @@ class EncodeConfig:
 class Quantizer(HubObject):
     """Fields of one architecture as codes (B, C, Q).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from weightgpt.quantizers.auto import AutoQuantizer
         >>> quantizer = AutoQuantizer.from_pretrained("tests/golden/weight-vq")

@@ -21,7 +21,7 @@ from weightgpt.fields.field import FieldConfig
 class ChunkLayout:
     """Where the chunks of one field architecture begin and end.
 
-    Example:
+    Examples:
         >>> layout = ChunkLayout(FieldConfig(hidden=(32, 32, 32), num_frequencies=4), neurons_per_chunk=32)
         >>> layout.num_chunks, layout.sizes
         (4, (896, 1056, 1056, 33))

@@ -49,7 +49,7 @@ VERSION = 1
 class Codebook(HubObject):
     """Base, bases, latent decoder and code vectors of one field architecture.
 
-    Example:
+    Examples:
         >>> codebook = Codebook.from_pretrained("tests/golden/rvq-ae")
         >>> codes = torch.zeros(1, codebook.layout.num_chunks, codebook.num_quantizers, dtype=torch.long)
         >>> torch.equal(codebook.decode(codes).flat, codebook.weights(codebook.latents(codes)))

@@ -59,7 +59,7 @@ def residual_encode(vectors: Tensor, code_vectors: Tensor) -> Tensor:
     Returns:
         (n, Q) int64.
 
-    Example:
+    Examples:
         >>> import torch
         >>> levels = torch.tensor([[[0.0], [1.0]], [[0.0], [0.25]]])
         >>> residual_encode(torch.tensor([[1.2], [0.1]]), levels)
@@ -84,7 +84,7 @@ def residual_decode(codes: Tensor, code_vectors: Tensor, num_quantizers: int | N
     Returns:
         (..., r).
 
-    Example:
+    Examples:
         >>> import torch
         >>> levels = torch.tensor([[[0.0], [1.0]], [[0.0], [0.25]]])
         >>> residual_decode(torch.tensor([[1, 1], [0, 0]]), levels)

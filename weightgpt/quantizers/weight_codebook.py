@@ -138,7 +138,7 @@ def split_vectors(rows: Tensor, vector_width: int) -> Tensor:
     Returns:
         (B, C, d) with C = P / d, rounded up.
 
-    Example:
+    Examples:
         >>> split_vectors(torch.tensor([[1.0, 2.0, 3.0]]), 2)
         tensor([[[1., 2.],
                  [3., 0.]]])

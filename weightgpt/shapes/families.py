@@ -33,7 +33,7 @@ def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> lis
     Raises:
         InputError: `n` or `seed` is negative, or a family is unknown.
 
-    Example:
+    Examples:
         >>> [shape.name for shape in draw_shapes(3, seed=0, families=["chair", "mug"])]
         ['chair-00000', 'mug-00001', 'chair-00002']
     """

@@ -30,7 +30,7 @@ def shape_from_image(image: ArrayLike, name: str, label: str = "none", threshold
     Raises:
         InputError: `image` is not a 2D image of finite numbers in [0, 1], or none or all of it is above `threshold`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> image = np.zeros((8, 8))
         >>> image[:, :4] = 1

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 class LazySequence(Sequence[Item], Generic[Item]):
     """A sequence whose items are created at every access and not stored.
 
-    Example:
+    Examples:
         >>> squares = LazySequence(5, lambda i: i * i)
         >>> squares[3], squares[1:3]
         (9, [1, 4])

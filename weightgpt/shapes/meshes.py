@@ -97,7 +97,7 @@ def load_shapes(folder: Path | str) -> Shapes:
     Raises:
         InputError: the folder does not exist, or no mesh in it can be read.
 
-    Example:
+    Examples:
         >>> shapes = load_shapes("my_meshes")  # doctest: +SKIP
         >>> len(shapes), [refusal.reason for refusal in shapes.refused]  # doctest: +SKIP
         (12, [])
@@ -141,7 +141,7 @@ def load_shape(file: Path | str, label: str = "none") -> Shape:
     Raises:
         InputError: the file is missing, too large, of another format, broken, or encloses no volume.
 
-    Example:
+    Examples:
         >>> shape = load_shape("my_chair.obj", label="chair")  # doctest: +SKIP
     """
     path = Path(file)

@@ -35,7 +35,7 @@ class Solid:
 
     The methods return copies, whose distances stay exact.
 
-    Example:
+    Examples:
         >>> ball = sphere(0.5).moved(x=0.2)
         >>> ball(torch.tensor([[0.2, 0.0, 0.0]]))
         tensor([-0.5000])

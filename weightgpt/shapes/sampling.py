@@ -124,7 +124,7 @@ def shared_points(
     Raises:
         InputError: there are no shapes, or their dimensions differ.
 
-    Example:
+    Examples:
         >>> from weightgpt import draw_shapes
         >>> shapes = draw_shapes(2, seed=0)
         >>> points = shared_points(shapes, 1000, seed=0)

@@ -13,7 +13,7 @@ Sdf = Callable[[Tensor], Tensor]
 class Shape:
     """A shape in the unit cube or square.
 
-    Example:
+    Examples:
         >>> import torch
         >>> ball = Shape(name="ball", label="none", sdf=lambda points: points.norm(dim=-1) - 0.5)
         >>> ball.sdf(torch.zeros(1, 3))

@@ -52,7 +52,7 @@ def split_shapes(shapes: Sequence[Shape], held_out_fraction: float, seed: int) -
     Raises:
         InputError: there are too few shapes to hold any out.
 
-    Example:
+    Examples:
         >>> from weightgpt import draw_shapes
         >>> split = split_shapes(draw_shapes(60, seed=0), 0.2, seed=0)
         >>> len(split.train), len(split.validation), len(split.test)

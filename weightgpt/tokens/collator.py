@@ -31,7 +31,7 @@ def loss_labels(ids: Tensor) -> Tensor:
 class WeightDataCollator:
     """Joins rows of a dataset into one batch for the `Trainer`; BOS and the class are left out of the loss.
 
-    Example:
+    Examples:
         >>> batch = WeightDataCollator()([{"input_ids": [1, 5, 6, 13, 2]}])
         >>> batch["labels"].tolist()
         [[-100, -100, 6, 13, 2]]

@@ -39,7 +39,7 @@ class Grammar(LogitsProcessor):
     Args:
         vocabulary: the vocabulary of the model.
 
-    Example:
+    Examples:
         >>> grammar = Grammar(Vocabulary.create(2, 1, 8, ["chair"]))
         >>> scores = grammar(torch.tensor([[1, 5]]), torch.zeros(1, 14))
         >>> torch.isfinite(scores[0]).nonzero().flatten().tolist()  # the codes

@@ -54,7 +54,7 @@ class WeightTokenizer(HubObject):
     Raises:
         InputError: the vocabulary is for another number of chunks, quantizer levels or codes.
 
-    Example:
+    Examples:
         >>> tokenizer = WeightTokenizer.create(AutoQuantizer.from_pretrained("tests/golden/rvq-ae"), ["chair"])
         >>> batch = tokenizer(Field(tokenizer.quantizer.field_config), "chair")  # shapes work as well
         >>> tokenizer.class_names(batch["input_ids"])

@@ -36,7 +36,7 @@ NONE = "none"
 class Vocabulary:
     """The tokens of one codebook and one set of classes.
 
-    Example:
+    Examples:
         >>> vocabulary = Vocabulary.create(2, 1, 8, ["chair"])
         >>> vocabulary.ids(torch.tensor([[[0], [7]]]), ["chair"]).tolist()
         [[1, 5, 6, 13, 2]]

@@ -93,7 +93,7 @@ def mesh_sdf(sdf: Sdf, resolution: int = 96) -> Meshed:
     Raises:
         InputError: the resolution is below 8, or the field does not return one value per point.
 
-    Example:
+    Examples:
         >>> meshed = mesh_sdf(lambda points: points.norm(dim=-1) - 0.7, resolution=32)
         >>> meshed.outcome, meshed.watertight
         ('surface', True)

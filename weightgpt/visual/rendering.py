@@ -65,7 +65,7 @@ def render(
     Raises:
         InputError: the size is below 1, or there is not one color for each field.
 
-    Example:
+    Examples:
         >>> render([lambda points: points.norm(dim=-1) - 0.7], size=32).shape
         (1, 32, 32, 3)
     """
@@ -99,7 +99,7 @@ def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, color: Col
     Returns:
         (size, size, 3) uint8 RGB.
 
-    Example:
+    Examples:
         >>> render_2d(lambda points: points.norm(dim=-1) - 0.7, size=32).shape
         (32, 32, 3)
     """
@@ -175,7 +175,7 @@ def pixel_centers(height: int, width: int) -> Tensor:
     Returns:
         (height · width, 2) points, in rows from the top, x right and y up.
 
-    Example:
+    Examples:
         >>> pixel_centers(1, 2)
         tensor([[-0.5000, -0.0000],
                 [ 0.5000, -0.0000]])

@@ -29,7 +29,6 @@ TINY = {
     "num-points": 2048,
     "num-eval-points": 256,
     "codebook.steps": 4,
-    "codebook.encoder-width": 16,
     "codebook.latent-decoder-width": 16,
 }
 

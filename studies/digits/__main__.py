@@ -151,7 +151,7 @@ def shown_settings(config: PipelineConfig) -> Row:
     codebook = config.tokenizer.codebook
     return {
         "augmentations": config.augmentations,
-        "levels": codebook.num_quantizers or codebook.trained_quantizers,
+        "levels": codebook.num_quantizers,
         "latent_width": codebook.latent_width,
         "codebook_steps": codebook.steps,
         "gpt_epochs": config.gpt.epochs,

@@ -4,7 +4,7 @@ Decisions:
 - Temperature and top-k are chosen on the validation images. The rows of the chosen setting use a new seed and the test
   images.
 
-Dimensions: B sequences, L tokens of a sequence.
+Dimensions: N rows, B wanted rows.
 """
 
 import math
@@ -15,6 +15,7 @@ from torch import Tensor
 from studies.digits.classifier import accuracy
 from studies.digits.images import ssim_matrix
 from studies.digits.metrics import DigitsEvaluator, Row, image_set_metrics
+from training.compare.rows import draw_independent_codes
 from training.data.corpus import column_tensor, split_rows
 from training.pretrain import code_loss
 from training.report.results import LearnedRun
@@ -42,27 +43,6 @@ def rows_with_labels(labels: Tensor, wanted: Tensor) -> Tensor:
     """
     unused = {label: (labels == label).nonzero()[:, 0].tolist()[::-1] for label in set(wanted.tolist())}
     return torch.tensor([unused[label].pop() for label in wanted.tolist()])
-
-
-def independent_codes(ids: Tensor, labels: Tensor, wanted: Tensor, seed: int) -> Tensor:
-    """Draw every code independently, with its frequency at its position among the sequences of the class.
-
-    Args:
-        ids: (N, L) sequences.
-        labels: (N,) their classes.
-        wanted: (B,) classes of the new sequences.
-        seed: seed of the draws.
-
-    Returns:
-        (B, L) sequences.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.zeros(len(wanted), ids.shape[1], dtype=torch.long)
-    for label in set(wanted.tolist()):
-        pool, selected = ids[labels == label], wanted == label
-        index = torch.randint(len(pool), (int(selected.sum()), pool.shape[1]), generator=generator)
-        rows[selected] = pool.gather(0, index)
-    return rows
 
 
 def sweep_sampling(evaluator: DigitsEvaluator, seed: int) -> list[Row]:
@@ -106,7 +86,8 @@ def compare_with_test_images(evaluator: DigitsEvaluator, chosen: Row, seed: int)
     train, test, decode = evaluator.train, evaluator.test, evaluator.model.tokenizer.batch_decode
     index = rows_with_labels(train.labels, test.labels)
     round_trip = evaluator.render(decode(evaluator.train_ids[index]))
-    independent = evaluator.render(decode(independent_codes(evaluator.train_ids, train.labels, test.labels, seed)))
+    names, new_names = ([str(label) for label in part.labels.tolist()] for part in (train, test))
+    independent = evaluator.render(decode(draw_independent_codes(evaluator.train_ids, names, new_names, seed)))
     plain = evaluator.render(evaluator.sample(test.labels, 1.0, 0, seed + 1))
     fields = evaluator.sample(test.labels, chosen["temperature"], chosen["top_k"], seed + 1)
     rows = [

@@ -103,8 +103,8 @@ def measure(config: GraphStudyConfig, command: str) -> dict[str, Any]:
     """
     folder = config.output / f"stages-{settings_digest(config.settings)}"
     samples, field_config = sample_shapes(config, folder), FieldConfig()
-    init_fits, plain_fits = fit_shared_init(field_config, config, samples, folder)
-    autoencoder = learn_autoencoder(field_config, config, init_fits, samples, folder)
+    corpus, plain_fits = fit_shared_init(field_config, config, samples, folder)
+    autoencoder = learn_autoencoder(corpus, config, folder)
     train_samples = samples.train.select(slice(0, config.num_fields))
     train_fields = fit_random_init(field_config, config, train_samples, TRAIN_SEED, folder / "random-init")
     held_out = fit_random_init(field_config, config, samples.held_out, HELD_OUT_SEED, folder / "random-init-held-out")
@@ -157,7 +157,7 @@ def sample_shapes(config: GraphStudyConfig, folder: Path) -> GraphStudySamples:
 
 def fit_shared_init(
     field_config: FieldConfig, config: GraphStudyConfig, samples: GraphStudySamples, folder: Path
-) -> tuple[Fields, Fields]:
+) -> tuple[Corpus, Fields]:
     """Fit shapes from a shared initial field.
 
     Args:
@@ -167,7 +167,7 @@ def fit_shared_init(
         folder: folder of the stages.
 
     Returns:
-        Fits of 64 training shapes, with which the codebook starts, and fits of the held-out shapes.
+        The corpus of the codebook, with fits of its first 64 shapes, and fits of the held-out shapes.
     """
     fit_config, path = FitConfig(steps=config.fit_steps), folder / "shared_init.safetensors"
     if not path.is_file():
@@ -179,7 +179,7 @@ def fit_shared_init(
         fit(field_config, part, fit_config, shared_init=shared_init, folder=folder / name, progress=f"{name} fits")
         for name, part in parts.items()
     )
-    return init_fits.fields, plain_fits.fields
+    return Corpus(samples.train, init_fits.fields, shared_init, fit_config), plain_fits.fields
 
 
 def fit_random_init(
@@ -198,24 +198,18 @@ def fit_random_init(
     return fit(field_config, samples, fit_config, folder=folder, progress="random-init fits").fields
 
 
-def learn_autoencoder(
-    field_config: FieldConfig, config: GraphStudyConfig, init_fits: Fields, samples: GraphStudySamples, folder: Path
-) -> RVQAutoencoder:
+def learn_autoencoder(corpus: Corpus, config: GraphStudyConfig, folder: Path) -> RVQAutoencoder:
     """Learn the codebook and its shape encoder from all training shapes.
 
     Args:
-        field_config: the architecture.
+        corpus: the training shapes.
         config: the number of steps.
-        init_fits: the fits that the codebook starts with.
-        samples: the shapes.
         folder: folder of the stages.
     """
     codebook_config = CodebookConfig(steps=config.codebook_steps)
 
     def write(draft: Path) -> None:
-        corpus = Corpus(samples.train, init_fits, init_fits.flat[0], FitConfig(steps=config.fit_steps))
-        learned = learn_codebook(corpus, codebook_config, progress=True)
-        learned.quantizer.save_pretrained(draft)
+        learn_codebook(corpus, codebook_config, progress=True).quantizer.save_pretrained(draft)
 
     path = cached_folder(folder, codebook_config, write, name="codebook")
     return RVQAutoencoder.from_pretrained(path)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from studies.presentation import __main__ as program
-from studies.presentation import gpt, memorization, page, permutation, regression, tokens
-from studies.presentation.memorization import QUICK, compare, count_distinct, worst_index
+from studies.presentation import gpt, page, permutation, regression, tokens
+from studies.presentation.memorization import METHODS, QUICK, compare, count_distinct, worst_index
 from studies.presentation.shapes import CONDITIONS, StudyShapes, explained_variance, mean_distance
 from tests.fakes import generator, tiny_config, tiny_tokenizer
 from weightgpt import __version__
@@ -23,7 +23,7 @@ from weightgpt.tokens.vocabulary import NONE
 
 
 def regression_row(condition: str, count: int) -> dict:
-    methods = {f"{method}_{figure}": 0.5 for method in memorization.METHODS for figure in ("error", "agreement", "iou")}
+    methods = {f"{method}_{figure}": 0.5 for method in METHODS for figure in ("error", "agreement", "iou")}
     row = {"condition": condition, "fields": count, "iou_plain_fit": 0.9, "train_flops": 1e9, **methods}
     return {**row, "free_running_agreement": count / 100}
 

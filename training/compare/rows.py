@@ -151,7 +151,9 @@ class IndependentCodesRow(RowSource):
         Args:
             sets: the run.
         """
-        ids = draw_independent_codes(sets.ids, sets.labels, sets.num_samples, sets.config.seed)
+        seed = sets.config.seed
+        new_labels = stratified_labels(sets.labels, sets.num_samples, seed)
+        ids = draw_independent_codes(sets.ids, sets.labels, new_labels, seed)
         return RowSamples(self.mesh(sets, sets.model.tokenizer.decode(ids)))
 
 
@@ -318,18 +320,18 @@ def row_sources(baselines: Path | None) -> list[RowSource]:
     return [*references, *(BaselineRow(folder.name, folder) for folder in folders), *(ROWS[name] for name in OURS)]
 
 
-def draw_independent_codes(ids: Tensor, labels: list[str], count: int, seed: int) -> Tensor:
-    """Sequences (count, L) whose classes and codes are as frequent as among training shapes.
+def draw_independent_codes(ids: Tensor, labels: list[str], new_labels: list[str], seed: int) -> Tensor:
+    """Sequences (n, L) whose codes are as frequent as among training shapes of their class.
 
     Args:
         ids: (N, L) tokens of training shapes.
         labels: N classes of them.
-        count: sequences to draw.
+        new_labels: n classes of the new sequences.
         seed: equal seeds give equal sequences.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = []
-    for name in stratified_labels(labels, count, seed):
+    for name in new_labels:
         same_class = ids[torch.tensor([label == name for label in labels])]
         index = torch.randint(len(same_class), (1, ids.shape[1]), generator=generator)
         rows.append(same_class.gather(0, index)[0])

@@ -191,7 +191,8 @@ def faulty(world: Path) -> None:
     """Files with one fault each."""
     path = world / "fields.safetensors"
     tensors, config = load_file(path), load_fields(path)[0].config.to_dict()
-    header = {"format": "weightgpt.fields", "version": 1, "field_config": config, "names": ["a", "b"], "labels": ["", ""]}
+    names = {"names": ["a", "b"], "labels": ["", ""]}
+    header = {"format": "weightgpt.fields", "version": 1, "field_config": config, **names}
     newer, nan = {**header, "version": 2}, {**tensors, "flat": tensors["flat"] * torch.nan}
     save_file(tensors, world / "newer.safetensors", {"weightgpt": json.dumps(newer)})
     save_file(nan, world / "nan.safetensors", {"weightgpt": json.dumps(header)})

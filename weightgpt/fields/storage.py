@@ -1,8 +1,8 @@
 """Files of fields, with the names and classes of their shapes and the transform back to the units of their files.
 
 File (format `weightgpt.fields`, version 1): one safetensors file with the tensors `flat` (B, P) float32, `center`
-(B, D) float64 and `scale` (B,) float64. Its metadata has one entry, `weightgpt`: a JSON object {format, version, field_config:
-the `FieldConfig`, names: B texts, labels: B texts}.
+(B, D) float64 and `scale` (B,) float64. Its metadata has one entry, `weightgpt`: a JSON object {format, version,
+field_config: the `FieldConfig`, names: B texts, labels: B texts}.
 
 Decisions:
 - The file alone is enough to evaluate the fields: it holds their architecture.

@@ -1,11 +1,11 @@
-"""Sequences of tokens to learn from, to stop by and to judge by, and the tokenizers that wrote them.
+"""Sequences of tokens to train a GPT on, to validate it on, and to measure it on, with their tokenizer.
 
 Decisions:
-- A tokenizer is read from its folder, as `tokenization.measure` leaves it, or from the folder of a run; both hold the
-  sequences of the shapes that it was learned from and of shapes held out.
-- Of a tokenizer whose classes are built-in families more sequences are made by drawing new shapes.
+- `tokenization.measure` leaves a folder for each tokenizer, and `training.pipeline` leaves a folder for each run. Both
+  hold the tokenizer, the sequences of its training shapes, and the sequences of held-out shapes.
+- If the classes of a tokenizer are built-in families, we can draw more shapes and encode them.
 
-Dimensions: N, V, H sequences to learn from, to stop by and held out, L tokens of a sequence.
+Dimensions: N training sequences, V validation sequences, H held-out sequences, L tokens of a sequence.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import load_from_disk
 from torch import Tensor
 
-from training.data.corpus import column_tensor, split_rows
+from training.data.corpus import column_tensor, load_corpus, split_rows
 from training.run import read_config
+from weightgpt._programs import cached_folder
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, read_tensors, write_tensors
 from weightgpt.quantizers.base import EncodeConfig
@@ -25,84 +25,126 @@ from weightgpt.shapes.families import FAMILIES, draw_shapes
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import NONE
 
-FIRST_SEED = 1000
-"""Of drawn shapes, so that they are not those of a run or a measurement."""
+DRAW_SEED = 1000
+"""First seed of drawn shapes. Runs and measurements use smaller seeds, so they contain none of these shapes."""
+VALIDATION_FRACTION = 16
+"""One in this many training sequences of a measured tokenizer is used for validation."""
 
 
 @dataclass(frozen=True)
-class Ids:
-    """Sequences of one tokenizer."""
+class Sequences:
+    """Token ids of one tokenizer."""
 
     train: Tensor
     """(N, L)."""
     validation: Tensor
     """(V, L)."""
-    held: Tensor
+    held_out: Tensor
     """(H, L)."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A tokenizer, where it comes from, and how near its fields are to held-out shapes."""
+class TokenizedCorpus:
+    """A tokenizer and the sequences that come with it."""
 
     corpus: str
+    """Name of the corpus."""
     name: str
+    """Name of the tokenizer."""
     tokenizer: WeightTokenizer
-    ids: Ids
-    """The sequences it comes with."""
-    near: dict[str, Any]
-    """`iou` and `iou_ratio` (to the plain fit); empty where they were not measured."""
+    """The tokenizer."""
+    sequences: Sequences
+    """The shapes that the tokenizer was learned from, and held-out shapes."""
+    reconstruction: dict[str, Any]
+    """`iou` and `iou_ratio` of held-out shapes; empty if they were not measured."""
 
 
-def of_folder(folder: Path) -> Source:
-    """A tokenizer in the folder DIR/CORPUS/NAME of a measurement; one in 16 of its training shapes validates.
+def load_measured(folder: Path) -> TokenizedCorpus:
+    """A tokenizer that `tokenization.measure` left.
+
+    Args:
+        folder: its folder, `OUTPUT/CORPUS/TOKENIZER-…`.
 
     Raises:
         InputError: the folder holds no measured tokenizer.
     """
-    tokenizer, found = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
-    ids, rows = found["train"].long(), folder.parents[1] / "tokenizers.json"
-    cut = len(ids) - len(ids) // 16
-    known = read_json(rows)["rows"] if rows.is_file() else []
-    near: dict[str, Any] = next((r for r in known if r.get("fingerprint") == tokenizer.quantizer.fingerprint), {})
-    name = near.get("tokenizer", folder.name)
-    return Source(folder.parent.name, name, tokenizer, Ids(ids[:cut], ids[cut:], found["held"].long()), near)
+    tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
+    train, rows_file = ids["train"].long(), folder.parents[1] / "tokenizers.json"
+    num_train = len(train) - len(train) // VALIDATION_FRACTION
+    sequences = Sequences(train[:num_train], train[num_train:], ids["held_out"].long())
+    rows = read_json(rows_file)["rows"] if rows_file.is_file() else []
+    of_tokenizer = [row for row in rows if row.get("fingerprint") == tokenizer.quantizer.fingerprint]
+    row = of_tokenizer[0] if of_tokenizer else {}
+    reconstruction = {key: row[key] for key in ("iou", "iou_ratio") if key in row}
+    name = row.get("tokenizer", folder.name)
+    return TokenizedCorpus(folder.parent.name, name, tokenizer, sequences, reconstruction)
 
 
-def of_run(folder: Path) -> Source:
-    """The tokenizer of a run, with the sequences of the run's corpus.
+def load_run(folder: Path) -> TokenizedCorpus:
+    """The tokenizer and the corpus of a run.
+
+    Args:
+        folder: folder of a finished run of `training.pipeline`.
 
     Raises:
-        InputError: the run has not got so far.
+        InputError: the run is not finished.
     """
-    config, figures = read_config(folder), read_json(folder / "metrics.json")
-    corpus, tokenizer = load_from_disk(str(folder / "corpus")), WeightTokenizer.from_pretrained(folder / "model")
-    ids = [column_tensor(split_rows(corpus, name), "input_ids").long() for name in ("train", "validation", "test")]
-    near = {"iou": figures["iou"], "iou_ratio": figures["iou_ratio"]}
+    config, metrics = read_config(folder), read_json(folder / "metrics.json")
+    corpus, tokenizer = load_corpus(folder / "corpus"), WeightTokenizer.from_pretrained(folder / "model")
+    train, validation, test = (
+        column_tensor(split_rows(corpus, split), "input_ids").long() for split in ("train", "validation", "test")
+    )
+    corpus_name = "built-in" if config.is_built_in else Path(config.corpus).name
+    reconstruction = {key: metrics[key] for key in ("iou", "iou_ratio")}
     name = f"{config.tokenizer.kind} of {folder.name}"
-    return Source("built-in" if config.is_built_in else Path(config.corpus).name, name, tokenizer, Ids(*ids), near)
+    return TokenizedCorpus(corpus_name, name, tokenizer, Sequences(train, validation, test), reconstruction)
 
 
-def draw(tokenizer: WeightTokenizer, count: int, held: int, seed: int, folder: Path) -> Ids:
-    """Sequences of `count` new built-in shapes to learn from, of `held` others to stop by, and as many to judge by.
+def draw_sequences(tokenizer: WeightTokenizer, num_train: int, num_held_out: int, seed: int, folder: Path) -> Sequences:
+    """Draw built-in shapes and encode them, or read the sequences of an earlier call.
 
-    They are kept in `folder`; a shape depends on its number, so the first of many are those of few.
+    The first sequences of a larger draw are those of a smaller draw.
+
+    Args:
+        tokenizer: the tokenizer.
+        num_train: N.
+        num_held_out: H and V.
+        seed: seed of the shapes.
+        folder: stores the sequences.
 
     Raises:
-        InputError: the classes of the tokenizer are no built-in families.
+        InputError: the classes of the tokenizer are not built-in families.
     """
     families = [name for name in tokenizer.vocabulary.classes if name != NONE]
     if not set(families) <= set(FAMILIES) or not families:
-        raise InputError(f"shapes of {', '.join(families) or 'no class'} cannot be drawn; leave out --sizes.")
+        raise InputError(
+            f"shapes of {', '.join(families) or 'no class'} cannot be drawn; use a tokenizer whose classes are built-in"
+            " families."
+        )
+    fingerprint = tokenizer.quantizer.fingerprint
     parts = []
-    for index, wanted in enumerate((count, held, held)):
-        own = FIRST_SEED + 3 * seed + index
-        path = folder / f"{tokenizer.quantizer.fingerprint}-{own}-{wanted}.safetensors"
-        if not path.is_file():
-            shapes, rows = draw_shapes(wanted, own, families), []
-            for first in range(0, wanted, 4096):
-                some = shapes[first : first + 4096]
-                rows.append(tokenizer(some, encode=EncodeConfig(steps=0), progress=True)["input_ids"])
-            write_tensors(path, {"ids": torch.cat(rows).int()})
-        parts.append(read_tensors(path)["ids"].long())
-    return Ids(*parts)
+    for part, count in enumerate((num_train, num_held_out, num_held_out)):
+        settings = {
+            "fingerprint": fingerprint,
+            "families": families,
+            "count": count,
+            "seed": DRAW_SEED + 3 * seed + part,
+        }
+
+        def write(draft: Path, settings: dict[str, Any] = settings) -> None:
+            ids = _encode_drawn(tokenizer, families, settings["count"], settings["seed"])
+            write_tensors(draft / "ids.safetensors", {"ids": ids.int()})
+
+        stored = cached_folder(folder, settings, write, name=f"drawn-{count}")
+        parts.append(read_tensors(stored / "ids.safetensors")["ids"].long())
+    return Sequences(*parts)
+
+
+def _encode_drawn(tokenizer: WeightTokenizer, families: list[str], count: int, seed: int) -> Tensor:
+    """Ids (count, L) of drawn shapes, which are encoded in parts so that they fit into memory."""
+    shapes, config = draw_shapes(count, seed, families), EncodeConfig(steps=0)
+    rows = [
+        tokenizer(shapes[first : first + 4096], encode=config, progress=True)["input_ids"]
+        for first in range(0, count, 4096)
+    ]
+    return torch.cat(rows)

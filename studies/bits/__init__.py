@@ -1,0 +1,1 @@
+"""How many bits a GPT needs for the tokens of a field."""

@@ -1,22 +1,20 @@
-"""How many bits a GPT needs for a field: `python -m studies.bits --tokenizers DIR --corpus NAME --output OUT`.
+"""How many bits does a GPT need for a field? `python -m studies.bits`.
+
+A GPT-2 is trained on the sequences of each tokenizer. We measure its cross-entropy on the code tokens of shapes that
+neither tokenizer nor GPT has seen, and the cross-entropy of the same codes if they were independent of each other.
 
 Decisions:
-- Bits are those of the code tokens alone, their class given, on shapes that neither tokenizer nor GPT has seen; early
-  stopping looks at others. The share is of uniform bits, the logarithm of the number of codes.
-- The tokenizers of a measured corpus come with sequences of the same shapes, so their figures stand side by side. With
-  `--sizes` new built-in shapes are drawn and encoded, as many as are asked for.
-- Every GPT has the same layers and may spend the same compute, on no more than so many passes; so a GPT of long
-  sequences takes fewer steps. Steps, tokens and compute stand in every row.
-- Beside it, the bits of the same codes taken as independent of each other: what entropy coding needs that knows only
-  the frequencies of the codes at each position.
-- A GPT that was trained with the same settings before is only read, and half a one goes on.
+- Bits count the code tokens alone; the GPT reads the class first. Early stopping uses other shapes.
+- The tokenizers of a measured corpus were learned from the same shapes, so their rows are comparable. With `--sizes` we
+  draw new built-in shapes instead, and train one GPT for each number of shapes.
+- All GPTs have the same layers and the same budget of floating-point operations, and none makes more than `max_epochs`
+  passes over its sequences. So a GPT of long sequences takes fewer steps.
+- A trained GPT stays in a folder that is named after its settings, so the same command resumes.
 
-Dimensions: N, V, H sequences to learn from, to stop by and held out, L tokens of a sequence, T of them codes, K codes.
+Dimensions: N, V, H sequences for training, validation and measurement, L tokens of a sequence, T codes of a field, K
+codes of a level.
 """
 
-import argparse
-import dataclasses
-import hashlib
 import math
 import sys
 from dataclasses import dataclass
@@ -24,200 +22,253 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from torch import Tensor
 from transformers.utils import logging
 
-from studies.bits.page import PAGE, add_rows, show, table
-from studies.sequences import Ids, Source, draw, of_folder, of_run
-from training.pretrain import MODEL_SIZES, PretrainConfig, code_loss, pretrain
-from weightgpt._programs import cli_main, command_line
+from studies.bits.page import CORPUS, DRAWN, PAGE_FILE, Row, add_rows, markdown_rows, write_page
+from studies.sequences import Sequences, TokenizedCorpus, draw_sequences, load_measured, load_run
+from training.compare.flops import step_flops
+from training.data.corpus import sequence_dataset
+from training.pretrain import MODEL_SIZES, PretrainConfig, code_loss, new_model, pretrain
+from weightgpt import __version__
+from weightgpt._programs import cached, cli_main, command_line, parse, settings_digest
 from weightgpt.errors import InputError
-from weightgpt.io import read_json, write_json
+from weightgpt.io import read_json
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 SMOOTHING = tuple(4.0**power for power in range(-6, 4))
-"""What may be added to every count of a code; the validation sequences choose."""
+"""Candidates for the number that is added to every count of a code; the validation sequences decide."""
 STEP_TOKENS = 2048
-"""Tokens of a step, about, where sequences are long; short ones come 32 a step."""
+"""Tokens of a training step, about. A step never has more than 32 sequences."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BitsConfig:
-    """How the GPTs are trained."""
+    """Train GPTs on the sequences of tokenizers, and measure the bits that they need for a field."""
 
-    preset: str = "small"
-    """Size of the GPT."""
-    compute: float = 12.0
-    """10^12 operations that its training may take."""
-    passes: float = 24.0
-    """Passes over the training sequences at most."""
+    output: Path = Path("runs/bits")
+    """Folder of the figures, the page and the GPTs; several commands may share it."""
+    tokenizers: Path = Path("runs/tokenizers")
+    """Folder of `tokenization.measure`; the rows of its `tokenizers.json` get the bits too."""
+    corpus: str = "six-families"
+    """Name of a corpus in that folder."""
+    names: tuple[str, ...] = ()
+    """Names of tokenizers of that corpus; empty for all."""
+    run: Path | None = None
+    """Folder of a run of `training.pipeline`, whose tokenizer is measured instead."""
+    sizes: tuple[int, ...] = ()
+    """Numbers of new built-in shapes to train on; empty to train on the sequences that come with the tokenizer."""
+    num_held_out: int = 512
+    """H and V of new built-in shapes."""
+    model_size: str = "small"
+    """Size of the GPT: nano, tiny, small, medium or large."""
+    max_train_flops: float = 12e12
+    """Floating-point operations that the training of a GPT may take."""
+    max_epochs: float = 24.0
+    """Passes over the training sequences that the training may take."""
     dropout: float = 0.0
-    """Of the GPT."""
-    held: int = 512
-    """H, and V, where shapes are drawn."""
+    """Dropout of the GPT."""
     seed: int = 0
+    """Seed of the new shapes, of the initial weights and of the order of the data."""
 
     def __post_init__(self) -> None:
-        if self.preset not in MODEL_SIZES:
-            raise InputError(f"preset is {self.preset!r}; choose one of {', '.join(MODEL_SIZES)}.")
-        if min(self.compute, self.passes, self.held) <= 0:
-            raise InputError(f"{self} measures nothing; compute, passes and held-out shapes must be positive.")
+        if self.model_size not in MODEL_SIZES:
+            raise InputError(f"model_size is {self.model_size!r}; choose one of {', '.join(MODEL_SIZES)}.")
+        if min(self.max_train_flops, self.max_epochs, self.num_held_out, *self.sizes) <= 0:
+            raise InputError(
+                "a training budget or a number of shapes is not positive; give positive numbers for max_train_flops,"
+                " max_epochs, num_held_out and sizes."
+            )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields that decide the figures of a tokenizer."""
+        names = ("model_size", "max_train_flops", "max_epochs", "dropout", "num_held_out", "seed")
+        return {name: getattr(self, name) for name in names}
 
 
-def operations(preset: str, length: int) -> int:
-    """Operations of training on one token of sequences of L tokens: 6 N + 6 · layers · width · L.
-
-    Kaplan et al., Scaling Laws for Neural Language Models, 2020, section 2.1, forwards and backwards; N = 12 · layers ·
-    width² are the parameters without the embeddings.
-    """
-    layers, _, width = MODEL_SIZES[preset]
-    return 6 * layers * width * (12 * width + length)
-
-
-def pretrain_config(config: BitsConfig, ids: Ids) -> PretrainConfig:
-    """Settings for sequences: as many passes as compute allows, and no more than are asked for.
-
-    No more sequences are read for validation than for training.
-    """
-    count, length = ids.train.shape
-    passes = min(config.passes, config.compute * 1e12 / (count * length * operations(config.preset, length)))
-    return PretrainConfig(
-        model_size=config.preset,
-        epochs=passes,
-        num_evaluations=max(1, min(PretrainConfig.num_evaluations, int(passes * count / len(ids.validation)))),
-        batch_size=max(1, min(32, STEP_TOKENS // length)),
-        dropout=config.dropout,
-    )
-
-
-def independent_bits(codes: Ids, size: int) -> float:
-    """Mean bits of a held-out code under the smoothed frequencies that K = `size` codes have at each position.
+def measure(config: BitsConfig, command: str) -> list[Row]:
+    """Measure all tokenizers and write the page.
 
     Args:
-        codes: codes (N, T), (V, T) and (H, T) in 0 … K-1, not ids.
+        config: what to measure.
+        command: the command line, for the page.
+
+    Returns:
+        The new rows of `predictability.json`.
+
+    Raises:
+        InputError: there are no such tokenizers, or shapes of their classes cannot be drawn.
     """
-    counts = torch.zeros(codes.train.shape[1], size, dtype=torch.double)
-    counts.scatter_add_(1, codes.train.T, torch.ones_like(codes.train.T, dtype=torch.double))
-
-    def bits(added: float, found: Tensor) -> float:
-        shares = (counts + added) / (len(codes.train) + added * size)
-        return float(-shares.gather(1, found.T).log2().mean())
-
-    best = min(SMOOTHING, key=lambda added: bits(added, codes.validation))
-    return bits(best, codes.held)
-
-
-def measured(source: Source, ids: Ids, config: BitsConfig, folder: Path) -> dict[str, Any]:
-    """Train a GPT on `ids` in a folder of its own inside `folder`, or read what that gave before; the figures."""
-    vocabulary, fingerprint = source.tokenizer.vocabulary, source.tokenizer.quantizer.fingerprint
-    gpt, parts = pretrain_config(config, ids), (ids.train, ids.validation, ids.held)
-    told = repr((fingerprint, dataclasses.astuple(gpt), config.seed, [len(rows) for rows in parts]))
-    own = folder / f"{source.name}-{len(ids.train)}-{hashlib.sha256(told.encode()).hexdigest()[:8]}".replace(" ", "-")
-    if not (own / "figures.json").is_file():
-        print(f"{source.corpus}, {source.name}: {len(ids.train)} sequences of {vocabulary.length}", file=sys.stderr)
-        train, validation = (Dataset.from_dict({"input_ids": rows.numpy()}) for rows in parts[:2])
-        model = pretrain(train, validation, source.tokenizer, own, gpt, seed=config.seed).eval()
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=gpt.mixed_precision):
-            bits = code_loss(model, ids.held, 2 * gpt.batch_size) / math.log(2)
-        steps = read_json(own / "history.json")["log"][-1]["step"]
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        write_json(own / "figures.json", {"bits_per_token": bits, "steps": steps, "parameters": parameters})
-    found, uniform = read_json(own / "figures.json"), math.log2(vocabulary.codebook_size)
-    codes = Ids(*(vocabulary.parse(rows)[0].mT.flatten(1) for rows in parts))
-    independent = independent_bits(codes, vocabulary.codebook_size)
-    tokens = found["steps"] * gpt.batch_size * vocabulary.length
-    return {
-        "preset": config.preset,
-        "parameters": found["parameters"],
-        "train_shapes": len(ids.train),
-        "validation_shapes": len(ids.validation),
-        "held_out_shapes": len(ids.held),
-        "steps": found["steps"],
-        "tokens_seen": tokens,
-        "passes": found["steps"] * gpt.batch_size / len(ids.train),
-        "tera_operations": tokens * operations(config.preset, vocabulary.length) / 1e12,
-        "tokens_per_field": vocabulary.codes_per_field,
-        "uniform_bits_per_field": uniform * vocabulary.codes_per_field,
-        "independent_bits_per_field": independent * vocabulary.codes_per_field,
-        "bits_per_token": found["bits_per_token"],
-        "bits_per_field": found["bits_per_token"] * vocabulary.codes_per_field,
-        "independent_bits_fraction": independent / uniform,
-        "gpt_bits_fraction": found["bits_per_token"] / uniform,
-    }
+    rows: list[Row] = []
+    for source in load_sources(config):
+        sequences, sizes = source.sequences, config.sizes
+        if sizes:
+            folder = config.output / "drawn"
+            sequences = draw_sequences(source.tokenizer, max(sizes), config.num_held_out, config.seed, folder)
+        for size in sizes or (len(sequences.train),):
+            part = Sequences(sequences.train[:size], sequences.validation, sequences.held_out)
+            rows.append(
+                {
+                    "training_set": DRAWN if sizes else CORPUS,
+                    "corpus": source.corpus,
+                    "tokenizer": source.name,
+                    "fingerprint": source.tokenizer.quantizer.fingerprint,
+                    "settings": config.settings,
+                    "command": command,
+                    **measure_bits(source, part, config),
+                    **{key: source.reconstruction.get(key) for key in ("iou", "iou_ratio")},
+                }
+            )
+            add_rows(config.output, rows[-1:], None if config.run else config.tokenizers)
+    write_page(config.output)
+    return rows
 
 
-def sources(given: argparse.Namespace) -> list[Source]:
-    """The tokenizers that the command line asks for.
+def load_sources(config: BitsConfig) -> list[TokenizedCorpus]:
+    """The tokenizers to measure.
+
+    Args:
+        config: the run, or the folder, the corpus and the names.
 
     Raises:
         InputError: there are none.
     """
-    if given.run:
-        return [of_run(given.run)]
-    if not given.tokenizers or not given.corpus:
-        raise InputError("no tokenizer was given; give --tokenizers with --corpus, or --run.")
-    folder = given.tokenizers / given.corpus
-    found = [of_folder(path.parent) for path in sorted(folder.glob("*/ids.safetensors"))]
-    if given.names:
-        found = [source for source in found if source.name in given.names.split(",")]
-    if not found:
-        called = f" called {given.names}" if given.names else ""
+    if config.run:
+        return [load_run(config.run)]
+    folder = config.tokenizers / config.corpus
+    sources = [load_measured(path.parent) for path in sorted(folder.glob("*/ids.safetensors"))]
+    if config.names:
+        sources = [source for source in sources if source.name in config.names]
+    if not sources:
+        called = f" called {' or '.join(config.names)}" if config.names else ""
         raise InputError(f"{folder} holds no tokenizers{called}; measure some with tokenization.measure.")
-    return found
+    return sources
 
 
-def run(given: argparse.Namespace, command: str) -> list[dict[str, Any]]:
-    """Measure everything that the command line asks for and write the page; the new rows."""
-    names = [field.name for field in dataclasses.fields(BitsConfig)]
-    config, output, rows = BitsConfig(**{name: getattr(given, name) for name in names}), given.output, []
-    sizes = [int(size) for size in given.sizes.split(",")] if given.sizes else []
-    for source in sources(given):
-        new = draw(source.tokenizer, max(sizes), config.held, config.seed, output / "drawn") if sizes else source.ids
-        for size in sizes or [len(new.train)]:
-            ids = Ids(new.train[:size], new.validation, new.held)
-            rows.append(
-                {
-                    "table": "drawn" if sizes else "side by side",
-                    "corpus": source.corpus,
-                    "tokenizer": source.name,
-                    "fingerprint": source.tokenizer.quantizer.fingerprint,
-                    "settings": dataclasses.asdict(config),
-                    "command": command,
-                    **measured(source, ids, config, output / "gpt"),
-                    **{key: source.near.get(key) for key in ("iou", "iou_ratio")},
-                }
-            )
-            add_rows(output, rows[-1:], given.tokenizers)
-    show(output)
-    return rows
+def pretrain_config(config: BitsConfig, tokenizer: WeightTokenizer, sequences: Sequences) -> PretrainConfig:
+    """The training of a GPT: as many epochs as the budget pays for, and at most `max_epochs`.
+
+    No more sequences are read for validation than for training.
+
+    Args:
+        config: the size of the GPT and the budget.
+        tokenizer: the tokenizer of the sequences.
+        sequences: the sequences to train on.
+    """
+    count, length = sequences.train.shape
+    batch_size = max(1, min(32, STEP_TOKENS // length))
+    model = new_model(tokenizer, PretrainConfig(model_size=config.model_size))
+    max_steps = config.max_train_flops / step_flops(model, batch_size, length)
+    epochs = min(config.max_epochs, max_steps * batch_size / count)
+    num_evaluations = min(PretrainConfig.num_evaluations, int(epochs * count / len(sequences.validation)))
+    return PretrainConfig(
+        model_size=config.model_size,
+        epochs=epochs,
+        num_evaluations=max(1, num_evaluations),
+        batch_size=batch_size,
+        dropout=config.dropout,
+    )
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """What the command line asks for."""
-    parser = argparse.ArgumentParser(prog="studies.bits", description=__doc__.splitlines()[0])
-    parser.add_argument("--tokenizers", type=Path, help="folder of tokenization.measure; its rows get the figures too")
-    parser.add_argument("--corpus", help="a corpus in it")
-    parser.add_argument("--names", help="tokenizers of that corpus, with commas between them (default: all)")
-    parser.add_argument("--run", type=Path, help="or else the folder of a run")
-    parser.add_argument("--sizes", help="draw and encode so many new built-in shapes to learn from; with commas")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the results; more may be added to it")
-    parser.add_argument("--preset", choices=MODEL_SIZES, default=BitsConfig.preset, help="size of the GPT")
-    for name in ("compute", "passes", "dropout"):
-        told = "10^12 operations of a training" if name == "compute" else "of the GPT"
-        parser.add_argument(f"--{name}", type=float, default=getattr(BitsConfig, name), help=told)
-    parser.add_argument("--held", type=int, default=BitsConfig.held, help="drawn shapes to judge by")
-    parser.add_argument("--seed", type=int, default=BitsConfig.seed)
-    return parser.parse_args(arguments)
+def independent_bits(codes: Sequences, codebook_size: int) -> float:
+    """Mean bits of a held-out code under the frequencies of the codes at its position in the training sequences.
+
+    A constant is added to all counts; the validation codes decide which of `SMOOTHING`.
+
+    Args:
+        codes: codes (N, T), (V, T) and (H, T) in 0 … K-1, not ids.
+        codebook_size: K.
+    """
+    counts = torch.zeros(codes.train.shape[1], codebook_size, dtype=torch.double)
+    counts.scatter_add_(1, codes.train.T, torch.ones_like(codes.train.T, dtype=torch.double))
+
+    def mean_bits(constant: float, rows: Tensor) -> float:
+        frequencies = (counts + constant) / (len(codes.train) + constant * codebook_size)
+        return float(-frequencies.gather(1, rows.T).log2().mean())
+
+    best = min(SMOOTHING, key=lambda constant: mean_bits(constant, codes.validation))
+    return mean_bits(best, codes.held_out)
+
+
+def measure_bits(source: TokenizedCorpus, sequences: Sequences, config: BitsConfig) -> Row:
+    """Train a GPT, or read the figures of an earlier call with equal settings.
+
+    Args:
+        source: the tokenizer.
+        sequences: the sequences to train on and to measure.
+        config: the size of the GPT, the budget and the folder of the GPTs.
+
+    Returns:
+        The figures of a row.
+    """
+    vocabulary = source.tokenizer.vocabulary
+    gpt = train_gpt(source, sequences, config)
+    bits_per_token, tokens = math.log2(vocabulary.codebook_size), vocabulary.codes_per_field
+    parts = (sequences.train, sequences.validation, sequences.held_out)
+    codes = Sequences(*(vocabulary.parse(rows)[0].mT.flatten(1) for rows in parts))
+    independent = independent_bits(codes, vocabulary.codebook_size)
+    return {
+        **gpt,
+        "model_size": config.model_size,
+        "train_shapes": len(sequences.train),
+        "validation_shapes": len(sequences.validation),
+        "held_out": len(sequences.held_out),
+        "tokens_per_field": tokens,
+        "bits_per_field": bits_per_token * tokens,
+        "independent_bits_per_field": independent * tokens,
+        "independent_bits_fraction": independent / bits_per_token,
+        "gpt_bits_per_field": gpt["gpt_bits_per_token"] * tokens,
+        "gpt_bits_fraction": gpt["gpt_bits_per_token"] / bits_per_token,
+    }
+
+
+def train_gpt(source: TokenizedCorpus, sequences: Sequences, config: BitsConfig) -> Row:
+    """Train a GPT in a folder that is named after its settings.
+
+    Args:
+        source: the tokenizer.
+        sequences: the sequences to train on and to measure.
+        config: the size of the GPT, the budget and the folder of the GPTs.
+
+    Returns:
+        `version`, `gpt_bits_per_token`, `gpt_parameters` and the cost of the training.
+    """
+    gpt_config, length = pretrain_config(config, source.tokenizer, sequences), sequences.train.shape[1]
+    parts = (sequences.train, sequences.validation, sequences.held_out)
+    fingerprint, counts = source.tokenizer.quantizer.fingerprint, [len(part) for part in parts]
+    settings = {"fingerprint": fingerprint, "gpt": gpt_config, "seed": config.seed, "counts": counts}
+    name = f"{source.name.replace(' ', '-')}-{counts[0]}"
+
+    def train() -> Row:
+        print(f"{source.corpus}, {source.name}: {counts[0]} sequences of {length} tokens", file=sys.stderr)
+        folder = config.output / "gpt" / f"{name}-{settings_digest(settings)}"
+        train_rows, validation_rows = sequence_dataset(sequences.train), sequence_dataset(sequences.validation)
+        model = pretrain(train_rows, validation_rows, source.tokenizer, folder, gpt_config, seed=config.seed).eval()
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=gpt_config.mixed_precision):
+            loss = code_loss(model, sequences.held_out, 2 * gpt_config.batch_size)
+        steps = read_json(folder / "history.json")["log"][-1]["step"]
+        return {
+            "version": __version__,
+            "gpt_bits_per_token": loss / math.log(2),
+            "gpt_parameters": model.num_parameters(),
+            "steps": steps,
+            "epochs": steps * gpt_config.batch_size / counts[0],
+            "tokens_seen": steps * gpt_config.batch_size * length,
+            "train_flops": steps * step_flops(model.cpu(), gpt_config.batch_size, length),
+        }
+
+    row: Row = cached(config.output / "gpt", settings, train, name=name)
+    return row
 
 
 @cli_main
 def main() -> None:
-    """Measure."""
+    """Read the command line and run the study."""
     logging.set_verbosity_error()
-    given = parse()
-    rows = run(given, command_line("studies.bits"))
-    print(table(rows))
-    print(f"page: {given.output / PAGE}", file=sys.stderr)
+    config = parse(BitsConfig, "studies.bits")
+    print(markdown_rows(measure(config, command_line("studies.bits"))))
+    print(f"page: {config.output / PAGE_FILE}", file=sys.stderr)
 
 
 if __name__ == "__main__":

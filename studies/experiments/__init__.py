@@ -1,0 +1,1 @@
+"""Which settings of the GPT and of its sampling improve the samples."""

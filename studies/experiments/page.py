@@ -1,114 +1,164 @@
-"""Tables and a plot of the trials that were measured: `experiments.md`, made from their rows and never by hand."""
+"""The page of the experiments: a table for each axis and a plot, built from the rows of `experiments.json`."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
+from studies.pages import measured_by, save_figure
+from weightgpt.formatting import format_number, markdown_table
+from weightgpt.io import read_json, write_text
 
-from matplotlib import pyplot
-
-from weightgpt.formatting import markdown_table
-from weightgpt.io import atomic_write, write_text
-
-PAGE, PLOT = "experiments.md", "scaling.png"
-TITLES = {
-    "shapes": "Shapes to learn from",
-    "preset": "Size of the GPT",
-    "levels": "Tokens of a field",
-    "steps": "Steps of training",
-    "learning_rate": "Learning rate",
-    "batch": "Sequences of a step",
-    "spread": "Embeddings at the start: spread of the code vectors, 0 for random ones",
-    "dropout": "Dropout",
-    "temperature": "Temperature",
-    "top_p": "Nucleus sampling",
-    "top_k": "Top-k sampling",
-}
-SCALING: dict[str, tuple[str, str]] = {
-    "shapes": ("shapes to learn from", "shapes"),
-    "preset": ("parameters of the GPT", "parameters"),
-    "levels": ("tokens of a field", "tokens_per_field"),
-}
-"""Axes that are plotted: their titles, and what of a row goes along them."""
-COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "tokens_per_field": ("tokens", "{:,d}".format),
-    "parameters": ("parameters", "{:,d}".format),
-    "trained_steps": ("steps done", "{:,d}".format),
-    "train_flops": ("FLOPs", "{:.1e}".format),
-    "bits_fraction": ("bits / uniform", "{:.3f}".format),
-    "mmd": ("MMD ×100", lambda value: f"{100 * value:.3f}"),
-    "cov": ("COV", "{:.3f}".format),
-    "one_nna": ("1-NNA", "{:.3f}".format),
-    "frechet": ("Fréchet", "{:.2f}".format),
-    "one_piece": ("one piece", "{:.3f}".format),
-}
-HEAD = """# Experiments
-
-What was tried to make samples better, one change at a time against one base ({base}), and what it gave: {count} samples
-of each trial against {count} true shapes that no GPT saw and that no other page judges by. *Limit*: other true shapes.
-*Bits / uniform*: cross-entropy of the codes of held-out shapes, over that of codes taken as equally likely. FLOPs are
-those of training the GPT. Early stopping may end a training before its steps are done. A GPT of few shapes may look
-well by writing them again, since nothing here asks whether samples are copies; its *bits / uniform* tell.
-"""
+ROWS_FILE, PAGE_FILE, PLOT_FILE = "experiments.json", "experiments.md", "scaling.png"
+REFERENCE = "reference"
+"""Axis of the row of other true shapes."""
 
 Row = dict[str, Any]
 
+TITLES = {
+    "num_shapes": "Training shapes",
+    "model_size": "Size of the GPT",
+    "num_quantizers": "Quantizer levels",
+    "max_steps": "Training steps",
+    "learning_rate": "Learning rate",
+    "batch_size": "Sequences of a step",
+    "embedding_init_scale": "Size of the initial embeddings",
+    "dropout": "Dropout",
+    "temperature": "Sampling temperature",
+    "top_p": "Nucleus sampling",
+    "top_k": "Top-k sampling",
+}
+"""Headings of the axes."""
+SCALING = {
+    "num_shapes": ("training shapes", "num_shapes"),
+    "model_size": ("parameters of the GPT", "gpt_parameters"),
+    "num_quantizers": ("tokens of a field", "tokens_per_field"),
+}
+"""Axes of the plot: their titles, and the key of a row that gives the position."""
+PLOTTED = {"one_nna": "1-NNA", "cov": "COV"}
+"""Metrics of the plot and their titles."""
+COLUMNS = {
+    "tokens_per_field": ("tokens", ",d"),
+    "gpt_parameters": ("parameters", ",d"),
+    "steps": ("steps", ",d"),
+    "train_flops": ("training FLOPs", ".1e"),
+    "gpt_bits_fraction": ("GPT bits / uniform", ".3f"),
+    "mmd": ("MMD", ".5f"),
+    "cov": ("COV", ".3f"),
+    "one_nna": ("1-NNA", ".3f"),
+    "frechet": ("Fréchet", ".2f"),
+    "one_piece": ("one piece", ".3f"),
+}
+"""Keys of a row, the headers of their columns and their formats."""
 
-def write(output: Path, rows: list[Row], base: dict[str, Any]) -> None:
-    """Write `experiments.md` and the plot to `output`, from the rows of the limit and of the trials."""
-    limit = next(row for row in rows if row["axis"] == "limit")
+INTRODUCTION = """One setting at a time differs from a base. Each trial trains a GPT and draws {count} samples. We
+compare them with {count} true shapes, which no GPT was trained on and no other page uses. The base is {base}.
+
+- *Reference*: {count} other true shapes instead of samples.
+- *Steps*: the training steps until early stopping. *Training FLOPs* are those of these steps.
+- *GPT bits / uniform*: the cross-entropy of the codes of held-out shapes, divided by the bits of equally likely codes.
+  This page has no memorization check. A GPT of few training shapes may get good set metrics from copies, but then its
+  bits are many."""
+
+
+def write_page(output: Path) -> None:
+    """Write `experiments.md` and the plot.
+
+    Args:
+        output: folder of `experiments.json`.
+    """
+    content = read_json(output / ROWS_FILE)
+    figure = plot_scaling(content["rows"])
+    if figure is not None:
+        save_figure(figure, output / PLOT_FILE)
+    write_text(output / PAGE_FILE, render_page(content["base"], content["rows"], has_plot=figure is not None))
+
+
+def render_page(base: Mapping[str, Any], rows: list[Row], *, has_plot: bool) -> str:
+    """The rows as a page.
+
+    Args:
+        base: the settings that do not change.
+        rows: the rows of `experiments.json`.
+        has_plot: whether the page shows the plot.
+    """
+    reference = reference_row(rows)
+    settings = ", ".join(f"`{name}` {_value_text(value)}" for name, value in base.items())
     commands = dict.fromkeys(row["command"] for row in rows)
-    told = ", ".join(f"{name.replace('_', ' ')} {'all' if value is None else value}" for name, value in base.items())
-    text = [HEAD.format(base=told, count=limit["count"]), "Written by:", ""]
-    text += [*(f"    {command}" for command in commands), ""]
+    parts = ["# Experiments", measured_by(rows, *commands)]
+    parts.append(INTRODUCTION.format(base=settings, count=reference["count"]))
     for axis, title in TITLES.items():
-        found = [row for row in rows if row["axis"] == axis]
-        if found:
-            text += [f"## {title}", "", table(axis, [limit, *found]), ""]
-    if plot(output / PLOT, rows, limit):
-        text += ["## Scaling", "", f"![Quality against corpus size, size of the GPT and tokens of a field]({PLOT})", ""]
-    write_text(output / PAGE, "\n".join(text))
+        trials = [row for row in rows if row["axis"] == axis]
+        if trials:
+            parts += [f"## {title}", markdown_rows(axis, [reference, *trials])]
+    if has_plot:
+        parts += ["## Scaling", f"![1-NNA and COV against training shapes, size of the GPT and tokens]({PLOT_FILE})"]
+    return "\n\n".join(parts) + "\n"
 
 
-def table(axis: str, rows: list[Row]) -> str:
-    """The figures of the trials of one axis, and of the limit."""
-    lines = []
-    for row in rows:
-        value = "limit" if row["axis"] == "limit" else row[axis]
-        cells = ["–" if row.get(key) is None else show(row[key]) for key, (_, show) in COLUMNS.items()]
-        lines.append(["all" if value is None else f"{value:,}" if isinstance(value, int) else str(value), *cells])
-    return markdown_table([axis.replace("_", " "), *(title for title, _ in COLUMNS.values())], lines)
+def reference_row(rows: list[Row]) -> Row:
+    """The row of other true shapes.
+
+    Args:
+        rows: the rows of `experiments.json`.
+    """
+    return next(row for row in rows if row["axis"] == REFERENCE)
 
 
-def plot(path: Path, rows: list[Row], limit: Row) -> bool:
-    """1-NNA and COV along the axes of scaling, of trials that have them; whether there was anything to plot."""
-    judged = [row for row in rows if row["one_nna"] is not None]
-    found = {axis: [row for row in judged if row["axis"] == axis] for axis in SCALING}
-    found = {axis: sorted(own, key=lambda row: row[SCALING[axis][1]]) for axis, own in found.items() if len(own) > 1}
-    if not found:
-        return False
-    figure, axes = pyplot.subplots(2, len(found), figsize=(4.2 * len(found), 6), squeeze=False, sharey="row")
-    for column, (axis, own) in enumerate(found.items()):
+def markdown_rows(axis: str, rows: list[Row]) -> str:
+    """The reference and the trials of one axis as a Markdown table.
+
+    Args:
+        axis: name of the setting that changes.
+        rows: the rows.
+    """
+    cells = [
+        [
+            REFERENCE if row["axis"] == REFERENCE else _value_text(row[axis]),
+            *(
+                format_number(None) if row.get(key) is None else format(row[key], form)
+                for key, (_, form) in COLUMNS.items()
+            ),
+        ]
+        for row in rows
+    ]
+    return markdown_table([axis, *(title for title, _ in COLUMNS.values())], cells)
+
+
+def _value_text(value: Any) -> str:
+    return "all" if value is None else format_number(value)
+
+
+def plot_scaling(rows: list[Row]) -> Figure | None:
+    """1-NNA and COV with their intervals along the axes of scaling; None if no axis has two trials.
+
+    Trials without set metrics are left out.
+
+    Args:
+        rows: the rows of `experiments.json`.
+    """
+    measured = [row for row in rows if row["one_nna"] is not None]
+    groups = {axis: [row for row in measured if row["axis"] == axis] for axis in SCALING}
+    groups = {axis: trials for axis, trials in groups.items() if len(trials) > 1}
+    if not groups:
+        return None
+    figure = Figure(figsize=(4.2 * len(groups), 6), layout="constrained")
+    charts = figure.subplots(len(PLOTTED), len(groups), squeeze=False, sharey="row")
+    for column, (axis, trials) in enumerate(groups.items()):
         title, key = SCALING[axis]
-        for line, (name, shown) in enumerate((("one_nna", "1-NNA"), ("cov", "COV"))):
-            ax, values = axes[line, column], [row[name] for row in own]
-            low, high = (
-                [max(0.0, sign * (row[f"{name}_interval"][end] - row[name])) for row in own]
-                for end, sign in ((0, -1), (1, 1))
-            )
-            ax.errorbar([row[key] for row in own], values, (low, high), marker="o", capsize=3, color="#3b6fb6")
-            ax.axhline(limit[name], color="#777", linestyle="--", linewidth=1)
-            ax.set_xscale("log", base=2)
-            ax.grid(alpha=0.3)
-            if line == 1:
-                ax.set_xlabel(title)
-            if column == 0:
-                ax.set_ylabel(f"{shown} (dashed: limit)")
-    figure.tight_layout()
-    with atomic_write(path) as draft:
-        figure.savefig(draft, dpi=110, format="png")
-    pyplot.close(figure)
-    return True
+        trials = sorted(trials, key=lambda row: row[key])
+        for line, (name, label) in enumerate(PLOTTED.items()):
+            chart = charts[line, column]
+            values = [row[name] for row in trials]
+            lower = [max(0.0, row[name] - row[f"{name}_interval"][0]) for row in trials]
+            upper = [max(0.0, row[f"{name}_interval"][1] - row[name]) for row in trials]
+            positions = [row[key] for row in trials]
+            chart.errorbar(positions, values, (lower, upper), marker="o", capsize=3, color="#3b6fb6")
+            chart.axhline(reference_row(rows)[name], color="#777", linestyle="--", linewidth=1)
+            chart.set_xscale("log", base=2)
+            chart.grid(alpha=0.3)
+            chart.set_xlabel(title)
+            chart.set_ylabel(f"{label} (dashed: reference)")
+            chart.label_outer()
+    return figure

@@ -16,7 +16,8 @@ from matplotlib import pyplot
 from matplotlib.colors import Normalize
 from torch import Tensor
 
-from studies.presentation.page import findings, save_figure, save_with_palette, write_part
+from studies.pages import findings, save_figure
+from studies.presentation.page import save_with_palette, write_part
 from studies.presentation.shapes import CONDITIONS, StudyShapes, explained_variance, mean_distance
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig

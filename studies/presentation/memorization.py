@@ -19,7 +19,8 @@ import numpy as np
 from matplotlib import pyplot
 from torch import Tensor
 
-from studies.presentation.page import save_figure, save_with_palette
+from studies.pages import save_figure
+from studies.presentation.page import save_with_palette
 from studies.presentation.shapes import StudyShapes
 from training.baselines.budget import OptimizerConfig, count_flops
 from weightgpt.fields.field import Fields

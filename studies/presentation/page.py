@@ -3,8 +3,6 @@
 Decisions:
 - A part writes into one folder: `NAME.md` (a page with one main heading), `NAME.json` (its figures) and pictures. The
   joined page and `study.json` are built from those files, so parts can run at different times.
-- Tables and pictures come from the figures of a run. A finding was written by a person who read the figures of one
-  version; it names that version, and a newer run does not change it.
 """
 
 import re
@@ -16,7 +14,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib.figure import Figure
 from PIL import Image
 
 from weightgpt.io import atomic_write, read_json, write_json, write_text
@@ -28,17 +25,6 @@ to shapes, their weights are written as a sequence, and a transformer memorizes 
 experiments. We keep its words: *unconditioned* fields start from random weights, *conditioned* fields start from the
 fitted weights of the first shape. The library calls the two random-init and shared-init fits. This page asks what a
 transformer can memorize; it measures no new shapes. The digits of the presentation have [their own page](digits.md)."""
-
-
-def findings(version: str, *texts: str) -> str:
-    """A list of what a person concluded from the figures of one version.
-
-    Args:
-        version: the version of weightgpt that measured the figures.
-        texts: the conclusions.
-    """
-    items = [f"- {' '.join(text.split())}" for text in texts]
-    return "\n".join([f"**Findings, from the figures of version {version}:**", "", *items])
 
 
 def write_part(folder: Path, name: str, title: str, paragraphs: Sequence[str], figures: dict[str, Any]) -> None:
@@ -53,12 +39,6 @@ def write_part(folder: Path, name: str, title: str, paragraphs: Sequence[str], f
     """
     write_json(folder / f"{name}.json", figures)
     write_text(folder / f"{name}.md", "\n\n".join([f"# {title}", *paragraphs]) + "\n")
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a chart as PNG."""
-    with atomic_write(path) as draft:
-        figure.savefig(draft, dpi=110, format="png")
 
 
 def save_with_palette(sheet: Image.Image, path: Path) -> None:

@@ -16,7 +16,8 @@ import torch
 from matplotlib import pyplot
 from torch import Tensor
 
-from studies.presentation.page import findings, save_figure, write_part
+from studies.pages import findings, save_figure
+from studies.presentation.page import write_part
 from studies.presentation.shapes import CONDITIONS, StudyShapes
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig

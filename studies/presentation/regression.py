@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from studies.pages import findings
 from studies.presentation import memorization
 from studies.presentation.memorization import FULL, METHODS, QUICK, Cell, MemorizationConfig, Row
-from studies.presentation.page import findings, write_part
+from studies.presentation.page import write_part
 from studies.presentation.shapes import CONDITIONS, StudyShapes, mean_distance
 from training.baselines.field_sets import FieldSets
 from training.baselines.regression import (

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from studies.pages import findings
 from studies.presentation import memorization
 from studies.presentation.gpt import START, START_CODES, free_running_ids, new_model, teacher_forced_ids
 from studies.presentation.memorization import FULL, METHODS, QUICK, Cell, MemorizationConfig, Row
-from studies.presentation.page import findings, write_part
+from studies.presentation.page import write_part
 from studies.presentation.shapes import CONDITIONS, StudyShapes
 from training.baselines.budget import train_to_budget
 from weightgpt.fields.field import Fields

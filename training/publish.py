@@ -188,8 +188,8 @@ def _cell(row: Row, key: str) -> str:
 
 
 def _source(commands: Sequence[str], version: str) -> str:
-    """Return the sentence that says which commands measured a table."""
-    return f"Measured with weightgpt {version} by {', '.join(f'`{command}`' for command in dict.fromkeys(commands))}."
+    """Return the version and the commands that measured a table, as a sentence and a code block."""
+    return f"Measured with weightgpt {version} by:\n\n```sh\n{chr(10).join(dict.fromkeys(commands))}\n```"
 
 
 def _flat_rows(values: Row, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -57,7 +57,7 @@ def test_a_run_is_published_with_its_command_and_its_picture(finished: Path, pag
     line = f"--run {finished} --page {page} --command it --picture {picture}"
     assert run_program(monkeypatch, line) == 0
     metrics, text = read_json(finished / "metrics.json"), page.read_text()
-    assert f"Measured with weightgpt {metrics['version']} by `it`." in text
+    assert f"Measured with weightgpt {metrics['version']} by:\n\n```sh\nit\n```" in text
     rows = table_rows(page)
     assert len(rows) == 1 + len(publish.DEMO_ROWS) <= 9
     iou, plain_fit = metrics["iou"], metrics["iou_plain_fit"]
@@ -93,7 +93,7 @@ def test_rows_that_do_not_compare_with_ours_are_left_out(page: Path, monkeypatch
     line = f"--comparison {comparison} --page {page} --corpus"
     assert run_program(monkeypatch, f"{line} balls") == 0
     text = page.read_text()
-    assert "Measured with weightgpt 0.2.0 by `that`, `it`." in text
+    assert "Measured with weightgpt 0.2.0 by:\n\n```sh\nthat\nit\n```" in text
     reference, ours = table_rows(page)[1:]
     assert reference[0] == "true shapes (reference)"
     assert ours == ["**weightgpt**", "0.50", "0.50 [0.40, 0.60]", "1.00", "–", "2.0e+12"]

@@ -14,7 +14,7 @@ speed: $(VENV)/installed  ## measure how fast shapes and fields become tokens; n
 	$(BIN)/python -m benchmarks.encoding_speed --model runs/demo/model --output runs/speed.json --page docs/results/speed.md
 
 test: $(VENV)/installed lint docs  ## style, types, documentation and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/installed  ## style and types
 	$(BIN)/ruff check .

@@ -98,6 +98,9 @@ class GeneratedShapes(Sequence[GeneratedShape]):
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"GeneratedShapes({len(self)} shapes, labels={self.labels})"
+
     @overload
     def __getitem__(self, index: int) -> GeneratedShape: ...
 
@@ -141,6 +144,9 @@ class WeightGPT(HubObject):
     def __init__(self, gpt: GPT2LMHeadModel, tokenizer: WeightTokenizer, card: str | None = None) -> None:
         check_compatible(gpt, tokenizer.vocabulary)
         self.gpt, self.tokenizer, self.card = gpt, tokenizer, card
+
+    def __repr__(self) -> str:
+        return f"WeightGPT({self.gpt.num_parameters():,} parameters, {self.tokenizer})"
 
     @property
     def sampling_defaults(self) -> dict[str, float]:

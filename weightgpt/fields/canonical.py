@@ -4,15 +4,16 @@ A field with permuted neurons is the same function, and code that reads its weig
 over neurons differ in their last digits after a permutation. Canonical forms are equal bit for bit.
 
 Decisions:
-- Layers are sorted from the input to the output, so that each layer finds its inputs sorted. Neurons are sorted by
-  their incoming weights and bias, the first weight first: the key of a neuron depends on that neuron only.
+- Layers are sorted from the input to the output, so the inputs of each layer are already in order. Neurons are sorted
+  by their incoming weights and bias, the first weight first: the key of a neuron depends on that neuron only.
 - Neurons with equal keys are equal functions, so they are merged: the first one sends the sum of their outgoing
   weights, added in order of size. Neurons of zeros, whose output is zero, fill the layer. This also removes ties.
 - A relu neuron is scaled so that its largest incoming weight or bias is 1 or -1. The form is then equal bit for bit
   under scales that are powers of two, and equal up to rounding under others. Signs and shifts of sine neurons are not
   changed.
-- The order has no meaning: neurons with nearly equal first weights change places easily. Readers should themselves be
-  equivariant, as `graph_encoder.py` is; the canonical form makes them equivariant to the last bit.
+- The order carries no information: a small change of the weights may exchange neurons with nearly equal first weights.
+  A network that reads the form should therefore not use the order; that of `graph_encoder.py` does not. The form then
+  makes its results equal to the last bit.
 
 Dimensions: B fields, P parameters.
 """

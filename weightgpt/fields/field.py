@@ -4,7 +4,7 @@ Decisions:
 - A `Field` is an ordinary `nn.Module` of `nn.Linear` layers after a Fourier encoding. Users can load, differentiate and
   export it as any other module.
 - `Fields` is a batch with stacked flat weights, see `functional.py` for their order.
-- A pickled `Field` names only the public class `weightgpt.Field`, so that it can be read after modules have moved.
+- A pickled `Field` names only the public class `weightgpt.Field`, so that it can be unpickled after modules have moved.
 - Meshing and rendering are imported when they are used, because they load slow libraries.
 
 Dimensions: n points, D input dimension, O output dimension, P parameters, B fields.
@@ -12,7 +12,7 @@ Dimensions: n points, D input dimension, O output dimension, P parameters, B fie
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -194,7 +194,18 @@ class Fields:
     def __len__(self) -> int:
         return len(self.flat)
 
-    def __getitem__(self, index: int) -> Field:
+    def __repr__(self) -> str:
+        return f"Fields({len(self)} of {self.config})"
+
+    @overload
+    def __getitem__(self, index: int) -> Field: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Fields": ...
+
+    def __getitem__(self, index: int | slice) -> "Field | Fields":
+        if isinstance(index, slice):
+            return self.select(index)
         return Field(self.config).to(self.flat.device).load_flat(self.flat[index])
 
     def __call__(self, points: Tensor) -> Tensor:
@@ -237,8 +248,8 @@ class Fields:
             InputError: the fields have several outputs.
         """
         _check_sdf(self.config)
-        one = self.select(slice(index, index + 1))
-        return lambda points: one._evaluate(points)[0, :, 0]
+        single = Fields(self.config, self.flat[index][None])
+        return lambda points: single._evaluate(points)[0, :, 0]
 
     def sdfs(self) -> list[Callable[[Tensor], Tensor]]:
         """Return all fields as signed distance functions, see `sdf`."""

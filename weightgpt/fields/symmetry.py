@@ -8,8 +8,8 @@ Decisions:
   the input to the output therefore matches incoming weights only, so that the inputs of each layer are already sorted;
   later passes match both sides of a layer. The result does not depend on the order of the neurons of the field, except
   for ties.
-- The signs of sine neurons are solved together with the order, by the absolute gain. The scales of relu neurons, and
-  shifts of sine neurons by π, are symmetries as well and are not changed.
+- The signs of sine neurons are found together with the order: the assignment compares absolute gains. The scales of
+  relu neurons, and shifts of sine neurons by π, are symmetries as well and are not changed.
 
 Dimensions: B fields, P parameters.
 """
@@ -139,7 +139,7 @@ class _Search:
     def visit(
         self, flat: Tensor, orders: list[Tensor], layer: int, first: bool = False
     ) -> tuple[Tensor, list[Tensor], bool]:
-        """Reorder one hidden layer of the fields that gain; in the `first` pass of all fields, by incoming weights."""
+        """Reorder one hidden layer of each field that gains; the `first` pass reorders all by incoming weights."""
         incoming, following = (matrix.cpu().double() for matrix in layer_matrices(self.config, flat)[layer : layer + 2])
         gains = self.targets[layer] @ incoming.mT
         if not first:

@@ -178,7 +178,7 @@ def evaluate(
     Args:
         samples: the generated shapes.
         train: the shapes that the model was trained on.
-        held_out: shapes of the same kind that the model has never seen.
+        held_out: shapes of the same kind that the model was not trained on.
         count: shapes of each set; None takes as many as the smallest set has.
         points: points on each surface.
         emd: largest number of shapes of each set that are compared under the earth mover's distance; 0 for none.

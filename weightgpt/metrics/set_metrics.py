@@ -164,8 +164,8 @@ def shape_values(within: Array, cross: Array, held_out: Array) -> dict[str, Arra
     count = len(within)
     if count < 2 or not within.shape == cross.shape == held_out.shape == (count, count):
         raise InputError(
-            f"set metrics were given {within.shape[0]} samples and {held_out.shape[0]} references; "
-            "give two sets of the same size, two shapes or more each."
+            f"set metrics were given {within.shape[0]} samples and {held_out.shape[0]} held-out shapes;"
+            " give two sets of the same size, two shapes or more each."
         )
     joint = np.block([[within, cross], [cross.T, held_out]])
     if not np.isfinite(joint).all():

@@ -5,8 +5,8 @@ Decisions:
   all four legs. This also makes codes robust: a sampled code that does not quite fit the others still decodes to
   weights near those of true shapes.
 - `invert` computes its Jacobian as a product of matrices. `torch.func.jacrev` and `jacfwd` under `vmap` give the same
-  numbers up to rounding, but take 14 times as long, because they do not use that the two layers are linear. Only the
-  slope of the GELU is left to automatic differentiation.
+  numbers up to rounding, but take 14 times as long, because they do not exploit that the two layers are linear. Only
+  the slope of the GELU comes from automatic differentiation.
 
 Dimensions: B fields, C chunks, r latent width, k coefficients of a chunk, h hidden width.
 """

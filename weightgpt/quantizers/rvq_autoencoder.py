@@ -48,10 +48,10 @@ class RVQAutoencoder(LatentQuantizer):
     def __init__(self, codebook: Codebook, encoder: ShapeEncoder) -> None:
         super().__init__(codebook)
         sizes = (encoder.num_chunks, encoder.latent_width, encoder.probes.shape[-1])
-        wanted = (codebook.layout.num_chunks, codebook.latent_width, codebook.layout.field_config.in_features)
-        if sizes != wanted:
+        expected = (codebook.layout.num_chunks, codebook.latent_width, codebook.layout.field_config.in_features)
+        if sizes != expected:
             raise InputError(
-                f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for {wanted}; take both"
+                f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for {expected}; take both"
                 " from one folder."
             )
         self.encoder = encoder

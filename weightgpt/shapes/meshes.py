@@ -43,7 +43,7 @@ SIDE = 1.8
 
 _REFUSED_FORMATS = {
     **dict.fromkeys(
-        (".3ds", ".3mf", ".blend", ".ctm", ".dae", ".fbx", ".msh", ".step", ".stp", ".xyz"), "another format"
+        (".3ds", ".3mf", ".blend", ".ctm", ".dae", ".fbx", ".msh", ".step", ".stp", ".xyz"), "a file of another format"
     ),
     **dict.fromkeys((".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"), "a compressed file"),
     **dict.fromkeys((".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"), "a file that may run code when opened"),
@@ -121,10 +121,11 @@ def load_shapes(folder: Path | str) -> Shapes:
         name = name if name not in shapes else "-".join(within.parts)
         shapes[name] = replace(shape, name=name)
     if not shapes:
-        problem = f"holds no mesh; put {', '.join(FORMATS)} files into it."
         if refused:
-            problem = f"none of its {len(refused)} meshes can be read, the first because {refused[0].reason}"
-        raise InputError(f"{folder}: {problem}")
+            raise InputError(
+                f"{folder} has no mesh that can be read; the first of its {len(refused)} files: {refused[0].reason}"
+            )
+        raise InputError(f"{folder} holds no mesh; put {', '.join(FORMATS)} files into it.")
     return Shapes(tuple(shapes.values()), tuple(refused))
 
 
@@ -157,7 +158,7 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; give the path of a {formats} file.")
     if suffix not in FORMATS:
-        kind = _REFUSED_FORMATS.get(suffix, "another format")
+        kind = _REFUSED_FORMATS.get(suffix, "a file of another format")
         raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")
     if path.stat().st_size > MAX_BYTES:
         size = f"{path.stat().st_size / 2**20:.0f} MiB"
@@ -171,7 +172,7 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
         vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64)
     except Exception as error:  # the loaders raise errors of any type for broken files
         reason = shorten(f"{type(error).__name__} {error}", 100)
-        if isinstance(error, ImportError):  # trimesh wants another library to guess the encoding of such bytes
+        if isinstance(error, ImportError):  # trimesh needs another library to detect the encoding of such bytes
             reason = "its bytes are not of that format"
         if isinstance(error, TypeError) and suffix == ".gltf":
             reason = "its buffers are missing or in other files, which are not opened"
@@ -190,7 +191,7 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the logs and warnings of the loaders: a file gives a shape or an error of one sentence."""
+    """Silence the logs and warnings of the loaders, because an error message of ours is one sentence."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

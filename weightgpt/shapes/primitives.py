@@ -1,8 +1,8 @@
 """Exact signed distances of simple solids, and the operations that combine them.
 
 Decisions:
-- A `Solid` is a distance function and the corners of a convex hull around it, so that a shape can be drawn at any size
-  and scaled to the unit cube afterwards.
+- A `Solid` is a distance function and the corners of a convex hull around it. So a shape can be designed at any size,
+  and its hull is enough to scale it to the unit cube.
 - Solids of revolution, extrusions and tubes are exact for a whole polyline at once.
 - Distance functions take the coordinates as three separate columns, because arithmetic on contiguous columns, and on
   (segments, n) arrays of them, is several times faster than on (n, 3) rows.
@@ -44,7 +44,8 @@ class Solid:
     distance: Callable[[Tensor, Tensor, Tensor], Tensor]
     """x, y and z, three tensors (n,), to signed distances (n,)."""
     hull: Array
-    """(k, 3) points whose convex hull contains the solid. Unless a round part was turned, its bounding box is equal."""
+    """(k, 3) points whose convex hull contains the solid. Its bounding box is that of the
+    solid, unless a round part was rotated."""
 
     def __call__(self, points: Tensor) -> Tensor:
         return torch.cat([self.distance(*block.T.contiguous()) for block in torch.split(points, _BLOCK)])

@@ -134,11 +134,13 @@ class Vocabulary:
         Raises:
             InputError: the codes have another shape or range, or a class is unknown.
         """
-        if codes.shape[1:] != (self.num_chunks, self.num_quantizers) or len(labels) != len(codes):
+        if codes.shape[1:] != (self.num_chunks, self.num_quantizers):
             raise InputError(
-                f"codes of shape {tuple(codes.shape)} with {len(labels)} labels were given; this vocabulary takes"
-                f" (fields, {self.num_chunks}, {self.num_quantizers}) and one label for each field."
+                f"codes have shape {tuple(codes.shape)}; this vocabulary takes (fields, {self.num_chunks},"
+                f" {self.num_quantizers}): use codes of its codebook."
             )
+        if len(labels) != len(codes):
+            raise InputError(f"there are {len(labels)} labels for {len(codes)} fields; give one label for each field.")
         if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.codebook_size):
             raise InputError(f"codes must lie in 0 … {self.codebook_size - 1}; use the codebook of this vocabulary.")
         ids = torch.full((len(codes), self.length), BOS)

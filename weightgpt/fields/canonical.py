@@ -26,7 +26,7 @@ from weightgpt.fields.functional import layer_matrices
 
 
 @torch.no_grad()
-def canonical(config: FieldConfig, flat: Tensor) -> Tensor:
+def canonicalize(config: FieldConfig, flat: Tensor) -> Tensor:
     """Bring fields to their canonical form, which is the same function.
 
     Args:
@@ -40,10 +40,10 @@ def canonical(config: FieldConfig, flat: Tensor) -> Tensor:
         InputError: the weights are not finite or of another architecture.
     """
     Fields(config, flat)
-    return torch.stack([_canonical(config, row) for row in flat]) if len(flat) else flat.clone()
+    return torch.stack([_canonicalize_row(config, row) for row in flat]) if len(flat) else flat.clone()
 
 
-def _canonical(config: FieldConfig, row: Tensor) -> Tensor:
+def _canonicalize_row(config: FieldConfig, row: Tensor) -> Tensor:
     """The canonical form (P,) of one field (P,)."""
     matrices = [matrix[0] + 0.0 for matrix in layer_matrices(config, row[None])]  # adding 0.0 turns -0.0 into 0.0
     for layer in range(len(config.hidden)):
@@ -57,11 +57,11 @@ def _canonical(config: FieldConfig, row: Tensor) -> Tensor:
         nonzero = rows.any(1).nonzero().flatten()
         padding = rows.new_zeros(len(incoming) - len(nonzero), rows.shape[1])
         matrices[layer] = torch.cat([rows[nonzero], padding])
-        matrices[layer + 1] = torch.cat([_merged(outgoing, group, nonzero.tolist()), following[:, -1:]], 1)
+        matrices[layer + 1] = torch.cat([_merge_columns(outgoing, group, nonzero.tolist()), following[:, -1:]], 1)
     return torch.cat([matrix.flatten() for matrix in matrices])
 
 
-def _merged(outgoing: Tensor, group: Tensor, numbers: list[int]) -> Tensor:
+def _merge_columns(outgoing: Tensor, group: Tensor, numbers: list[int]) -> Tensor:
     """Outgoing weights (outputs, width), summed over the neurons of each of the groups `numbers`; then zeros.
 
     Args:

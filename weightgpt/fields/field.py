@@ -115,7 +115,7 @@ class Field(nn.Module):
         """
         from PIL import Image
 
-        return Image.fromarray(Fields(self.config, self.flat().detach()[None])._pictures(size)[0])
+        return Image.fromarray(Fields(self.config, self.flat().detach()[None])._render_pictures(size)[0])
 
     def _evaluate(self, points: Tensor) -> Tensor:
         """Values (…, O) on the device of the points, which may be another one."""
@@ -124,7 +124,7 @@ class Field(nn.Module):
 
     def flat(self) -> Tensor:
         """Concatenate all parameters as (P,), neuron by neuron. Inverse of `load_flat`."""
-        rows = [torch.cat([layer.weight, layer.bias[:, None]], 1).flatten() for layer in self._linear()]
+        rows = [torch.cat([layer.weight, layer.bias[:, None]], 1).flatten() for layer in self._linear_layers()]
         return torch.cat(rows)
 
     def load_flat(self, flat: Tensor) -> "Field":
@@ -141,12 +141,12 @@ class Field(nn.Module):
         """
         matrices = layer_matrices(self.config, flat[None])
         with torch.no_grad():
-            for layer, matrix in zip(self._linear(), matrices, strict=True):
+            for layer, matrix in zip(self._linear_layers(), matrices, strict=True):
                 layer.weight.copy_(matrix[0, :, :-1])
                 layer.bias.copy_(matrix[0, :, -1])
         return self
 
-    def _linear(self) -> Iterator[nn.Linear]:
+    def _linear_layers(self) -> Iterator[nn.Linear]:
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             yield layer
@@ -275,9 +275,11 @@ class Fields:
         from weightgpt.visual.rendering import contact_sheet
 
         groups = [self.select(slice(i, i + _GROUP)) for i in range(0, len(self), _GROUP)]
-        return contact_sheet([picture for group in groups for picture in group._pictures(size)], captions, columns)
+        return contact_sheet(
+            [picture for group in groups for picture in group._render_pictures(size)], captions, columns
+        )
 
-    def _pictures(self, size: int) -> "list[NDArray[np.uint8]]":
+    def _render_pictures(self, size: int) -> "list[NDArray[np.uint8]]":
         """A picture (size, size, 3) of each field."""
         from weightgpt.visual.rendering import render, render_2d
 

@@ -46,7 +46,7 @@ def permute(config: FieldConfig, flat: Tensor, permutations: Sequence[Tensor]) -
     """
     Fields(config, flat)
     orders = _check_permutations(config, flat, permutations)
-    return _permuted(config, flat, orders)
+    return _permute(config, flat, orders)
 
 
 def random_permutations(config: FieldConfig, count: int, seed: int) -> list[Tensor]:
@@ -154,7 +154,7 @@ class _Search:
         steps = [torch.arange(width, device=flat.device)[None] for width in self.config.hidden]
         scales = [torch.ones_like(step).to(flat) for step in steps]
         steps[layer], scales[layer] = order, signs
-        flat = _rescaled(self.config, _permuted(self.config, flat, steps), scales)
+        flat = _rescale(self.config, _permute(self.config, flat, steps), scales)
         orders = [*orders[:layer], orders[layer].gather(1, order), *orders[layer + 1 :]]
         return flat, orders, bool(gained.any())
 
@@ -167,7 +167,7 @@ def _assign(gains: Tensor) -> Tensor:
     return order
 
 
-def _permuted(config: FieldConfig, flat: Tensor, orders: list[Tensor]) -> Tensor:
+def _permute(config: FieldConfig, flat: Tensor, orders: list[Tensor]) -> Tensor:
     """`permute` without checks; orders (B, width) or (1, width)."""
     encoding = torch.arange(config.encoded, device=flat.device)[None]
     outputs = torch.arange(config.out_features, device=flat.device)[None]
@@ -180,7 +180,7 @@ def _permuted(config: FieldConfig, flat: Tensor, orders: list[Tensor]) -> Tensor
     return torch.cat(parts, 1)
 
 
-def _rescaled(config: FieldConfig, flat: Tensor, factors: list[Tensor]) -> Tensor:
+def _rescale(config: FieldConfig, flat: Tensor, factors: list[Tensor]) -> Tensor:
     """Multiply the incoming weights and bias of each neuron by its factor, and divide its outgoing weights by it.
 
     The factors are (B, width) or (1, width) for each hidden layer.

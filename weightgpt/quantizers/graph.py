@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.fields.canonical import canonical
+from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.quantizers.base import EncodeConfig
@@ -72,7 +72,7 @@ class GraphQuantizer(LatentQuantizer):
         """
         check_fields(fields, self.field_config)
         codes = [torch.zeros(0, self.num_chunks, self.num_quantizers, dtype=torch.long)]
-        for row, flat in enumerate(canonical(fields.config, fields.flat.float())):
+        for row, flat in enumerate(canonicalize(fields.config, fields.flat.float())):
             latents = self.encoder(flat[None])
             if not latents.isfinite().all():
                 raise InputError(f"field {row} has weights so large that its values overflow; leave it out.")

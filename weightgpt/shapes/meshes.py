@@ -147,8 +147,8 @@ def load_shape(file: Path | str, label: str = "none") -> Shape:
     """
     path = Path(file)
     vertices, faces = _read_mesh(path)
-    vertices, faces, center, scale = _normalized(path, vertices, faces)
-    faces, sides = _oriented(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
+    vertices, faces, center, scale = _normalize(path, vertices, faces)
+    faces, sides = _orient(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
     return Shape(name=path.stem, label=label, sdf=_mesh_sdf(vertices, faces), center=center, scale=scale, sides=sides)
 
 
@@ -164,7 +164,7 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
         size = f"{path.stat().st_size / 2**20:.0f} MiB"
         raise InputError(f"{path} has {size}, more than the {MAX_BYTES // 2**20} MiB allowed; simplify the mesh.")
     try:
-        with _quiet():
+        with _silence_loaders():
             scene = trimesh.load_scene(
                 BytesIO(path.read_bytes()), file_type=suffix[1:], process=False, skip_materials=True
             )
@@ -190,7 +190,7 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_loaders() -> Iterator[None]:
     """Silence the logs and warnings of the loaders, because an error message of ours is one sentence."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -202,7 +202,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _normalized(
+def _normalize(
     path: Path, vertices: Vertices, faces: Faces
 ) -> tuple[Vertices, Faces, tuple[float, float, float], float]:
     """Transform vertices to unit coordinates and drop faces without area; returns the center and the scale as well."""
@@ -222,7 +222,7 @@ def _normalized(
     return vertices, faces, (float(center[0]), float(center[1]), float(center[2])), scale
 
 
-def _oriented(path: Path, vertices: Vertices, faces: Faces, probes: int = 2048, depth: float = 0.004) -> Faces:
+def _orient(path: Path, vertices: Vertices, faces: Faces, probes: int = 2048, depth: float = 0.004) -> Faces:
     """Flip the faces if, close to the surface, more of the volume is inside out than inside.
 
     Args:

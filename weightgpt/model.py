@@ -177,8 +177,8 @@ class WeightGPT(HubObject):
                 None, as `generation_config.json` has it.
             top_p: share of the probability mass that is sampled from, in (0, 1]; the default of the model when None.
             top_k: number of likeliest codes that are sampled from; 0 for all.
-            quasi_random: whether the shapes of a class are sampled to differ from each other as much as the
-                distribution of the model allows (see `weightgpt.tokens.quasirandom`), or independently.
+            quasi_random: whether the shapes of a class are sampled together, so that they differ more from each other
+                (see `weightgpt.tokens.quasirandom`), or independently.
             batch_size: sequences generated at once.
             progress: whether to show a progress bar.
 

@@ -157,7 +157,7 @@ def test_an_illegal_id_is_named_by_row_position_and_id():
         for token in (-1, readable.start - 1, readable.stop, VOCABULARY.vocab_size):
             broken = ids.clone()
             broken[2, position] = token
-            with pytest.raises(InputError, match=f"sequence 2 has id {token} at position {position},"):
+            with pytest.raises(InputError, match=f"sequence 2 has id {token} at position {position};"):
                 VOCABULARY.parse(broken)
 
 

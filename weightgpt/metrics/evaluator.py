@@ -4,8 +4,8 @@ Decisions:
 - Empty and broken shapes count in their rates and are left out of the set metrics. Equally many held-out shapes,
   chosen at random, are left out too, so both sets stay equal in size. Empty shapes are not replaced by new samples.
 - Set metrics depend on the size of the sets. If a size is given, shapes are compared set by set, and the metrics are
-  means over the sets. If there are fewer held-out sets than sample sets, the held-out sets are reused. In each set as
-  many shapes are compared as the set with the fewest surfaces has.
+  means over the sets. If there are fewer held-out sets than sample sets, the held-out sets are reused. The
+  same number of shapes is compared in every set: the number of surfaces of the set with the fewest.
 - The memorization check and the earth mover's distance are slow, so they use the first set only.
 - EMD is off by default (`emd=0`). If it is on, it uses the first `emd` shapes of each set and `EMD_POINTS` points.
 - Distances between held-out shapes are computed once for all rows.

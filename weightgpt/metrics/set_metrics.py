@@ -76,8 +76,8 @@ def set_metrics(*pairs: Distances, same_held_out: bool = False, draws: int = 200
     """Compute MMD, COV and 1-NNA with confidence intervals.
 
     Args:
-        *pairs: the distances of a set of samples and a held-out set each; the metrics are means over the shapes of all
-            pairs.
+        *pairs: for each pair of a sample set and a held-out set, their distances; the metrics are means over the shapes
+            of all pairs.
         same_held_out: whether all pairs have one size and the same held-out shapes in the same order.
         draws: number of bootstrap resamples.
         seed: seed of the bootstrap.

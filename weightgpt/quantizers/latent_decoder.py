@@ -48,7 +48,7 @@ class LatentDecoder(nn.Module):
         """Latents (B, C, r) whose coefficients are nearest to `coefficients`.
 
         Nearest means the least Σ_c |metric_c (decoder(z)_c - coefficients_c)|². The search takes damped Gauss-Newton
-        steps (Levenberg 1944, Marquardt 1963) in double precision. A field takes a step only if the step brings it
+        steps (Levenberg 1944, Marquardt 1963) in double precision. A step is taken only for fields that it brings
         nearer.
 
         Args:

@@ -4,7 +4,7 @@ Decisions:
 - A *shape* starts from the latents of the encoder. An *existing field* starts from those or from its projection on the
   bases, whichever has the smaller loss.
 - The latents are then refined (`_refinement.py`) and quantized.
-- Codes decode to weights that resemble a field as a function. The weights are not those of the field that was encoded.
+- The codes of an existing field decode to other weights, whose function resembles that of the field.
 
 Files, format "weightgpt.rvq-ae", version 1: the two files of the codebook (see `codebook.py`) and `encoder.safetensors`
 (see `shape_encoder.py`).

@@ -20,7 +20,7 @@ from weightgpt.shapes.shape import Sdf, Shape
 
 
 def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> list[Shape]:
-    """Draw shapes of the built-in families at random, the families taking turns.
+    """Draw random shapes of the built-in families; the families take turns.
 
     Args:
         n: number of shapes.

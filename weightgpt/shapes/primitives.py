@@ -44,8 +44,8 @@ class Solid:
     distance: Callable[[Tensor, Tensor, Tensor], Tensor]
     """x, y and z, three tensors (n,), to signed distances (n,)."""
     hull: Array
-    """(k, 3) points whose convex hull contains the solid. Their bounding box is that of the solid, unless a round part was
-    rotated."""
+    """(k, 3) points whose convex hull contains the solid. Its bounding box is that of the solid, unless a round part
+    was rotated."""
 
     def __call__(self, points: Tensor) -> Tensor:
         return torch.cat([self.distance(*block.T.contiguous()) for block in torch.split(points, _BLOCK)])

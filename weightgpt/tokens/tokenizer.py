@@ -120,8 +120,8 @@ class WeightTokenizer(HubObject):
 
         Args:
             shapes_or_fields: a shape, several shapes, a field, or a batch of fields.
-            labels: the class of each, or one class for all. When None, shapes have their own labels, those that the
-                vocabulary does not have become "none", and fields have the class "none".
+            labels: the class of each, or one class for all. When None, shapes have their own labels and fields have the
+                class "none"; a label of a shape that the vocabulary does not have becomes "none".
             encode: how latents are refined; the defaults of `EncodeConfig` when None.
             return_tensors: "pt" for tensors, "np" for arrays, None for lists.
             progress: whether to show a progress bar.

@@ -2,8 +2,8 @@
 
 Decisions:
 - Every quantizer level has K code tokens, shared by all chunks because the code vectors are shared. So one token means
-  one code vector. With one alphabet for all levels a token would mean Q vectors, and a GPT would first have to learn
-  which.
+  one code vector. If all levels had the same tokens, a token would mean Q vectors, and a GPT would first have to
+  learn which one.
 - `parse` accepts a code token of the wrong level and uses its index within that level, because
   `generation_config.json` cannot express constraints for single positions.
 - Coarse levels come first: level 1 of all chunks, then level 2, … So a prefix of a sequence is already a rough shape.
@@ -169,8 +169,8 @@ class Vocabulary:
         if len(illegal):
             row, position = illegal[0].tolist()
             raise InputError(
-                f"sequence {row} has id {int(ids[row, position])} at position {position}, where only ids"
-                f" {int(low[position])} to {int(high[position])} are legal; generate with this vocabulary's grammar."
+                f"sequence {row} has id {int(ids[row, position])} at position {position}; the legal ids there are"
+                f" {int(low[position])} to {int(high[position])}: use ids that a model of this vocabulary generated."
             )
         codes = (ids[:, 2:-1] - self.first_code) % self.codebook_size
         classes = [self.classes[index] for index in (ids[:, 1] - self.first_class).tolist()]

@@ -234,7 +234,7 @@ def render(
 def evaluate(
     generated: Annotated[str, typer.Argument(help="samples: a folder of meshes or a .safetensors file of fields")],
     train: Annotated[str, typer.Option(help="the shapes that the model learned from, in the same form")],
-    held_out: Annotated[str, typer.Option(help="shapes of the same kind that the model never saw, in the same form")],
+    held_out: Annotated[str, typer.Option(help="held-out shapes of the same kind, in the same form")],
     count: Annotated[int | None, typer.Option(min=2, help="shapes in each set; all by default")] = None,
     max_memorized: Annotated[
         float | None, typer.Option(min=0, max=1, help="end with exit code 1 if a larger share is memorized")

@@ -8,7 +8,7 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
 
     Args:
         markdown: the text of a page.
-        kwargs: what MkDocs passes beside it; not used.
+        kwargs: further arguments of MkDocs; not used.
     """
     if "<!-- command line -->" not in markdown:
         return markdown

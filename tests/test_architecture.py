@@ -52,7 +52,7 @@ ONLY_IN = {
     "diffusers": {"training.baselines.denoiser"},
     "meshgpt_pytorch": {"training.baselines.meshgpt"},
 }
-"""Libraries that only some modules may know."""
+"""Dependencies that only some modules may import."""
 
 CODE_RUNNERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 """Libraries whose files run code when they are opened."""
@@ -60,15 +60,15 @@ CODE_RUNNERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 
 def imported(tree: ast.AST) -> set[str]:
     """Modules that a module imports, anywhere in it; `from a import b` counts as a.b where that is a module of ours."""
-    found = set()
+    modules = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             full = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= {name if name in TREES else f"{node.module}" for name in full}
-    return found
+            modules |= {name if name in TREES else f"{node.module}" for name in full}
+    return modules
 
 
 def packages(module: str) -> set[str]:
@@ -76,47 +76,47 @@ def packages(module: str) -> set[str]:
     return {name.split(".")[0] for name in imported(TREES[module])}
 
 
-def faults(source: str) -> list[str]:
-    """Calls and imports that could run the code of a stranger."""
-    tree, found = ast.parse(source), []
-    wanted = {"allow_pickle": True, "trust_remote_code": True, "weights_only": False}
+def unsafe_code(source: str) -> list[str]:
+    """Calls and imports that could run code from a file."""
+    tree, faults = ast.parse(source), []
+    unsafe_options = {"allow_pickle": True, "trust_remote_code": True, "weights_only": False}
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg in wanted:
-            harmless = isinstance(node.value, ast.Constant) and node.value.value is not wanted[node.arg]
-            found += [] if harmless else [f"{node.arg}={ast.unparse(node.value)}"]
+        if isinstance(node, ast.keyword) and node.arg in unsafe_options:
+            harmless = isinstance(node.value, ast.Constant) and node.value.value is not unsafe_options[node.arg]
+            faults += [] if harmless else [f"{node.arg}={ast.unparse(node.value)}"]
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "eval", "exec"}:
-            found.append(ast.unparse(node.func))
+            faults.append(ast.unparse(node.func))
         if isinstance(node, ast.ImportFrom) and node.module == "torch":
-            found += ["torch.load" for alias in node.names if alias.name == "load"]
-    return found + sorted({name.split(".")[0] for name in imported(tree)} & CODE_RUNNERS)
+            faults += ["torch.load" for alias in node.names if alias.name == "load"]
+    return faults + sorted({name.split(".")[0] for name in imported(tree)} & CODE_RUNNERS)
 
 
 def public(tree: ast.Module) -> list[ast.AST]:
     """The module, its public classes and functions, and their public methods."""
     kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    found: list[ast.AST] = [tree]
+    nodes: list[ast.AST] = [tree]
     for node in tree.body:
         if isinstance(node, kinds) and not node.name.startswith("_"):
             members = node.body if isinstance(node, ast.ClassDef) else []
-            found += [node, *(m for m in members if isinstance(m, kinds) and not m.name.startswith("_"))]
-    return found
+            nodes += [node, *(m for m in members if isinstance(m, kinds) and not m.name.startswith("_"))]
+    return nodes
 
 
-def room(module: str) -> str:
-    """The package of the library that a module lies in, or the module itself if it lies on the ground floor."""
+def part(module: str) -> str:
+    """The package of the library that a module belongs to, or the module itself if it belongs to none."""
     return module.split(".")[1]
 
 
-def ours(module: str) -> set[str]:
-    """The rooms of the library that a module imports."""
-    return {room(name) for name in imported(TREES[module]) if name.startswith("weightgpt.")}
+def imported_parts(module: str) -> set[str]:
+    """The packages and single modules of the library that a module imports."""
+    return {part(name) for name in imported(TREES[module]) if name.startswith("weightgpt.")}
 
 
 LIBRARY = [name for name in TREES if name.startswith("weightgpt.")]
 
 
 def test_the_order_names_every_package_once():
-    assert sorted(name for step in ORDER for name in step) == sorted({room(module) for module in LIBRARY})
+    assert sorted(name for step in ORDER for name in step) == sorted({part(module) for module in LIBRARY})
 
 
 def test_every_package_imports_only_from_earlier_ones():
@@ -124,19 +124,19 @@ def test_every_package_imports_only_from_earlier_ones():
     wrong = [
         f"{module} imports {other}"
         for module in LIBRARY
-        for other in sorted(ours(module) - {room(module)})
-        if rank[other] >= rank[room(module)]
+        for other in sorted(imported_parts(module) - {part(module)})
+        if rank[other] >= rank[part(module)]
     ]
     assert wrong == []
 
 
-def test_the_library_needs_neither_how_codebooks_nor_how_models_are_learnt():
+def test_the_library_imports_none_of_the_programs():
     for module in TREES:
         if module.startswith("weightgpt."):
-            assert not packages(module) & {"tokenization", "training"}, module
+            assert not packages(module) & {"tokenization", "training", "studies"}, module
 
 
-def test_learning_a_codebook_needs_no_training_and_only_the_pipeline_joins_both():
+def test_tokenization_imports_no_training_and_only_the_pipeline_imports_both():
     for module in TREES:
         if module.startswith("tokenization."):
             assert "training" not in packages(module), module
@@ -148,12 +148,12 @@ def test_learning_a_codebook_needs_no_training_and_only_the_pipeline_joins_both(
 
 
 @pytest.mark.parametrize("library", ONLY_IN)
-def test_a_library_is_known_only_where_it_is_needed(library):
+def test_a_dependency_is_imported_only_where_it_is_needed(library):
     users = {module for module in TREES if library in packages(module)}
     assert users == ONLY_IN[library]
 
 
-def test_only_the_registries_know_the_ways_to_quantize_by_name():
+def test_only_the_registries_name_the_ways_to_quantize():
     """The name of a tokenizer, the format or the class of a quantizer elsewhere would be the start of a second way."""
     homes = {kind.__module__ for kind in kinds.QUANTIZERS.values()} | {
         "weightgpt.quantizers.codebook",
@@ -166,14 +166,14 @@ def test_only_the_registries_know_the_ways_to_quantize_by_name():
         may_name = module in {"tokenization.registry", "tokenization.presets"}
         assert may_name or not texts & set(registry.NAMES), module
         assert module in homes or not texts & set(kinds.QUANTIZERS), module
-        asked = [call for call in nodes if isinstance(call, ast.Call) and ast.unparse(call.func) == "isinstance"]
-        assert not {node.id for call in asked for node in ast.walk(call) if isinstance(node, ast.Name)} & classes, (
+        checks = [call for call in nodes if isinstance(call, ast.Call) and ast.unparse(call.func) == "isinstance"]
+        assert not {node.id for call in checks for node in ast.walk(call) if isinstance(node, ast.Name)} & classes, (
             module
         )
 
 
 def test_no_source_can_run_the_code_of_a_file():
-    assert {module: found for module, source in SOURCES.items() if (found := faults(source))} == {}
+    assert {module: faults for module, source in SOURCES.items() if (faults := unsafe_code(source))} == {}
 
 
 @pytest.mark.parametrize(
@@ -189,13 +189,14 @@ def test_no_source_can_run_the_code_of_a_file():
         "eval(text)",
     ],
 )
-def test_such_code_would_be_found(source):
-    assert len(faults(source)) == 1
+def test_unsafe_code_is_reported(source):
+    assert len(unsafe_code(source)) == 1
 
 
-def test_careful_code_is_not_suspected():
+def test_safe_code_is_not_reported():
     assert (
-        faults("model.eval()\nf(weights_only=True, trust_remote_code=False)\nnp.load(path, allow_pickle=False)") == []
+        unsafe_code("model.eval()\nf(weights_only=True, trust_remote_code=False)\nnp.load(path, allow_pickle=False)")
+        == []
     )
 
 

@@ -154,7 +154,7 @@ MISTAKES = {
     "fit meshes -o tokens.json/x.safetensors": "tokens.json is not a folder",
     "fit -o x.safetensors": "inputs",
     "encode meshes -m absent/model/name -o x.json": "absent/model/name is neither a folder",
-    "encode tokens.json -m model -o x.json": "tokens.json is another format",
+    "encode tokens.json -m model -o x.json": "tokens.json is a file of another format",
     "encode broken.safetensors -m model -o x.json": "broken.safetensors is not a whole safetensors file",
     "encode other.safetensors -m model -o x.json": "learned for this architecture",
     "decode absent.json -m model -o x.safetensors": "absent.json does not exist",

@@ -114,7 +114,7 @@ def test_without_network_a_folder_loads_and_a_repository_is_refused(
 
 @pytest.mark.parametrize("name", ["not/a/name", "two words"])
 def test_a_name_that_no_repository_can_have_is_refused(name: str):
-    with pytest.raises(InputError, match="is neither a folder nor the name of a repository"):
+    with pytest.raises(InputError, match="is neither a folder nor a name on the Hub"):
         WeightGPT.from_pretrained(name)
     tokenizer = tiny_tokenizer()
     with pytest.raises(InputError, match=f"cannot push to {name} "):

@@ -28,7 +28,7 @@ from tokenization.autoencoder_training import (
 )
 from tokenization.corpus import TrainedQuantizer
 from weightgpt.errors import InputError
-from weightgpt.fields.canonical import canonical
+from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import Fields
 from weightgpt.fields.functional import fourier_features
 from weightgpt.quantizers.codebook import Codebook
@@ -110,7 +110,7 @@ def learn_graph_encoder(
         config.num_rounds,
         deepcopy(shape_encoder).requires_grad_(True) if config.use_shape_encoder else None,
     )
-    flat, title = canonical(fields.config, fields.flat.float()), "learning the graph encoder" if progress else None
+    flat, title = canonicalize(fields.config, fields.flat.float()), "learning the graph encoder" if progress else None
     history = _train(codebook, encoder, flat, samples, config, seed, title, callback)
     return TrainedQuantizer(GraphQuantizer(codebook, encoder), history)
 

@@ -1,6 +1,6 @@
-"""What every `python -m …` shares: options from a dataclass, exit codes, one-sentence errors, cached results.
+"""The shared parts of all `python -m …` programs: options from a dataclass, exit codes, errors, cached results.
 
-The wheel ships this module for the programs beside it; `weightgpt` itself does not use it.
+Only the programs of the checkout use this module; the rest of the library does not.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ Config = TypeVar("Config")
 def cli_main(main: Callable[[], None]) -> Callable[[], int]:
     """Wrap a `main` so that it returns an exit code: 0, 2 for an InputError, 130 for Ctrl-C.
 
-    A bug keeps its traceback. Programs write whole files or none, so the same command can be given again.
+    A bug keeps its traceback. Programs write whole files or none, so the same command can be run again.
 
     Args:
         main: the work of a program.
@@ -69,7 +69,7 @@ def settings_digest(settings: Any) -> str:
 
 
 def cached(folder: Path | str, settings: Any, make: Callable[[], Any], *, name: str = "result") -> Any:
-    """Compute a JSON value once for each settings: a second call with equal settings reads the file of the first.
+    """Compute a JSON value once: a second call with equal settings reads the file that the first call wrote.
 
     Args:
         folder: the folder of the files; it is created if needed.
@@ -84,14 +84,14 @@ def cached(folder: Path | str, settings: Any, make: Callable[[], Any], *, name: 
 
 
 def cached_folder(folder: Path | str, settings: Any, make: Callable[[Path], None], *, name: str) -> Path:
-    """Write a folder of files once for each settings: a second call with equal settings finds the folder of the first.
+    """Write a folder of files once: a second call with equal settings returns the folder that the first call wrote.
 
-    The folder appears under its final name when `make` has ended, so an interrupted call leaves nothing behind.
+    The folder gets its final name only after `make` has returned, so an interrupted call leaves nothing behind.
 
     Args:
         folder: the folder that holds the folders of all settings; it is created if needed.
         settings: everything that decides the files, as `settings_digest` takes it; `settings.json` shows them.
-        make: writes the files to the path that it is called with.
+        make: a function of a path; it creates the files in that folder.
         name: the first part of the folder name, `NAME-DIGEST`.
     """
     path = Path(folder) / f"{name}-{settings_digest(settings)}"
@@ -128,7 +128,7 @@ def parse(
             is then the first argument of the command, and options override single fields.
         module: the name of the program, for its help text.
         arguments: the command line without the program; that of the process when None.
-        summaries: a sentence about each preset, for the help text; by default that of the dataclass.
+        summaries: a sentence about each preset, for the help text; the first line of the docstring by default.
 
     Raises:
         InputError: an option is unknown, missing, or has a value of another type.
@@ -156,7 +156,7 @@ def _first_line(described: object) -> str:
 
 
 def _sentence(message: str) -> str:
-    """What an error message of tyro says between its title and its hints."""
+    """The text of an error message of tyro, without its title and its hints."""
     lines = [re.sub("\x1b\\[[0-9;]*m", "", line).strip(" │") for line in message.splitlines()]
     rulers = [i for i, line in enumerate(lines) if line and set(line) <= set("-─")]
     body = lines[rulers[0] + 1 : rulers[1]] if len(rulers) > 1 else lines

@@ -4,7 +4,7 @@ Decisions:
 - Results go to stdout, as lines or with `--json` as one JSON object and nothing else. Everything else goes to stderr.
 - A caller's mistake is one sentence and exit code 2, Ctrl-C is one line and 130, and a bug keeps its traceback. Only
   `evaluate --max-memorized` ends with 1: the evaluation was done, and the samples failed the memorization check.
-- A folder is written as a whole, and only where there is none with content, so that no file of the user is lost.
+- A folder is written as a whole. A folder that already has content is refused, so that no file of the user is lost.
 - Commands import torch and trimesh inside their functions, so that `--help` is quick.
 """
 
@@ -43,7 +43,9 @@ def fit(
     steps: Annotated[int, typer.Option(min=1, help="optimizer steps for each field")] = 600,
     shared_init: Annotated[
         str | None,
-        typer.Option(help="initial weights: a model, or a .safetensors file whose first field is taken; else random"),
+        typer.Option(
+            help="initial weights: a model, or a .safetensors file whose first field is taken; random by default"
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -232,7 +234,7 @@ def render(
 def evaluate(
     generated: Annotated[str, typer.Argument(help="samples: a folder of meshes or a .safetensors file of fields")],
     train: Annotated[str, typer.Option(help="the shapes that the model learned from, in the same form")],
-    held_out: Annotated[str, typer.Option(help="shapes of the same kind that the model never saw, in the same form")],
+    held_out: Annotated[str, typer.Option(help="held-out shapes of the same kind, in the same form")],
     count: Annotated[int | None, typer.Option(min=2, help="shapes in each set; all by default")] = None,
     max_memorized: Annotated[
         float | None, typer.Option(min=0, max=1, help="end with exit code 1 if a larger share is memorized")

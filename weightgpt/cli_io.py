@@ -1,8 +1,8 @@
-"""What the commands of `weightgpt.cli` share: checks of outputs, inputs, and how results are written.
+"""The shared parts of the commands of `weightgpt.cli`: they check outputs, read inputs and write results.
 
 Decisions:
 - Outputs are checked before the work starts, so that a wrong name does not cost minutes.
-- A mesh of a folder that cannot be read is reported and skipped. A mesh file that is named alone must be readable.
+- An unreadable mesh in a folder is reported and skipped. An unreadable mesh that is named itself is an error.
 """
 
 import json
@@ -87,9 +87,9 @@ def check_new_folder(path: Path) -> None:
 
 def _check_writable(path: Path) -> None:
     """Refuse a path below a folder that cannot be written to."""
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(f"cannot write {path}: {above} is not a folder you may write to; choose another output.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {path}: {folder} is not a folder you may write to; choose another output.")
 
 
 def load_model(name: str) -> "WeightGPT":
@@ -132,7 +132,7 @@ def read_shapes(inputs: list[str]) -> "list[Shape]":
 
 
 def read_shapes_or_fields(inputs: list[str]) -> "tuple[list[Shape] | Fields, ShapeMetadata]":
-    """Read what `encode` takes, and its names, labels, positions and sizes.
+    """Read the input of the command `encode`: shapes or fields, and their names, labels, positions and sizes.
 
     Args:
         inputs: one .safetensors file of fields, or what `read_shapes` takes.
@@ -225,7 +225,7 @@ def write_meshes(
 
 
 def _file_stems(names: tuple[str, ...]) -> list[str]:
-    """Distinct names that are safe for files; those of a file of fields may be any text."""
+    """Distinct names that are safe as file names; the names in a file of fields may be any text."""
     safe = [re.sub(r"[^\w.-]+", "_", name).strip("._")[:100] or "shape" for name in names]
     if len({name.lower() for name in safe}) == len(safe):
         return safe

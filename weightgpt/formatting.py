@@ -6,17 +6,27 @@ from tabulate import tabulate
 
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table of cells that are text already."""
+    """Format a Markdown table.
+
+    Args:
+        headers: the text of each column header.
+        rows: the text of each cell, row by row.
+    """
     return tabulate(list(rows), list(headers), tablefmt="github", disable_numparse=True)
 
 
 def text_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table for a terminal, of cells that are text already."""
+    """Format a table for a terminal.
+
+    Args:
+        headers: the text of each column header.
+        rows: the text of each cell, row by row.
+    """
     return tabulate(list(rows), list(headers), tablefmt="simple", disable_numparse=True)
 
 
 def format_number(value: float | str | None, digits: int = 4) -> str:
-    """A value as people read it.
+    """Format a value for people.
 
     Args:
         value: whole numbers are grouped by thousands, other numbers are rounded, text stays, None becomes a dash.

@@ -4,7 +4,7 @@ Decisions:
 - Only the files that an object names are downloaded, and only files that the object writes are uploaded. None of them
   can run code.
 - We do not use `huggingface_hub.ModelHubMixin`: it treats the `config.json` of a repository as constructor arguments
-  and does not write files atomically, so we would replace every method of it but the ten lines of `push_to_hub`.
+  and does not write files atomically. We would have to replace all of its methods but the short `push_to_hub`.
 """
 
 from abc import ABC, abstractmethod
@@ -39,7 +39,9 @@ def local_folder(
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(files), token=token))
     except HFValidationError as error:
-        raise InputError(f"{repo_id} is neither a folder nor the name of a repository; give one.") from error
+        raise InputError(
+            f"{repo_id} is neither a folder nor a name on the Hub; give the path of a folder, or owner/name."
+        ) from error
     except RevisionNotFoundError as error:
         raise InputError(f"{repo_id} has no revision {revision}; give one of its branches, tags or commits.") from error
     except RepositoryNotFoundError as error:

@@ -1,8 +1,8 @@
 """Atomic writing of files and folders, JSON, and safetensors; errors are one sentence.
 
 Decisions:
-- A file is written under a temporary name in the same folder and then renamed. A reader, or a run that continues after
-  an interruption, sees the old file, the new file or no file, but never a part of a file.
+- A file is written under a temporary name in the same folder and then renamed. So there is the old
+  file, the new file or no file under that name, but never a part of a file, also after an interruption.
 - Tensors are safetensors only; pickles are never loaded.
 - This module does not depend on shapes or models.
 """

@@ -98,6 +98,9 @@ class GeneratedShapes(Sequence[GeneratedShape]):
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"GeneratedShapes({len(self)} shapes, labels={self.labels})"
+
     @overload
     def __getitem__(self, index: int) -> GeneratedShape: ...
 
@@ -142,6 +145,9 @@ class WeightGPT(HubObject):
         check_compatible(gpt, tokenizer.vocabulary)
         self.gpt, self.tokenizer, self.card = gpt, tokenizer, card
 
+    def __repr__(self) -> str:
+        return f"WeightGPT({self.gpt.num_parameters():,} parameters, {self.tokenizer})"
+
     @property
     def sampling_defaults(self) -> dict[str, float]:
         """`temperature` and `top_p` in the generation configuration of the GPT-2; 1 where it has none."""
@@ -171,8 +177,8 @@ class WeightGPT(HubObject):
                 None, as `generation_config.json` has it.
             top_p: share of the probability mass that is sampled from, in (0, 1]; the default of the model when None.
             top_k: number of likeliest codes that are sampled from; 0 for all.
-            quasi_random: whether the shapes of a class are sampled to differ from each other as much as the
-                distribution of the model allows (see `weightgpt.tokens.quasirandom`), or independently.
+            quasi_random: whether the shapes of a class are sampled together, so that they differ more from each other
+                (see `weightgpt.tokens.quasirandom`), or independently.
             batch_size: sequences generated at once.
             progress: whether to show a progress bar.
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.fakes import generator
 from tests.fields.test_symmetry import SEEDS, SMALL, assert_same_functions, configs, random_weights, rescale
 from weightgpt.errors import InputError
-from weightgpt.fields.canonical import canonical
+from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.functional import layer_matrices
 from weightgpt.fields.symmetry import permute, random_permutations
@@ -30,9 +30,9 @@ def powers_of_two(config: FieldConfig, count: int, seed: int) -> list[torch.Tens
 @settings(deadline=None, max_examples=60)
 def test_all_orders_have_one_form_bit_for_bit_which_is_the_same_function(config, seed, coarse):
     flat = coarse_weights(config, 3, seed) if coarse else random_weights(config, 3, seed)
-    form = canonical(config, flat)
-    assert torch.equal(canonical(config, permute(config, flat, random_permutations(config, 3, seed))), form)
-    assert torch.equal(canonical(config, form), form)
+    form = canonicalize(config, flat)
+    assert torch.equal(canonicalize(config, permute(config, flat, random_permutations(config, 3, seed))), form)
+    assert torch.equal(canonicalize(config, form), form)
     assert_same_functions(config, flat, form)
 
 
@@ -40,8 +40,8 @@ def test_all_orders_have_one_form_bit_for_bit_which_is_the_same_function(config,
 @settings(deadline=None, max_examples=30)
 def test_relu_fields_have_one_form_at_every_scale(config, seed):
     flat = random_weights(config, 3, seed)
-    form = canonical(config, flat)
-    assert torch.equal(canonical(config, rescale(config, flat, powers_of_two(config, 3, seed))), form)
+    form = canonicalize(config, flat)
+    assert torch.equal(canonicalize(config, rescale(config, flat, powers_of_two(config, 3, seed))), form)
     for matrix in layer_matrices(config, form)[:-1]:
         assert torch.equal(matrix.abs().amax(2), torch.ones(matrix.shape[:2]))
 
@@ -52,7 +52,7 @@ def test_equal_neurons_are_merged():
     equal, other = torch.tensor([0.5, 0.0, 0.0, 0.1]), torch.tensor([0.9, 0.0, 0.0, 0.0])
     rows = torch.cat([equal, other, equal, equal])
     for outgoing in ([0.1, 0.7, 0.2, 0.3], [0.3, 0.7, 0.1, 0.2]):
-        form = canonical(config, torch.cat([rows, torch.tensor([*outgoing, 0.0])])[None])
+        form = canonicalize(config, torch.cat([rows, torch.tensor([*outgoing, 0.0])])[None])
         first, last = layer_matrices(config, form)
         assert torch.equal(first[0], torch.stack([equal, other, 0 * equal, 0 * equal]))
         assert torch.allclose(last[0, 0, :2], torch.tensor([0.6, 0.7]))
@@ -61,15 +61,15 @@ def test_equal_neurons_are_merged():
 
 def test_neurons_of_zeros_do_not_change():
     flat = torch.zeros(2, SMALL.parameters)
-    assert torch.equal(canonical(SMALL, flat), flat)
-    assert canonical(SMALL, flat[:0]).shape == (0, SMALL.parameters)
+    assert torch.equal(canonicalize(SMALL, flat), flat)
+    assert canonicalize(SMALL, flat[:0]).shape == (0, SMALL.parameters)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "sine"])
 def test_only_relu_neurons_are_scaled(activation):
     config = replace(SMALL, activation=activation)
     flat = random_weights(config, 2)
-    first, form = layer_matrices(config, flat)[0], layer_matrices(config, canonical(config, flat))[0]
+    first, form = layer_matrices(config, flat)[0], layer_matrices(config, canonicalize(config, flat))[0]
     assert torch.equal(form.flatten().sort().values, first.flatten().sort().values)
 
 
@@ -77,6 +77,6 @@ def test_weights_that_are_no_fields_are_refused():
     broken = random_weights(SMALL, 3)
     broken[1, 2] = float("nan")
     with pytest.raises(InputError, match=r"fields \[1\] have NaN"):
-        canonical(SMALL, broken)
+        canonicalize(SMALL, broken)
     with pytest.raises(InputError, match="same architecture"):
-        canonical(SMALL, torch.zeros(2, SMALL.parameters + 1))
+        canonicalize(SMALL, torch.zeros(2, SMALL.parameters + 1))

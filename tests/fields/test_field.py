@@ -151,6 +151,16 @@ def test_selected_fields_have_their_weights():
     fields = random_fields(SMALL, 4)
     assert torch.equal(fields.select(torch.tensor([2, 0])).flat, fields.flat[[2, 0]])
     assert torch.equal(fields.select(slice(1, 3)).flat, fields.flat[1:3])
+    assert torch.equal(fields[1:3].flat, fields.flat[1:3])
+
+
+def test_a_negative_index_counts_from_the_end_and_one_out_of_range_is_an_index_error():
+    fields, points = random_fields(SMALL, 4), torch.zeros(2, SMALL.in_features)
+    assert torch.equal(fields[-1].flat(), fields.flat[3])
+    assert torch.equal(fields.sdf(-1)(points), fields.sdf(3)(points))
+    for read in (fields.__getitem__, fields.sdf):
+        with pytest.raises(IndexError):
+            read(4)
 
 
 @pytest.mark.parametrize("shape", [(SMALL.parameters,), (2, SMALL.parameters - 1), (2, SMALL.parameters + 1), (0,)])
@@ -182,7 +192,7 @@ def test_weights_that_are_not_finite_are_refused_by_row(value):
         ({"in_features": 4}, "2 or 3 coordinates"),
         ({"out_features": 0}, "empty layer"),
         ({"hidden": ()}, "empty layer"),
-        ({"hidden": None}, "empty layer"),
+        ({"hidden": None}, "give a tuple of widths"),
         ({"hidden": (4, 0)}, "empty layer"),
         ({"num_frequencies": -1}, "empty layer"),
         ({"activation": "swish"}, "choose one of relu"),

@@ -49,6 +49,12 @@ def test_the_file_without_a_change_is_accepted(tmp_path):
     assert torch.equal(load_fields(changed(tmp_path))[0].flat, FLAT)
 
 
+def test_fields_without_metadata_have_numbers_as_names(tmp_path):
+    save_fields(tmp_path / "a.safetensors", Fields(tiny_config(), FLAT))
+    metadata = load_fields(tmp_path / "a.safetensors")[1]
+    assert (metadata.names, metadata.labels) == (("0000", "0001"), ("none", "none"))
+
+
 def test_double_precision_is_written_as_single(tmp_path):
     save_fields(tmp_path / "a.safetensors", Fields(tiny_config(), FLAT.double()), METADATA)
     assert load_fields(tmp_path / "a.safetensors")[0].flat.dtype == torch.float32
@@ -132,7 +138,7 @@ def test_a_file_of_the_other_byte_order_is_refused(tmp_path):
 
 
 def test_fields_with_metadata_of_another_count_are_not_written(tmp_path):
-    with pytest.raises(InputError, match="1 shapes have 2 names; give one for each"):
+    with pytest.raises(InputError, match="1 shapes have 2 names; give one name for each shape"):
         save_fields(tmp_path / "a.safetensors", Fields(tiny_config(), FLAT[:1]), METADATA)
     assert list(tmp_path.iterdir()) == []
 

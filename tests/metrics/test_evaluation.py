@@ -163,9 +163,10 @@ def test_sets_that_cannot_be_evaluated_are_refused(world: Path, sources: tuple[s
         evaluate(samples, train=train, held_out=held_out, **QUICK)
 
 
-def test_a_list_of_other_objects_is_refused():
-    with pytest.raises(InputError, match="not shapes"):
-        evaluate([1, 2], train=[sphere_shape(0.5)], held_out=[sphere_shape(0.5)])
+@pytest.mark.parametrize("samples", [[1, 2], 3])
+def test_objects_that_are_no_shapes_are_refused(samples):
+    with pytest.raises(InputError, match="cannot be read from a"):
+        evaluate(samples, train=[sphere_shape(0.5)], held_out=[sphere_shape(0.5)])
 
 
 def test_a_count_or_a_number_of_emd_shapes_of_one_is_refused(world: Path):

@@ -40,8 +40,8 @@ def test_sets_of_one_size_leave_the_rest_out():
 
 def test_a_table_without_legs_loses_its_thin_parts():
     """The true shapes are two tables and a ball without thin parts; one copy of a table is empty."""
-    top = box(1.4, 0.3, 1.4).moved(y=0.5)
-    table = union(top, box(0.12, 1.2, 0.12).moved(x=0.6, y=-0.1, z=0.6).mirrored("xz"))
+    top = box(1.4, 0.3, 1.4).translate(y=0.5)
+    table = union(top, box(0.12, 1.2, 0.12).translate(x=0.6, y=-0.1, z=0.6).mirror("xz"))
     ball = sphere_shape(0.5).sdf
     truth = mesh_shapes([table, table, ball], seed=0)
     one_empty, legless = (mesh_shapes(sdfs, seed=1, dense=True) for sdfs in ([table, empty, ball], [top, empty, top]))

@@ -13,8 +13,8 @@ from weightgpt.shapes.primitives import box, union
 from weightgpt.visual.meshing import mesh_grid, sdf_grid
 
 UP = torch.tensor([0.0, 1.0, 0.0])
-TOP = box(1.4, 0.2, 1.4).moved(y=0.5)
-LEGS = box(0.07, 1.2, 0.07).moved(x=0.6, y=-0.1, z=0.6).mirrored("xz")
+TOP = box(1.4, 0.2, 1.4).translate(y=0.5)
+LEGS = box(0.07, 1.2, 0.07).translate(x=0.6, y=-0.1, z=0.6).mirror("xz")
 TABLE = union(TOP, LEGS)
 
 
@@ -66,7 +66,7 @@ def test_the_thickness_of_a_ball_is_its_diameter_or_the_maximum():
 
 
 def test_the_thickness_of_a_wall_ends_at_the_hollow_behind_the_wall():
-    walls = union(box(1, 0.1, 1).moved(y=0.5), box(1, 0.1, 1).moved(y=-0.5))
+    walls = union(box(1, 0.1, 1).translate(y=0.5), box(1, 0.1, 1).translate(y=-0.5))
     points = above(0.55)
     assert thickness(walls, points, UP.expand_as(points), 1.5).tolist() == pytest.approx([0.1] * 50, abs=1e-5)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.shapes.families import FAMILIES, draw_shapes, lazy_shapes
-from weightgpt.shapes.primitives import Solid, box, cone, cylinder, extruded, revolved, round_cone, sphere, tube, union
+from weightgpt.shapes.primitives import Solid, box, cone, cylinder, extrude, revolve, round_cone, sphere, tube, union
 
 Array = NDArray[np.float64]
 KITE = [(-0.5, -0.3), (0.4, -0.4), (0.6, 0.1), (-0.1, 0.5)]
@@ -49,9 +49,9 @@ def balls_distance(start: Array, end: Array, first: float, last: float, points: 
     ("solid", "corners"),
     [
         (box(1.0, 0.6, 0.3), box(1.0, 0.6, 0.3).hull),
-        (box(1.0, 0.6, 0.3).turned("y", 30).turned("x", 20).moved(0.1, 0.2, -0.1), None),
-        (extruded(KITE, 0.4), None),
-        (extruded(KITE[::-1], 0.4).turned("z", -70), None),
+        (box(1.0, 0.6, 0.3).rotate("y", 30).rotate("x", 20).translate(0.1, 0.2, -0.1), None),
+        (extrude(KITE, 0.4), None),
+        (extrude(KITE[::-1], 0.4).rotate("z", -70), None),
     ],
 )
 def test_flat_solids_have_the_distance_of_their_hull(solid: Solid, corners: Array | None) -> None:
@@ -63,7 +63,7 @@ def test_flat_solids_have_the_distance_of_their_hull(solid: Solid, corners: Arra
 @pytest.mark.parametrize("profile", [[(0.0, -0.3), (0.5, -0.3), (0.3, 0.4), (0.0, 0.6)], CUP])
 def test_revolved_has_the_distance_of_its_profile(profile: list[tuple[float, float]]) -> None:
     """In the plane z = 0 the nearest surface point lies in that plane, on a band above the profile."""
-    solid = revolved(profile)
+    solid = revolve(profile)
     points = near(solid, 0.3) * torch.tensor([1.0, 1.0, 0.0])
     starts = np.array(profile)
     ends = np.roll(starts, -1, axis=0)
@@ -78,8 +78,8 @@ def test_revolved_has_the_distance_of_its_profile(profile: list[tuple[float, flo
 
 
 def test_revolved_is_round_and_signed() -> None:
-    solid, points = revolved(CUP), near(revolved(CUP), 0.3)
-    torch.testing.assert_close(solid.turned("y", 77)(points), solid(points), atol=2e-6, rtol=0)
+    solid, points = revolve(CUP), near(revolve(CUP), 0.3)
+    torch.testing.assert_close(solid.rotate("y", 77)(points), solid(points), atol=2e-6, rtol=0)
     r, y = points[:, ::2].norm(dim=1).numpy(), points[:, 1].numpy()
     within = (y > 0) & (y < 0.9) & (r < 0.4 + y / 9) & ((y < 0.12) | (r > 0.28 + (y - 0.12) * 0.1 / 0.78))
     sure = solid(points).abs().numpy() > 1e-6
@@ -90,7 +90,7 @@ def test_extruded_has_the_sign_of_its_outline() -> None:
     points = uniform(5000)
     x, y, z = points.T.numpy()
     within = (np.abs(x) * 1.1 / 0.5 < 0.6 - y) & (y > -0.2 - np.abs(x) * 0.6) & (np.abs(z) < 0.2)
-    solid = extruded(ARROW, 0.4)
+    solid = extrude(ARROW, 0.4)
     sure = solid(points).abs().numpy() > 1e-6
     assert ((solid(points).numpy() < 0) == within)[sure].all()
 
@@ -112,34 +112,37 @@ def test_sphere_and_cylinder_agree_with_closed_forms() -> None:
     points = uniform(4000)
     torch.testing.assert_close(sphere(0.5)(points), points.norm(dim=1) - 0.5, atol=1e-6, rtol=0)
     torch.testing.assert_close(
-        cylinder(0.4, 0.7)(points), cone(0.4, 0.4, 0.7).moved(y=-0.35)(points), atol=1e-6, rtol=0
+        cylinder(0.4, 0.7)(points), cone(0.4, 0.4, 0.7).translate(y=-0.35)(points), atol=1e-6, rtol=0
     )
 
 
 def test_a_union_has_the_sign_of_the_set_operation() -> None:
-    points, a, b = uniform(5000), box(1.0, 0.8, 0.6), sphere(0.5).moved(0.2)
+    points, a, b = uniform(5000), box(1.0, 0.8, 0.6), sphere(0.5).translate(0.2)
     inside_a, inside_b = a(points) < 0, b(points) < 0
     assert torch.equal(union(a, b)(points) < 0, inside_a | inside_b)
 
 
 def test_moved_turned_and_mirrored_copies_have_exact_distances() -> None:
-    points, part = uniform(5000), box(0.2, 0.3, 0.4).moved(0.5, 0.0, 0.4)
+    points, part = uniform(5000), box(0.2, 0.3, 0.4).translate(0.5, 0.0, 0.4)
     images = union(
-        part, part.turned("y", 180), box(0.2, 0.3, 0.4).moved(-0.5, 0, 0.4), box(0.2, 0.3, 0.4).moved(0.5, 0, -0.4)
+        part,
+        part.rotate("y", 180),
+        box(0.2, 0.3, 0.4).translate(-0.5, 0, 0.4),
+        box(0.2, 0.3, 0.4).translate(0.5, 0, -0.4),
     )
-    torch.testing.assert_close(part.mirrored("xz")(points), images(points), atol=1e-6, rtol=0)
-    torch.testing.assert_close(box(2.0, 1.0, 0.5).moved(5, 6, 7).fitted(1.0)(points), box(1.0, 0.5, 0.25)(points))
+    torch.testing.assert_close(part.mirror("xz")(points), images(points), atol=1e-6, rtol=0)
+    torch.testing.assert_close(box(2.0, 1.0, 0.5).translate(5, 6, 7).scale_to(1.0)(points), box(1.0, 0.5, 0.25)(points))
 
 
 def test_hulls_bound_their_solids() -> None:
     points = uniform(20000)
     for solid in [
-        sphere(0.4).moved(0.1),
+        sphere(0.4).translate(0.1),
         cone(0.5, 0.2, 0.7),
-        revolved(CUP, 0.05),
+        revolve(CUP, 0.05),
         tube([(-0.5, 0, 0), (0.5, 0.5, 0)], 0.1),
     ]:
-        for turned in (solid, solid.turned("x", 35), solid.mirrored("x")):
+        for turned in (solid, solid.rotate("x", 35), solid.mirror("x")):
             inside = points[turned(points) < 0].double().numpy()
             assert (inside >= turned.hull.min(axis=0) - 1e-6).all()
             assert (inside <= turned.hull.max(axis=0) + 1e-6).all()

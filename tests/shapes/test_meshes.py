@@ -131,8 +131,8 @@ REFUSED = {
     "mesh.zip": (b"PK", "is a compressed file"),
     "mesh.npz": (b"PK", "may run code"),
     "mesh.pt": (b"\x80", "may run code"),
-    "mesh.dae": ("<x/>", "is another format"),
-    "mesh": ("", "is another format"),
+    "mesh.dae": ("<x/>", "is a file of another format"),
+    "mesh": ("", "is a file of another format"),
 }
 
 
@@ -201,5 +201,5 @@ def test_folders_without_meshes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no mesh; put "):
         load_shapes(tmp_path)
     (tmp_path / "bad.obj").write_text("")
-    with pytest.raises(InputError, match=r"none of its 1 meshes can be read, the first because .*bad\.obj"):
+    with pytest.raises(InputError, match=r"has no mesh that can be read; the first of its 1 files: .*bad\.obj"):
         load_shapes(tmp_path)

@@ -28,6 +28,12 @@ def test_the_loss_is_the_mean_over_codes_and_eos_alone():
     torch.testing.assert_close(gpt(**batch).loss, expected)
 
 
+@pytest.mark.parametrize("rows", [[], [{"labels": [1]}]])
+def test_rows_without_sequences_are_refused(rows):
+    with pytest.raises(InputError, match="no rows, or a row has no `input_ids`"):
+        WeightDataCollator()(rows)
+
+
 def test_sequences_of_several_lengths_are_refused():
     with pytest.raises(InputError, match=r"lengths \[9, 10\]"):
         WeightDataCollator()([{"input_ids": [1] * 9}, {"input_ids": [1] * 10}])

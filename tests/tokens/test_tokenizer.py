@@ -44,6 +44,11 @@ def test_batch_decode_gives_the_fields_of_the_codes():
     assert TOKENIZER.class_names(ids) == labels == ["none", "arm_chair", "table", "none"]
 
 
+def test_lists_of_tensors_decode_like_one_tensor():
+    ids = random_ids(3)
+    assert torch.equal(TOKENIZER.batch_decode(list(ids)).flat, TOKENIZER.batch_decode(ids).flat)
+
+
 def test_decode_gives_a_field_for_one_sequence_and_fields_for_several():
     ids = random_ids(3)
     several, one = TOKENIZER.decode(ids), TOKENIZER.decode(ids[1], num_quantizers=1)
@@ -205,10 +210,17 @@ def test_an_unknown_label_or_another_number_of_labels_is_refused():
     fields = TOKENIZER.batch_decode(random_ids(2))
     with pytest.raises(InputError, match="'sofa' is unknown"):
         TOKENIZER(fields, ["table", "sofa"], encode=QUICK)
-    with pytest.raises(InputError, match="with 1 labels were given"):
+    with pytest.raises(InputError, match="there are 1 labels for"):
         TOKENIZER(fields, ["table"], encode=QUICK)
 
 
-def test_the_name_of_a_file_is_no_shape():
-    with pytest.raises(InputError, match=r"not str; read files with weightgpt\.load_shape"):
-        TOKENIZER(["chair.obj"])
+@pytest.mark.parametrize("values", [["chair.obj"], "chair.obj", None, torch.zeros(2, 3)])
+def test_objects_that_are_no_shapes_are_refused(values):
+    with pytest.raises(InputError, match="encodes shapes or fields, not "):
+        TOKENIZER(values)
+
+
+@pytest.mark.parametrize("values", [[[1, 2], [1]], "w1 w2", [], [0.5, 1.0]])
+def test_ids_that_are_no_whole_numbers_of_one_length_are_refused(values):
+    with pytest.raises(InputError, match="whole numbers"):
+        TOKENIZER.decode(values)

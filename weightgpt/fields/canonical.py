@@ -4,15 +4,16 @@ A field with permuted neurons is the same function, and code that reads its weig
 over neurons differ in their last digits after a permutation. Canonical forms are equal bit for bit.
 
 Decisions:
-- Layers are sorted from the input to the output, so that each layer finds its inputs sorted. Neurons are sorted by
-  their incoming weights and bias, the first weight first: the key of a neuron depends on that neuron only.
+- Layers are sorted from the input to the output, so the inputs of each layer are already in order. Neurons are sorted
+  by their incoming weights and bias, the first weight first: the key of a neuron depends on that neuron only.
 - Neurons with equal keys are equal functions, so they are merged: the first one sends the sum of their outgoing
   weights, added in order of size. Neurons of zeros, whose output is zero, fill the layer. This also removes ties.
 - A relu neuron is scaled so that its largest incoming weight or bias is 1 or -1. The form is then equal bit for bit
   under scales that are powers of two, and equal up to rounding under others. Signs and shifts of sine neurons are not
   changed.
-- The order has no meaning: neurons with nearly equal first weights change places easily. Readers should themselves be
-  equivariant, as `graph_encoder.py` is; the canonical form makes them equivariant to the last bit.
+- The order carries no information: a small change of the weights may exchange neurons with nearly equal first weights.
+  A network that reads the form should therefore not use the order; that of `graph_encoder.py` does not. The form then
+  makes its results equal to the last bit.
 
 Dimensions: B fields, P parameters.
 """
@@ -25,7 +26,7 @@ from weightgpt.fields.functional import layer_matrices
 
 
 @torch.no_grad()
-def canonical(config: FieldConfig, flat: Tensor) -> Tensor:
+def canonicalize(config: FieldConfig, flat: Tensor) -> Tensor:
     """Bring fields to their canonical form, which is the same function.
 
     Args:
@@ -39,10 +40,10 @@ def canonical(config: FieldConfig, flat: Tensor) -> Tensor:
         InputError: the weights are not finite or of another architecture.
     """
     Fields(config, flat)
-    return torch.stack([_canonical(config, row) for row in flat]) if len(flat) else flat.clone()
+    return torch.stack([_canonicalize_row(config, row) for row in flat]) if len(flat) else flat.clone()
 
 
-def _canonical(config: FieldConfig, row: Tensor) -> Tensor:
+def _canonicalize_row(config: FieldConfig, row: Tensor) -> Tensor:
     """The canonical form (P,) of one field (P,)."""
     matrices = [matrix[0] + 0.0 for matrix in layer_matrices(config, row[None])]  # adding 0.0 turns -0.0 into 0.0
     for layer in range(len(config.hidden)):
@@ -56,11 +57,11 @@ def _canonical(config: FieldConfig, row: Tensor) -> Tensor:
         nonzero = rows.any(1).nonzero().flatten()
         padding = rows.new_zeros(len(incoming) - len(nonzero), rows.shape[1])
         matrices[layer] = torch.cat([rows[nonzero], padding])
-        matrices[layer + 1] = torch.cat([_merged(outgoing, group, nonzero.tolist()), following[:, -1:]], 1)
+        matrices[layer + 1] = torch.cat([_merge_columns(outgoing, group, nonzero.tolist()), following[:, -1:]], 1)
     return torch.cat([matrix.flatten() for matrix in matrices])
 
 
-def _merged(outgoing: Tensor, group: Tensor, numbers: list[int]) -> Tensor:
+def _merge_columns(outgoing: Tensor, group: Tensor, numbers: list[int]) -> Tensor:
     """Outgoing weights (outputs, width), summed over the neurons of each of the groups `numbers`; then zeros.
 
     Args:

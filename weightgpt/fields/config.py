@@ -38,7 +38,9 @@ class FieldConfig:
     """Function of the output: none, tanh, or sigmoid."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden) if isinstance(self.hidden, list | tuple) else ())
+        if not isinstance(self.hidden, list | tuple):
+            raise InputError(f"hidden is {self.hidden!r}; give a tuple of widths, such as (32, 32, 32).")
+        object.__setattr__(self, "hidden", tuple(self.hidden))
         numbers = (self.in_features, self.out_features, self.num_frequencies, *self.hidden)
         if not all(type(number) is int for number in numbers):
             raise InputError(f"{self} has a width that is not a whole number; give whole numbers.")

@@ -4,7 +4,7 @@ Decisions:
 - A `Field` is an ordinary `nn.Module` of `nn.Linear` layers after a Fourier encoding. Users can load, differentiate and
   export it as any other module.
 - `Fields` is a batch with stacked flat weights, see `functional.py` for their order.
-- A pickled `Field` names only the public class `weightgpt.Field`, so that it can be read after modules have moved.
+- A pickled `Field` names only the public class `weightgpt.Field`, so that it can be unpickled after modules have moved.
 - Meshing and rendering are imported when they are used, because they load slow libraries.
 
 Dimensions: n points, D input dimension, O output dimension, P parameters, B fields.
@@ -12,7 +12,7 @@ Dimensions: n points, D input dimension, O output dimension, P parameters, B fie
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,7 @@ class Field(nn.Module):
         """
         from PIL import Image
 
-        return Image.fromarray(Fields(self.config, self.flat().detach()[None])._pictures(size)[0])
+        return Image.fromarray(Fields(self.config, self.flat().detach()[None])._render_pictures(size)[0])
 
     def _evaluate(self, points: Tensor) -> Tensor:
         """Values (…, O) on the device of the points, which may be another one."""
@@ -124,7 +124,7 @@ class Field(nn.Module):
 
     def flat(self) -> Tensor:
         """Concatenate all parameters as (P,), neuron by neuron. Inverse of `load_flat`."""
-        rows = [torch.cat([layer.weight, layer.bias[:, None]], 1).flatten() for layer in self._linear()]
+        rows = [torch.cat([layer.weight, layer.bias[:, None]], 1).flatten() for layer in self._linear_layers()]
         return torch.cat(rows)
 
     def load_flat(self, flat: Tensor) -> "Field":
@@ -141,12 +141,12 @@ class Field(nn.Module):
         """
         matrices = layer_matrices(self.config, flat[None])
         with torch.no_grad():
-            for layer, matrix in zip(self._linear(), matrices, strict=True):
+            for layer, matrix in zip(self._linear_layers(), matrices, strict=True):
                 layer.weight.copy_(matrix[0, :, :-1])
                 layer.bias.copy_(matrix[0, :, -1])
         return self
 
-    def _linear(self) -> Iterator[nn.Linear]:
+    def _linear_layers(self) -> Iterator[nn.Linear]:
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             yield layer
@@ -194,7 +194,18 @@ class Fields:
     def __len__(self) -> int:
         return len(self.flat)
 
-    def __getitem__(self, index: int) -> Field:
+    def __repr__(self) -> str:
+        return f"Fields({len(self)} of {self.config})"
+
+    @overload
+    def __getitem__(self, index: int) -> Field: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Fields": ...
+
+    def __getitem__(self, index: int | slice) -> "Field | Fields":
+        if isinstance(index, slice):
+            return self.select(index)
         return Field(self.config).to(self.flat.device).load_flat(self.flat[index])
 
     def __call__(self, points: Tensor) -> Tensor:
@@ -237,8 +248,8 @@ class Fields:
             InputError: the fields have several outputs.
         """
         _check_sdf(self.config)
-        one = self.select(slice(index, index + 1))
-        return lambda points: one._evaluate(points)[0, :, 0]
+        single = Fields(self.config, self.flat[index][None])
+        return lambda points: single._evaluate(points)[0, :, 0]
 
     def sdfs(self) -> list[Callable[[Tensor], Tensor]]:
         """Return all fields as signed distance functions, see `sdf`."""
@@ -264,9 +275,11 @@ class Fields:
         from weightgpt.visual.rendering import contact_sheet
 
         groups = [self.select(slice(i, i + _GROUP)) for i in range(0, len(self), _GROUP)]
-        return contact_sheet([picture for group in groups for picture in group._pictures(size)], captions, columns)
+        return contact_sheet(
+            [picture for group in groups for picture in group._render_pictures(size)], captions, columns
+        )
 
-    def _pictures(self, size: int) -> "list[NDArray[np.uint8]]":
+    def _render_pictures(self, size: int) -> "list[NDArray[np.uint8]]":
         """A picture (size, size, 3) of each field."""
         from weightgpt.visual.rendering import render, render_2d
 

@@ -3,8 +3,8 @@
 Decisions:
 - The loss compares truncated distances, |tanh(t·f) - tanh(t·sdf)|. Near the surface it is a distance error, and far
   away it depends on the sign only (after the clamped L1 of DeepSDF, Park et al. 2019, eq. 9, made smooth).
-- Every field sees the same points in the same order. *Shared-init* fits start from one shared field, *random-init* fits
-  from independent random weights.
+- Every field is fitted to the same points in the same order. *Shared-init* fits start from one shared field,
+  *random-init* fits from independent random weights.
 - Fields are fitted in small batches, because their activations then stay in the cache. Each finished batch is written
   to a file, so that an interrupted fit continues where it stopped.
 

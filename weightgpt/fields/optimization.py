@@ -1,4 +1,4 @@
-"""What every optimization of fields shares: the loss, the learning rate, the batches of points, and one step.
+"""The shared parts of every optimization of fields: the loss, the learning rate, the points of a step, and one step.
 
 Dimensions: B fields, n points of a step.
 """

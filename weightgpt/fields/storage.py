@@ -104,16 +104,16 @@ class ShapeMetadata:
             InputError: there are more or fewer entries.
         """
         if len(self.names) != count:
-            raise InputError(f"{count} shapes have {len(self.names)} names; give one for each.")
+            raise InputError(f"{count} shapes have {len(self.names)} names; give one name for each shape.")
 
 
-def save_fields(path: Path | str, fields: Fields, metadata: ShapeMetadata) -> None:
+def save_fields(path: Path | str, fields: Fields, metadata: ShapeMetadata | None = None) -> None:
     """Write fields to a .safetensors file.
 
     Args:
         path: the file; its folder is created if necessary.
         fields: B fields, written in single precision.
-        metadata: names, classes and transforms of their shapes.
+        metadata: names, classes and transforms of their shapes; numbers as names, and no class or transform, when None.
 
     Raises:
         InputError: the metadata is of another number of shapes, or the folder cannot be written to.
@@ -122,6 +122,9 @@ def save_fields(path: Path | str, fields: Fields, metadata: ShapeMetadata) -> No
         >>> fields = Fields(FieldConfig(), torch.zeros(1, FieldConfig().parameters))
         >>> save_fields("fields.safetensors", fields, ShapeMetadata.plain(["a"], ["chair"]))  # doctest: +SKIP
     """
+    if metadata is None:
+        names = [f"{i:04d}" for i in range(len(fields))]
+        metadata = ShapeMetadata.plain(names, ["none"] * len(fields), fields.config.in_features)
     metadata.check_count(len(fields))
     header = {
         "format": FORMAT,

@@ -8,8 +8,8 @@ Decisions:
   the input to the output therefore matches incoming weights only, so that the inputs of each layer are already sorted;
   later passes match both sides of a layer. The result does not depend on the order of the neurons of the field, except
   for ties.
-- The signs of sine neurons are solved together with the order, by the absolute gain. The scales of relu neurons, and
-  shifts of sine neurons by π, are symmetries as well and are not changed.
+- The signs of sine neurons are found together with the order: the assignment compares absolute gains. The scales of
+  relu neurons, and shifts of sine neurons by π, are symmetries as well and are not changed.
 
 Dimensions: B fields, P parameters.
 """
@@ -46,7 +46,7 @@ def permute(config: FieldConfig, flat: Tensor, permutations: Sequence[Tensor]) -
     """
     Fields(config, flat)
     orders = _check_permutations(config, flat, permutations)
-    return _permuted(config, flat, orders)
+    return _permute(config, flat, orders)
 
 
 def random_permutations(config: FieldConfig, count: int, seed: int) -> list[Tensor]:
@@ -139,7 +139,7 @@ class _Search:
     def visit(
         self, flat: Tensor, orders: list[Tensor], layer: int, first: bool = False
     ) -> tuple[Tensor, list[Tensor], bool]:
-        """Reorder one hidden layer of the fields that gain; in the `first` pass of all fields, by incoming weights."""
+        """Reorder one hidden layer of each field that gains; the `first` pass reorders all by incoming weights."""
         incoming, following = (matrix.cpu().double() for matrix in layer_matrices(self.config, flat)[layer : layer + 2])
         gains = self.targets[layer] @ incoming.mT
         if not first:
@@ -154,7 +154,7 @@ class _Search:
         steps = [torch.arange(width, device=flat.device)[None] for width in self.config.hidden]
         scales = [torch.ones_like(step).to(flat) for step in steps]
         steps[layer], scales[layer] = order, signs
-        flat = _rescaled(self.config, _permuted(self.config, flat, steps), scales)
+        flat = _rescale(self.config, _permute(self.config, flat, steps), scales)
         orders = [*orders[:layer], orders[layer].gather(1, order), *orders[layer + 1 :]]
         return flat, orders, bool(gained.any())
 
@@ -167,7 +167,7 @@ def _assign(gains: Tensor) -> Tensor:
     return order
 
 
-def _permuted(config: FieldConfig, flat: Tensor, orders: list[Tensor]) -> Tensor:
+def _permute(config: FieldConfig, flat: Tensor, orders: list[Tensor]) -> Tensor:
     """`permute` without checks; orders (B, width) or (1, width)."""
     encoding = torch.arange(config.encoded, device=flat.device)[None]
     outputs = torch.arange(config.out_features, device=flat.device)[None]
@@ -180,7 +180,7 @@ def _permuted(config: FieldConfig, flat: Tensor, orders: list[Tensor]) -> Tensor
     return torch.cat(parts, 1)
 
 
-def _rescaled(config: FieldConfig, flat: Tensor, factors: list[Tensor]) -> Tensor:
+def _rescale(config: FieldConfig, flat: Tensor, factors: list[Tensor]) -> Tensor:
     """Multiply the incoming weights and bias of each neuron by its factor, and divide its outgoing weights by it.
 
     The factors are (B, width) or (1, width) for each hidden layer.

@@ -4,8 +4,8 @@ Decisions:
 - A set is a folder of meshes, a .safetensors file of fields, or the same as objects. All three sets should have one
   form, because meshes are scaled when they are read and fields are not.
 - The three sets are cut to one size, drawn without replacement. The memorization check searches all training shapes.
-- There are always two rows: "reference" (training shapes) shows what true shapes of the same kind reach, and "samples"
-  is to be read against it.
+- There are always two rows: "reference" (training shapes) shows what true shapes of the same kind reach. Compare
+  "samples" with this row.
 
 Dimensions: N shapes of a set.
 """
@@ -178,7 +178,7 @@ def evaluate(
     Args:
         samples: the generated shapes.
         train: the shapes that the model was trained on.
-        held_out: shapes of the same kind that the model has never seen.
+        held_out: shapes of the same kind that the model was not trained on.
         count: shapes of each set; None takes as many as the smallest set has.
         points: points on each surface.
         emd: largest number of shapes of each set that are compared under the earth mover's distance; 0 for none.

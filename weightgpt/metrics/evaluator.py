@@ -4,9 +4,9 @@ Decisions:
 - Empty and broken shapes count in their rates and are left out of the set metrics. Equally many held-out shapes,
   chosen at random, are left out too, so both sets stay equal in size. Empty shapes are not replaced by new samples.
 - Set metrics depend on the size of the sets. If a size is given, shapes are compared set by set, and the metrics are
-  means over the sets. If there are fewer held-out sets than sample sets, the held-out sets are reused. In each set as
-  many shapes are compared as the set with the fewest surfaces has.
-- The memorization check and the earth mover's distance are slow, so they look at the first set only.
+  means over the sets. If there are fewer held-out sets than sample sets, the held-out sets are reused. The
+  same number of shapes is compared in every set: the number of surfaces of the set with the fewest.
+- The memorization check and the earth mover's distance are slow, so they use the first set only.
 - EMD is off by default (`emd=0`). If it is on, it uses the first `emd` shapes of each set and `EMD_POINTS` points.
 - Distances between held-out shapes are computed once for all rows.
 
@@ -144,7 +144,7 @@ class SetEvaluator:
         """Find the nearest training shapes of the held-out shapes, and prepare the evaluator.
 
         Args:
-            held_out: shapes that no training has seen.
+            held_out: shapes that no model was trained on.
             training: all training shapes.
             seed: seed of the bootstrap and of the choice of held-out shapes.
             emd: largest number of shapes of a set that are compared under the earth mover's distance; 0 for none.

@@ -7,8 +7,8 @@ Decisions:
 - The nearest training shape is searched in two steps: the few nearest ones by truncated distances at probe points, and
   among these the nearest one by Chamfer distance. Samples and held-out shapes are searched in the same way.
 - The Chamfer distance goes from points of each surface to the other surface, not to points of the other surface. Two
-  clouds of one surface are as far apart as their points are. Among many similar training shapes, a new shape is no
-  farther from its nearest cloud than that, so copies would count as new.
+  clouds of one surface already differ by the distance between their points. If there are many similar training shapes,
+  a new shape is no farther than that from the nearest cloud, so copies and new shapes would have equal distances.
 - A sample counts as memorized if it is nearer to training than 95 % of held-out shapes are. By this definition 5 % of
   held-out shapes count as memorized, and so do 5 % of new shapes.
 

@@ -2,7 +2,8 @@
 
 Decisions:
 
-- One distance between shapes is used everywhere: the Chamfer-L1 distance of points sampled on their surfaces.
+- The distance of two shapes is the Chamfer-L1 distance of points sampled on their surfaces. Only names that say so
+  (`squared`, `emd`) stand for another distance.
 - Volume IoU compares signs at uniform points of the box. Two empty shapes are equal, so their IoU is 1.
 - Pieces are counted in the solid, not on its surface, because the wall of a cavity is a second surface but no second
   piece.
@@ -49,7 +50,9 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
         0.5
     """
     if a.shape[-1] != b.shape[-1]:
-        raise InputError(f"IoU was given {a.shape[-1]} and {b.shape[-1]} points; evaluate both at the same points.")
+        raise InputError(
+            f"IoU compares values at {a.shape[-1]} and {b.shape[-1]} points; evaluate both at the same points."
+        )
     both = ((a < 0) & (b < 0)).sum(-1)
     either = ((a < 0) | (b < 0)).sum(-1)
     return (both / either.clamp(min=1)).masked_fill(either == 0, 1.0)

@@ -76,8 +76,8 @@ def set_metrics(*pairs: Distances, same_held_out: bool = False, draws: int = 200
     """Compute MMD, COV and 1-NNA with confidence intervals.
 
     Args:
-        *pairs: the distances of a set of samples and a held-out set each; the metrics are means over the shapes of all
-            pairs.
+        *pairs: for each pair of a sample set and a held-out set, their distances; the metrics are means over the shapes
+            of all pairs.
         same_held_out: whether all pairs have one size and the same held-out shapes in the same order.
         draws: number of bootstrap resamples.
         seed: seed of the bootstrap.
@@ -164,8 +164,8 @@ def shape_values(within: Array, cross: Array, held_out: Array) -> dict[str, Arra
     count = len(within)
     if count < 2 or not within.shape == cross.shape == held_out.shape == (count, count):
         raise InputError(
-            f"set metrics were given {within.shape[0]} samples and {held_out.shape[0]} references; "
-            "give two sets of the same size, two shapes or more each."
+            f"set metrics were given {within.shape[0]} samples and {held_out.shape[0]} held-out shapes;"
+            " give two sets of the same size, two shapes or more each."
         )
     joint = np.block([[within, cross], [cross.T, held_out]])
     if not np.isfinite(joint).all():

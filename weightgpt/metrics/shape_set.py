@@ -3,8 +3,8 @@
 Decisions:
 - A shape is represented by its mesh on a grid: points on its surface, the number of its pieces, and whether it is empty
   or broken. True shapes and fields are meshed in the same way, so that the error of the grid is in every row.
-- Every surface is sampled with a different seed. With one seed for all, equal meshes would get equal points, and true
-  shapes would look nearer to each other than fields can be to any.
+- Every surface is sampled with a different seed. With one seed for all, equal meshes would get equal points, and the
+  distances between true shapes would be too small.
 - Thin parts of a true shape are searched among far more points of a sample than are compared otherwise (`dense=True`).
 
 Dimensions: n shapes of a set, m points of a surface.

@@ -7,7 +7,7 @@ Decisions:
 Dimensions: N shapes of a set, m points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -99,8 +99,11 @@ def load_set(source: ShapeSource, *, keep_unreadable: bool = False) -> LoadedSet
         return _from_fields(source.fields, source.labels, None, "the generated shapes")
     if isinstance(source, Shapes):
         return _from_meshes(source, keep_unreadable)
-    if not all(isinstance(shape, Shape) for shape in source):
-        raise InputError("a set holds objects that are not shapes; give a path, fields, or a list of shapes.")
+    if not isinstance(source, Iterable) or not all(isinstance(shape, Shape) for shape in source):
+        raise InputError(
+            f"a set of shapes cannot be read from a {type(source).__name__}; give a path, `Fields`, generated"
+            " shapes, or a list of `Shape`."
+        )
     return LoadedSet(shapes=list(source))
 
 

@@ -1,6 +1,6 @@
 """Thin parts of shapes: how much of a surface is thin, and how much of the thin surface a copy has too.
 
-Volume IoU and mean distances hardly change when a shape loses a leg or a wing. These metrics look at the thin part of a
+Volume IoU and mean distances hardly change when a shape loses a leg or a wing. These metrics measure the thin part of a
 surface only.
 
 Decisions:

@@ -78,9 +78,9 @@ class Refinement:
             minimize(loss(latents + error, points).sum(), [optimizer], cosine_rate(step, config.steps))
             if (step + 1) % INTERVAL == 0 or step + 1 == config.steps:
                 candidates = codebook.quantize(latents.detach())
-                now = self._compare(candidates, loss)
-                codes = torch.where((now < best)[:, None, None], candidates, codes)
-                best = torch.minimum(now, best)
+                losses = self._compare(candidates, loss)
+                codes = torch.where((losses < best)[:, None, None], candidates, codes)
+                best = torch.minimum(losses, best)
         return codes
 
     @torch.no_grad()

@@ -31,7 +31,7 @@ class AutoQuantizer:
             path_or_repo: a folder, or "owner/name" on the Hub.
             subfolder: folder inside `path_or_repo` that holds the files; a model has its quantizer in "codebook".
             revision: branch, tag or commit on the Hub.
-            token: access token of the Hub; the one of `huggingface-cli login` when None.
+            token: access token of the Hub; the stored one when None.
 
         Raises:
             InputError: a file is missing, broken, of an unknown format, or does not belong with the others.

@@ -4,9 +4,9 @@ Decisions:
 - Tokenizer, GPT and generation use this interface only. `auto.py` is the one module that imports all classes.
 - A field is C chunks of Q codes, and every code is one of K. The quantizer decides what a chunk is and how to compute
   its codes. Any codes in range must decode to finite weights, because a GPT may write any of them.
-- Some quantizers can do more. Callers ask the interface for it: `has_latents` (codes are those of continuous latents),
-  `probes` (one pass of an encoder reads a shape), `code_vectors` (all chunks share the code vectors).
-- How a quantizer is learned from a corpus is no part of the interface: see `tokenization.registry`.
+- Some quantizers can do more. Properties of the interface say so: `has_latents` (codes are those of continuous
+  latents), `probes` (one pass of an encoder reads a shape), `code_vectors` (all chunks share the code vectors).
+- The interface does not say how a quantizer is learned from a corpus: see `tokenization.registry`.
 - `fingerprint` identifies what decoding needs and nothing else, because a GPT learns what codes decode to.
 
 Dimensions: B fields or shapes, C chunks, Q num_quantizers, K codebook_size, P parameters of a field, M points, D
@@ -31,7 +31,10 @@ from weightgpt.shapes.shape import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeConfig:
-    """How a quantizer with latents refines them before it writes their codes; other quantizers use the points alone."""
+    """How latents are refined before they are quantized.
+
+    The graph quantizer refines nothing and uses `num_points` and `seed` alone; weight VQ uses none of these settings.
+    """
 
     steps: int = 25
     """Adam steps on the latents; 0 takes the latents of the encoder without refinement."""
@@ -227,7 +230,7 @@ class Quantizer(HubObject):
             path_or_repo: a folder, or "owner/name" on the Hub.
             subfolder: folder inside `path_or_repo` that holds the files.
             revision: branch, tag or commit on the Hub.
-            token: access token of the Hub; the one of `huggingface-cli login` when None.
+            token: access token of the Hub; the stored one when None.
 
         Raises:
             InputError: a file is missing, cut short, of another format, or does not belong with the others.

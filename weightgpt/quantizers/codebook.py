@@ -116,7 +116,7 @@ class Codebook(HubObject):
         )
 
     def quantize(self, latents: Tensor) -> Tensor:
-        """Codes (B, C, Q) int64 of latents: at each level, the code vector nearest to what is left over.
+        """Codes (B, C, Q) int64 of latents: at each level, the code vector nearest to the residual.
 
         Args:
             latents: (B, C, r).
@@ -160,7 +160,7 @@ class Codebook(HubObject):
         target = torch.einsum("bcd,cdk->bck", self.layout.split(fields.flat) - self.base, torch.linalg.pinv(self.basis))
         if start is None:
             start = target.new_zeros(len(fields), self.layout.num_chunks, self.latent_width)
-        # |Δ · basis| = |R Δ| with basis^T = Q R: what lies outside the span does not depend on the latents.
+        # |Δ · basis| = |R Δ| with basis^T = Q R. The part outside the span does not depend on the latents.
         return self.latent_decoder.invert(target, torch.linalg.qr(self.basis.mT).R, start)
 
     def decode(self, codes: Tensor, num_quantizers: int | None = None) -> Fields:
@@ -215,7 +215,7 @@ class Codebook(HubObject):
             path_or_repo: a folder, or "owner/name" on the Hub.
             subfolder: folder inside `path_or_repo` that holds the files; a model has its codebook in "codebook".
             revision: branch, tag or commit on the Hub.
-            token: access token of the Hub; the one of `huggingface-cli login` when None.
+            token: access token of the Hub; the stored one when None.
 
         Raises:
             InputError: a file is missing, cut short, of another format, or of another version.

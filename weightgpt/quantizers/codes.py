@@ -1,7 +1,7 @@
 """Codes of any quantizer: how they are computed, checked and counted.
 
 Decisions:
-- Residual vector quantization is written here once: each level codes what the levels before it left over (SoundStream,
+- Residual vector quantization is written here once: each level codes the residual of the levels before it (SoundStream,
   Zeghidour et al. 2021, algorithm 1).
 - We compute nearest codes with the arithmetic of vector-quantize-pytorch, because codes must equal those of the library
   that learned the code vectors, bit for bit.
@@ -39,18 +39,18 @@ def nearest_codes(vectors: Tensor, code_vectors: Tensor) -> Tensor:
     for part in vectors.split(SLICE):
         squared = (part**2).sum(-1, keepdim=True) + norms
         squared += part @ doubled
-        codes.append(_first_least(squared.clamp_(min=1e-8).sqrt_()))
+        codes.append(_row_argmin(squared.clamp_(min=1e-8).sqrt_()))
     return torch.cat(codes)
 
 
-def _first_least(rows: Tensor) -> Tensor:
-    """The index of the first least value of each row; on a CPU, numpy is several times faster here than torch."""
+def _row_argmin(rows: Tensor) -> Tensor:
+    """The index of the smallest value of each row; on a CPU, numpy is several times faster here than torch."""
     return torch.from_numpy(rows.numpy().argmin(-1)) if rows.device.type == "cpu" else rows.argmin(-1)
 
 
 @torch.no_grad()
 def residual_encode(vectors: Tensor, code_vectors: Tensor) -> Tensor:
-    """Residual codes of vectors: at each level, the code vector nearest to what the levels before it left over.
+    """Residual codes of vectors: at each level, the code vector nearest to the residual of the levels before it.
 
     Args:
         vectors: (n, r).
@@ -66,15 +66,15 @@ def residual_encode(vectors: Tensor, code_vectors: Tensor) -> Tensor:
         tensor([[1, 1],
                 [0, 0]])
     """
-    rest, codes = vectors, []
+    residual, codes = vectors, []
     for level in code_vectors:
-        codes.append(nearest_codes(rest, level))
-        rest = rest - level[codes[-1]]
+        codes.append(nearest_codes(residual, level))
+        residual = residual - level[codes[-1]]
     return torch.stack(codes, -1)
 
 
 def residual_decode(codes: Tensor, code_vectors: Tensor, num_quantizers: int | None = None) -> Tensor:
-    """Vectors of residual codes: the sum of their code vectors. Inverse of `residual_encode` up to what is left over.
+    """Vectors of residual codes: the sum of their code vectors. Inverse of `residual_encode` up to the last residual.
 
     Args:
         codes: (..., Q).
@@ -149,7 +149,7 @@ def check_codes(codes: Tensor, sizes: tuple[int, int, int], num_quantizers: int 
     Args:
         codes: what should be (B, C, Q).
         sizes: (C, Q, K) of the quantizer.
-        num_quantizers: levels that the caller wants to decode, or None for all Q.
+        num_quantizers: levels to decode, the first ones; None for all Q.
 
     Returns:
         The number of levels to decode.

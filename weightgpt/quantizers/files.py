@@ -1,4 +1,4 @@
-"""The folder of a quantizer: where it lies, and what its `config.json` says first.
+"""The files of a quantizer: their names, their folder, and the check of `config.json`.
 
 Decisions:
 - A folder has up to three files: `config.json` names the format and the sizes, `model.safetensors` has every tensor
@@ -26,7 +26,7 @@ def pretrained_folder(
         path_or_repo: a folder, or "owner/name" on the Hub.
         subfolder: folder inside `path_or_repo` that holds the files.
         revision: branch, tag or commit on the Hub.
-        token: access token of the Hub; the one of `huggingface-cli login` when None.
+        token: access token of the Hub; the stored one when None.
 
     Raises:
         InputError: there is no such folder or repository, or the Hub does not answer.

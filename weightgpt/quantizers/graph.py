@@ -1,8 +1,8 @@
 """The graph quantizer: it reads fields fitted from any initialization, with their hidden neurons in any order.
 
 Decisions:
-- The codes are those of an RVQ autoencoder's codebook, so a GPT that was trained on that autoencoder's codes
-  understands these codes too.
+- The codes are those of an RVQ autoencoder's codebook, so a GPT that was trained on the codes of
+  that autoencoder can continue with these codes.
 - Fields are brought to canonical form and encoded one at a time. So the codes of a field are equal, not nearly equal,
   for all orders of its hidden neurons and in any batch.
 - Codes come from one pass of the graph encoder; nothing is refined.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.fields.canonical import canonical
+from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.quantizers.base import EncodeConfig
@@ -52,8 +52,8 @@ class GraphQuantizer(LatentQuantizer):
 
     def __init__(self, codebook: Codebook, encoder: GraphEncoder) -> None:
         super().__init__(codebook)
-        wanted = (self.field_config, self.num_chunks, codebook.latent_width)
-        if (encoder.field_config, encoder.num_chunks, encoder.latent_width) != wanted:
+        expected = (self.field_config, self.num_chunks, codebook.latent_width)
+        if (encoder.field_config, encoder.num_chunks, encoder.latent_width) != expected:
             raise InputError("the graph encoder was learned for another codebook; take both from one folder.")
         if not all(value.isfinite().all() for value in encoder.state_dict().values()):
             raise InputError("the graph encoder holds NaN or infinite values; learn it again.")
@@ -72,7 +72,7 @@ class GraphQuantizer(LatentQuantizer):
         """
         check_fields(fields, self.field_config)
         codes = [torch.zeros(0, self.num_chunks, self.num_quantizers, dtype=torch.long)]
-        for row, flat in enumerate(canonical(fields.config, fields.flat.float())):
+        for row, flat in enumerate(canonicalize(fields.config, fields.flat.float())):
             latents = self.encoder(flat[None])
             if not latents.isfinite().all():
                 raise InputError(f"field {row} has weights so large that its values overflow; leave it out.")

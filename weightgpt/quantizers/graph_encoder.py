@@ -10,8 +10,8 @@ Decisions:
   one layer share all parameters, nodes of different layers share none. Inputs (the encoded coordinates) and outputs
   have a fixed order. So latents do not depend on the order of hidden neurons.
 - In each round, messages flow both ways along the edges. A message is multiplied by the weight of its edge.
-- With a shape encoder, the outputs at its probes are encoded as those of a shape are. The graph then adds to these
-  latents, and adds nothing before it is trained.
+- With a shape encoder, the values of the field at the probes are encoded like the distances of a shape. The graph adds
+  a correction to these latents. The correction is zero before training.
 - Fields must be in canonical form (`canonical.py`), where ReLU neurons have one scale.
 
 File: `encoder.safetensors`, all float32: `trace_points` (t, D), the weights of the graph, and, with a shape encoder,
@@ -45,7 +45,7 @@ class GraphEncoder(nn.Module):
         trace_points: (t, D) where traces are evaluated; with t = 0 the graph reads weights alone.
         width: h.
         num_rounds: rounds of messages.
-        shape_encoder: encodes the outputs of the field as those of a shape, or None.
+        shape_encoder: encodes the values of the field at its probes; None for a graph alone.
 
     Raises:
         InputError: there is a shape encoder, but fields have more than one output.

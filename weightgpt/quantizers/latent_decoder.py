@@ -5,8 +5,8 @@ Decisions:
   all four legs. This also makes codes robust: a sampled code that does not quite fit the others still decodes to
   weights near those of true shapes.
 - `invert` computes its Jacobian as a product of matrices. `torch.func.jacrev` and `jacfwd` under `vmap` give the same
-  numbers up to rounding, but take 14 times as long, because they do not use that the two layers are linear. Only the
-  slope of the GELU is left to automatic differentiation.
+  numbers up to rounding, but take 14 times as long, because they do not exploit that the two layers are linear. Only
+  the slope of the GELU comes from automatic differentiation.
 
 Dimensions: B fields, C chunks, r latent width, k coefficients of a chunk, h hidden width.
 """
@@ -48,7 +48,7 @@ class LatentDecoder(nn.Module):
         """Latents (B, C, r) whose coefficients are nearest to `coefficients`.
 
         Nearest means the least Σ_c |metric_c (decoder(z)_c - coefficients_c)|². The search takes damped Gauss-Newton
-        steps (Levenberg 1944, Marquardt 1963) in double precision. A field takes a step only if the step brings it
+        steps (Levenberg 1944, Marquardt 1963) in double precision. A step is taken only for fields that it brings
         nearer.
 
         Args:

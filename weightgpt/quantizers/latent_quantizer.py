@@ -1,4 +1,4 @@
-"""What all quantizers share whose codes are those of a `Codebook`: they differ only in how they find latents.
+"""The base class of quantizers whose codes are those of a `Codebook`; they differ only in how they compute latents.
 
 Dimensions: B fields, C chunks, Q num_quantizers, K codebook_size, r latent width.
 """
@@ -50,7 +50,7 @@ class LatentQuantizer(Quantizer):
         return self.codebook.latents(codes, num_quantizers)
 
     def quantize(self, latents: Tensor) -> Tensor:
-        """Codes (B, C, Q) of latents: at each level, the code vector nearest to what is left over.
+        """Codes (B, C, Q) of latents: at each level, the code vector nearest to the residual.
 
         Args:
             latents: (B, C, r).

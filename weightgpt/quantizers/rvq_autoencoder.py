@@ -4,7 +4,7 @@ Decisions:
 - A *shape* starts from the latents of the encoder. An *existing field* starts from those or from its projection on the
   bases, whichever has the smaller loss.
 - The latents are then refined (`_refinement.py`) and quantized.
-- Codes decode to weights that resemble a field as a function. The weights are not those of the field that was encoded.
+- The codes of an existing field decode to other weights, whose function resembles that of the field.
 
 Files, format "weightgpt.rvq-ae", version 1: the two files of the codebook (see `codebook.py`) and `encoder.safetensors`
 (see `shape_encoder.py`).
@@ -48,10 +48,10 @@ class RVQAutoencoder(LatentQuantizer):
     def __init__(self, codebook: Codebook, encoder: ShapeEncoder) -> None:
         super().__init__(codebook)
         sizes = (encoder.num_chunks, encoder.latent_width, encoder.probes.shape[-1])
-        wanted = (codebook.layout.num_chunks, codebook.latent_width, codebook.layout.field_config.in_features)
-        if sizes != wanted:
+        expected = (codebook.layout.num_chunks, codebook.latent_width, codebook.layout.field_config.in_features)
+        if sizes != expected:
             raise InputError(
-                f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for {wanted}; take both"
+                f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for {expected}; take both"
                 " from one folder."
             )
         self.encoder = encoder

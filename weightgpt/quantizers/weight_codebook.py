@@ -1,7 +1,7 @@
 """The frozen codebook of weight VQ: weights to short vectors, vectors to codes, and back.
 
-One form serves all ways to learn code vectors (see `tokenization.baselines`): single weights or chunks of them, one or
-more residual levels, the same code vectors for all chunks or G groups in turn.
+One class serves all ways to learn code vectors (see `tokenization.weight_vq_learners`): single weights or chunks
+of them, one or more residual levels, the same code vectors for all chunks or G groups in turn.
 
 Decisions:
 - A weight is first normalized as (weight - center) / scale, with a center and a scale for each weight. The center
@@ -96,7 +96,7 @@ class WeightCodebook:
         return weights
 
     def quantize(self, vectors: Tensor) -> Tensor:
-        """Codes (B, C, Q) int64 of normalized vectors: at each level, the code vector nearest to what is left over.
+        """Codes (B, C, Q) int64 of normalized vectors: at each level, the code vector nearest to the residual.
 
         Args:
             vectors: (B, C, d).

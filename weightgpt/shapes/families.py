@@ -15,12 +15,12 @@ from weightgpt.errors import InputError
 from weightgpt.shapes import furniture
 from weightgpt.shapes.furniture import Rng, pick
 from weightgpt.shapes.lazy import LazySequence
-from weightgpt.shapes.primitives import Outline, Solid, Vector, arc, cylinder, extruded, revolved, sphere, tube, union
+from weightgpt.shapes.primitives import Outline, Solid, Vector, arc, cylinder, extrude, revolve, sphere, tube, union
 from weightgpt.shapes.shape import Sdf, Shape
 
 
 def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> list[Shape]:
-    """Draw shapes of the built-in families at random, the families taking turns.
+    """Draw random shapes of the built-in families; the families take turns.
 
     Args:
         n: number of shapes.
@@ -78,33 +78,33 @@ def airplane(rng: Rng) -> Solid:
     tip = rng.uniform(0.6, 1.0) * root if style == "straight" else 0.2
     sweep = rng.uniform(0.0, 0.06) if style == "straight" else rng.uniform(0.25, 0.55)
     tilt, level = rng.uniform(0.0, 6.0), r * rng.choice([-0.5, 0.5])
-    wing = _flat([(-0.02, 0.0), (span, -sweep), (span, -sweep - tip), (-0.02, -root)]).moved(z=0.32)
+    wing = _flat([(-0.02, 0.0), (span, -sweep), (span, -sweep - tip), (-0.02, -root)]).translate(z=0.32)
     pod_position = 0.42
-    pod = cylinder(rng.uniform(0.085, 0.1), rng.uniform(0.28, 0.36)).turned("x", 90.0)
-    pods = [pod.moved(pod_position * span, -0.1, 0.3 - pod_position * sweep)] if rng.random() < 0.5 else []
-    wings = union(wing, *pods).turned("z", tilt).moved(y=level).mirrored("x")
-    return union(_fuselage(rng, r), wings, *_tail(rng)).fitted(rng.uniform(1.7, 1.8))
+    pod = cylinder(rng.uniform(0.085, 0.1), rng.uniform(0.28, 0.36)).rotate("x", 90.0)
+    pods = [pod.translate(pod_position * span, -0.1, 0.3 - pod_position * sweep)] if rng.random() < 0.5 else []
+    wings = union(wing, *pods).rotate("z", tilt).translate(y=level).mirror("x")
+    return union(_fuselage(rng, r), wings, *_tail(rng)).scale_to(rng.uniform(1.7, 1.8))
 
 
 def _flat(outline: Outline) -> Solid:
     """A plate of thickness 0.13 about y = 0, with the outline (x, z)."""
-    return extruded(outline, 0.13).turned("x", 90.0)
+    return extrude(outline, 0.13).rotate("x", 90.0)
 
 
 def _fuselage(rng: Rng, r: float) -> Solid:
     """A body of revolution along z, from -0.85 to 0.85, with a blunt or pointed nose and a tapering tail."""
     blunt, waist = rng.uniform(0.15, 0.5), rng.uniform(-0.35, -0.05)
     nose = [(r * c, 0.85 - blunt * (1.0 - s)) for c, s in arc(0.0, np.pi / 2, 5)[:-1]]
-    return revolved([(0.0, -0.85), (0.07, -0.85), (r, waist), *nose, (0.0, 0.85)]).turned("x", 90.0)
+    return revolve([(0.0, -0.85), (0.07, -0.85), (r, waist), *nose, (0.0, 0.85)]).rotate("x", 90.0)
 
 
 def _tail(rng: Rng) -> list[Solid]:
     """A fin and a tailplane."""
     height, root, span = rng.uniform(0.34, 0.44), rng.uniform(0.28, 0.36), rng.uniform(0.28, 0.4)
     outline = [(-0.55, 0.0), (-0.66, height), (-0.84, height), (-0.55 - root, 0.0)]
-    fin = extruded([(-z, y) for z, y in outline], 0.13).turned("y", 90.0)
+    fin = extrude([(-z, y) for z, y in outline], 0.13).rotate("y", 90.0)
     plane = _flat([(-0.02, -0.54), (span, -0.65), (span, -0.84), (-0.02, -0.85)])
-    return [fin, plane.moved(y=0.34 if rng.random() < 0.3 else 0.0).mirrored("x")]
+    return [fin, plane.translate(y=0.34 if rng.random() < 0.3 else 0.0).mirror("x")]
 
 
 def mug(rng: Rng) -> Solid:
@@ -124,7 +124,7 @@ def mug(rng: Rng) -> Solid:
         (float(np.interp(f, y, outer)) - wall / 2, f * tall) for f in (rng.uniform(0.12, 0.3), rng.uniform(0.72, 0.88))
     ]
     handle = tube(_handle(rng, *ends), 0.075)
-    return union(revolved([(0.0, 0.0), *cup, (0.0, wall)]), handle).fitted(rng.uniform(1.65, 1.8))
+    return union(revolve([(0.0, 0.0), *cup, (0.0, wall)]), handle).scale_to(rng.uniform(1.65, 1.8))
 
 
 def _handle(rng: Rng, low: tuple[float, float], high: tuple[float, float]) -> list[Vector]:
@@ -153,13 +153,13 @@ def bottle(rng: Rng) -> Solid:
     if style == "cone":
         side, shoulder = [(1.15 * r, 0.06)], [(throat, body + slope)]
     top = body + slope + neck
-    parts = [revolved([(0.0, 0.0), (side[0][0] - 0.05, 0.0), *side, *shoulder, (throat, top), (0.0, top)])]
+    parts = [revolve([(0.0, 0.0), (side[0][0] - 0.05, 0.0), *side, *shoulder, (throat, top), (0.0, top)])]
     cap = pick(rng, "none", "cap", "stopper")
     if cap == "cap":
-        parts.append(cylinder(throat + 0.05, rng.uniform(0.2, 0.3)).moved(y=top))
+        parts.append(cylinder(throat + 0.05, rng.uniform(0.2, 0.3)).translate(y=top))
     elif cap == "stopper":
-        parts.append(sphere(throat + 0.06).moved(y=top + 0.5 * throat))
-    return union(*parts).fitted(rng.uniform(1.68, 1.8))
+        parts.append(sphere(throat + 0.06).translate(y=top + 0.5 * throat))
+    return union(*parts).scale_to(rng.uniform(1.68, 1.8))
 
 
 FAMILIES: dict[str, Callable[[Rng], Sdf]] = {

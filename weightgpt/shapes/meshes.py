@@ -43,7 +43,7 @@ SIDE = 1.8
 
 _REFUSED_FORMATS = {
     **dict.fromkeys(
-        (".3ds", ".3mf", ".blend", ".ctm", ".dae", ".fbx", ".msh", ".step", ".stp", ".xyz"), "another format"
+        (".3ds", ".3mf", ".blend", ".ctm", ".dae", ".fbx", ".msh", ".step", ".stp", ".xyz"), "a file of another format"
     ),
     **dict.fromkeys((".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"), "a compressed file"),
     **dict.fromkeys((".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"), "a file that may run code when opened"),
@@ -121,10 +121,11 @@ def load_shapes(folder: Path | str) -> Shapes:
         name = name if name not in shapes else "-".join(within.parts)
         shapes[name] = replace(shape, name=name)
     if not shapes:
-        problem = f"holds no mesh; put {', '.join(FORMATS)} files into it."
         if refused:
-            problem = f"none of its {len(refused)} meshes can be read, the first because {refused[0].reason}"
-        raise InputError(f"{folder}: {problem}")
+            raise InputError(
+                f"{folder} has no mesh that can be read; the first of its {len(refused)} files: {refused[0].reason}"
+            )
+        raise InputError(f"{folder} holds no mesh; put {', '.join(FORMATS)} files into it.")
     return Shapes(tuple(shapes.values()), tuple(refused))
 
 
@@ -146,8 +147,8 @@ def load_shape(file: Path | str, label: str = "none") -> Shape:
     """
     path = Path(file)
     vertices, faces = _read_mesh(path)
-    vertices, faces, center, scale = _normalized(path, vertices, faces)
-    faces, sides = _oriented(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
+    vertices, faces, center, scale = _normalize(path, vertices, faces)
+    faces, sides = _orient(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
     return Shape(name=path.stem, label=label, sdf=_mesh_sdf(vertices, faces), center=center, scale=scale, sides=sides)
 
 
@@ -157,13 +158,13 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; give the path of a {formats} file.")
     if suffix not in FORMATS:
-        kind = _REFUSED_FORMATS.get(suffix, "another format")
+        kind = _REFUSED_FORMATS.get(suffix, "a file of another format")
         raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")
     if path.stat().st_size > MAX_BYTES:
         size = f"{path.stat().st_size / 2**20:.0f} MiB"
         raise InputError(f"{path} has {size}, more than the {MAX_BYTES // 2**20} MiB allowed; simplify the mesh.")
     try:
-        with _quiet():
+        with _silence_loaders():
             scene = trimesh.load_scene(
                 BytesIO(path.read_bytes()), file_type=suffix[1:], process=False, skip_materials=True
             )
@@ -171,7 +172,7 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
         vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64)
     except Exception as error:  # the loaders raise errors of any type for broken files
         reason = shorten(f"{type(error).__name__} {error}", 100)
-        if isinstance(error, ImportError):  # trimesh wants another library to guess the encoding of such bytes
+        if isinstance(error, ImportError):  # trimesh needs another library to detect the encoding of such bytes
             reason = "its bytes are not of that format"
         if isinstance(error, TypeError) and suffix == ".gltf":
             reason = "its buffers are missing or in other files, which are not opened"
@@ -189,8 +190,8 @@ def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the logs and warnings of the loaders: a file gives a shape or an error of one sentence."""
+def _silence_loaders() -> Iterator[None]:
+    """Silence the logs and warnings of the loaders, because an error message of ours is one sentence."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -201,7 +202,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _normalized(
+def _normalize(
     path: Path, vertices: Vertices, faces: Faces
 ) -> tuple[Vertices, Faces, tuple[float, float, float], float]:
     """Transform vertices to unit coordinates and drop faces without area; returns the center and the scale as well."""
@@ -221,7 +222,7 @@ def _normalized(
     return vertices, faces, (float(center[0]), float(center[1]), float(center[2])), scale
 
 
-def _oriented(path: Path, vertices: Vertices, faces: Faces, probes: int = 2048, depth: float = 0.004) -> Faces:
+def _orient(path: Path, vertices: Vertices, faces: Faces, probes: int = 2048, depth: float = 0.004) -> Faces:
     """Flip the faces if, close to the surface, more of the volume is inside out than inside.
 
     Args:

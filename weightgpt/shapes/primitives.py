@@ -1,8 +1,8 @@
 """Exact signed distances of simple solids, and the operations that combine them.
 
 Decisions:
-- A `Solid` is a distance function and the corners of a convex hull around it, so that a shape can be drawn at any size
-  and scaled to the unit cube afterwards.
+- A `Solid` is a distance function and the corners of a convex hull around it. So a shape can be designed at any size,
+  and its hull is enough to scale it to the unit cube.
 - Solids of revolution, extrusions and tubes are exact for a whole polyline at once.
 - Distance functions take the coordinates as three separate columns, because arithmetic on contiguous columns, and on
   (segments, n) arrays of them, is several times faster than on (n, 3) rows.
@@ -36,7 +36,7 @@ class Solid:
     The methods return copies, whose distances stay exact.
 
     Examples:
-        >>> ball = sphere(0.5).moved(x=0.2)
+        >>> ball = sphere(0.5).translate(x=0.2)
         >>> ball(torch.tensor([[0.2, 0.0, 0.0]]))
         tensor([-0.5000])
     """
@@ -44,12 +44,13 @@ class Solid:
     distance: Callable[[Tensor, Tensor, Tensor], Tensor]
     """x, y and z, three tensors (n,), to signed distances (n,)."""
     hull: Array
-    """(k, 3) points whose convex hull contains the solid. Unless a round part was turned, its bounding box is equal."""
+    """(k, 3) points whose convex hull contains the solid. Its bounding box is that of the solid, unless a round part
+    was rotated."""
 
     def __call__(self, points: Tensor) -> Tensor:
         return torch.cat([self.distance(*block.T.contiguous()) for block in torch.split(points, _BLOCK)])
 
-    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Solid":
+    def translate(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Solid":
         """Move the solid.
 
         Args:
@@ -59,8 +60,8 @@ class Solid:
         """
         return Solid(lambda px, py, pz: self.distance(px - x, py - y, pz - z), self.hull + np.array([x, y, z]))
 
-    def turned(self, axis: str, degrees: float) -> "Solid":
-        """Turn the solid about an axis through the origin, counter-clockwise as seen from the tip of the axis.
+    def rotate(self, axis: str, degrees: float) -> "Solid":
+        """Rotate the solid about an axis through the origin, counter-clockwise as seen from the tip of the axis.
 
         Args:
             axis: 'x', 'y' or 'z'.
@@ -79,7 +80,7 @@ class Solid:
         hull[:, j] = sin * self.hull[:, i] + cos * self.hull[:, j]
         return Solid(distance, hull)
 
-    def mirrored(self, axes: str) -> "Solid":
+    def mirror(self, axes: str) -> "Solid":
         """Add mirror images of the solid across the planes x = 0, y = 0 or z = 0.
 
         The distance is exact when the solid lies on the positive side of each of these planes.
@@ -96,7 +97,7 @@ class Solid:
             hull = np.concatenate([hull, hull * np.where(np.array(list("xyz")) == axis, -1.0, 1.0)])
         return Solid(distance, hull)
 
-    def fitted(self, size: float) -> "Solid":
+    def scale_to(self, size: float) -> "Solid":
         """Scale the solid and center its bounding box on the origin.
 
         Args:
@@ -132,7 +133,7 @@ def box(width: float, height: float, depth: float, radius: float = 0.0) -> Solid
     """
     half = np.array([width, height, depth]) / 2
     a, b, c = (half - radius).tolist()
-    return Solid(lambda x, y, z: _meet(x.abs() - a, y.abs() - b, z.abs() - c) - radius, _corners(-half, half))
+    return Solid(lambda x, y, z: _intersect(x.abs() - a, y.abs() - b, z.abs() - c) - radius, _corners(-half, half))
 
 
 def sphere(radius: float) -> Solid:
@@ -152,7 +153,7 @@ def cylinder(radius: float, height: float) -> Solid:
         height: full height, from -height / 2 to height / 2.
     """
     hull = _rings([(radius, -height / 2), (radius, height / 2)])
-    return Solid(lambda x, y, z: _meet(_length(x, z) - radius, y.abs() - height / 2), hull)
+    return Solid(lambda x, y, z: _intersect(_length(x, z) - radius, y.abs() - height / 2), hull)
 
 
 def cone(bottom: float, top: float, height: float) -> Solid:
@@ -163,7 +164,7 @@ def cone(bottom: float, top: float, height: float) -> Solid:
         top: radius at y = height.
         height: full height.
     """
-    return revolved([(0.0, 0.0), (bottom, 0.0), (top, height), (0.0, height)])
+    return revolve([(0.0, 0.0), (bottom, 0.0), (top, height), (0.0, height)])
 
 
 def round_cone(start: Vector, end: Vector, first: float, last: float) -> Solid:
@@ -200,10 +201,10 @@ def tube(path: Sequence[Vector], radius: float) -> Solid:
     """
     nodes = np.array(path, dtype=np.float64)
     hull = np.concatenate([_corners(node - radius, node + radius) for node in nodes])
-    return Solid(lambda x, y, z: _to_segments((x, y, z), nodes[:-1], nodes[1:]) - radius, hull)
+    return Solid(lambda x, y, z: _distance_to_segments((x, y, z), nodes[:-1], nodes[1:]) - radius, hull)
 
 
-def revolved(profile: Outline, radius: float = 0.0) -> Solid:
+def revolve(profile: Outline, radius: float = 0.0) -> Solid:
     """Revolve a simple polygon about the y axis.
 
     Edges on the axis are no surface. The distance is exact, except for the depth inside where `radius` is positive.
@@ -213,11 +214,11 @@ def revolved(profile: Outline, radius: float = 0.0) -> Solid:
         radius: the solid grows by this much on all sides.
     """
     hull = _rings([(r + radius, y + s) for r, y in profile for s in (-radius, radius)])
-    edges = _edges(profile)
-    return Solid(lambda x, y, z: _to_polygon(_length(x, z), y, *edges) - radius, hull)
+    edges = _polygon_edges(profile)
+    return Solid(lambda x, y, z: _distance_to_polygon(_length(x, z), y, *edges) - radius, hull)
 
 
-def extruded(outline: Outline, thickness: float) -> Solid:
+def extrude(outline: Outline, thickness: float) -> Solid:
     """Extrude a simple polygon along z.
 
     Args:
@@ -225,8 +226,8 @@ def extruded(outline: Outline, thickness: float) -> Solid:
         thickness: full extent along z, centered on z = 0.
     """
     hull = np.array([(x, y, z) for x, y in outline for z in (-thickness / 2, thickness / 2)])
-    edges = _edges(outline, axis=False)
-    return Solid(lambda x, y, z: _meet(_to_polygon(x, y, *edges), z.abs() - thickness / 2), hull)
+    edges = _polygon_edges(outline, axis=False)
+    return Solid(lambda x, y, z: _intersect(_distance_to_polygon(x, y, *edges), z.abs() - thickness / 2), hull)
 
 
 def arc(first: float, last: float, count: int, radius: float = 1.0) -> list[tuple[float, float]]:
@@ -246,7 +247,7 @@ def _length(*columns: Tensor) -> Tensor:
     return _sum([column * column for column in columns]).clamp_min(1e-30).sqrt()
 
 
-def _meet(*gaps: Tensor) -> Tensor:
+def _intersect(*gaps: Tensor) -> Tensor:
     """Distance to the region where all `gaps` are negative, which are distances along perpendicular directions."""
     return _length(*(gap.relu() for gap in gaps)) + reduce(torch.maximum, gaps).clamp_max(0.0)
 
@@ -256,7 +257,7 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
     return reduce(torch.add, terms)
 
 
-def _to_segments(columns: Sequence[Tensor], starts: Array, ends: Array) -> Tensor:
+def _distance_to_segments(columns: Sequence[Tensor], starts: Array, ends: Array) -> Tensor:
     """Distances (n,) of points, which are d columns (n,), from the nearest of k segments, whose ends are (k, d)."""
     edges = ends - starts
     rows = np.stack([starts, edges, edges / (edges**2).sum(axis=1, keepdims=True)]).transpose(0, 2, 1)[..., None]
@@ -267,11 +268,11 @@ def _to_segments(columns: Sequence[Tensor], starts: Array, ends: Array) -> Tenso
     return _sum([gap * gap for gap in gaps]).amin(dim=0).clamp_min(1e-30).sqrt()
 
 
-def _to_polygon(x: Tensor, y: Tensor, starts: Array, ends: Array, turn: float) -> Tensor:
+def _distance_to_polygon(x: Tensor, y: Tensor, starts: Array, ends: Array, turn: float) -> Tensor:
     """Signed distances (n,) from a polygon of k edges; `turn` is 1 or -1 for a convex one, 0 for any other."""
     with torch.no_grad():
         side = _side_of_convex(x, y, starts, turn * (ends - starts)) if turn else _side(x, y, starts, ends)
-    return _to_segments((x, y), starts, ends) * side
+    return _distance_to_segments((x, y), starts, ends) * side
 
 
 def _side_of_convex(x: Tensor, y: Tensor, starts: Array, edges: Array) -> Tensor:
@@ -289,7 +290,7 @@ def _side(x: Tensor, y: Tensor, starts: Array, ends: Array) -> Tensor:
     return 1.0 - 2.0 * (crossed.sum(dim=0, dtype=torch.uint8) % 2)
 
 
-def _edges(outline: Outline, axis: bool = True) -> tuple[Array, Array, float]:
+def _polygon_edges(outline: Outline, axis: bool = True) -> tuple[Array, Array, float]:
     """Start and end points, each (k, 2), of the edges of a polygon, without those on the `axis` x = 0, and its turn.
 
     The turn is 1 if all corners turn left, -1 if all turn right, 0 if the polygon is not convex.

@@ -1,10 +1,10 @@
 """Signed distances of shapes at points: one set of points that a whole corpus shares, and subsets of it for each shape.
 
 Decisions:
-- All shapes are sampled at the same points in the same order. Fits that see the same points differ by their shape only,
+- All shapes are sampled at the same points in the same order. Fits at the same points differ by their shapes only,
   which removes noise from the weights, and a batch of fields can share one encoding of the points.
 - Half of the points lie near the surfaces of shapes of the corpus, half are uniform in [-1, 1]^D. The points are
-  shuffled, so that every contiguous slice is a fair batch.
+  shuffled, so that every contiguous slice is a random batch.
 - Few of the shared points lie near the surface of any one shape, and very few inside its thin parts. Where that
   matters, `sample_point_indices` selects shared points for each shape, mostly near its surface.
 

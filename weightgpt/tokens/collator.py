@@ -44,8 +44,12 @@ class WeightDataCollator:
             rows: B rows with the column `input_ids`: lists or tensors of L ids.
 
         Raises:
-            InputError: the sequences have several lengths.
+            InputError: there are no rows, a row has no `input_ids`, or the sequences have several lengths.
         """
+        if not rows or any("input_ids" not in row for row in rows):
+            raise InputError(
+                "there are no rows, or a row has no `input_ids`; give rows of `WeightTokenizer.to_dataset`."
+            )
         sequences = [torch.as_tensor(row["input_ids"], dtype=torch.long) for row in rows]
         lengths = {len(sequence) for sequence in sequences}
         if len(lengths) != 1:

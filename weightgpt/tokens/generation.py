@@ -169,7 +169,9 @@ def sample_ids(
     uniforms = draw_uniforms(labels, vocabulary.codes_per_field, sampling.seed).split(sampling.batch_size)
     warpers = _logits_warpers(vocabulary, sampling)
     settings = generation_config(vocabulary)
-    settings.update(do_sample=False, temperature=None, top_p=None, top_k=None)
+    # Greedy decoding takes the token that the last processor samples. These values are the defaults of transformers,
+    # which warns about others without `do_sample`.
+    settings.update(do_sample=False, temperature=1.0, top_p=1.0, top_k=50)
     # The type stubs of `generate` fit neither this class of model nor the tensor that is returned here.
     generate = cast(Callable[..., Tensor], cast(Any, gpt).generate)
     batches = [

@@ -9,7 +9,7 @@ Decisions:
 Dimensions: B fields, L tokens of a sequence, C chunks, Q quantizer levels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -102,6 +102,11 @@ class WeightTokenizer(HubObject):
     def __len__(self) -> int:
         return self.vocab_size
 
+    def __repr__(self) -> str:
+        classes, kind = ", ".join(self.vocabulary.classes), type(self.quantizer).__name__
+        sizes = f"vocab_size={self.vocab_size}, model_max_length={self.model_max_length}"
+        return f"WeightTokenizer({sizes}, quantizer={kind}, classes: {classes})"
+
     def __call__(
         self,
         shapes_or_fields: Encodable,
@@ -115,8 +120,8 @@ class WeightTokenizer(HubObject):
 
         Args:
             shapes_or_fields: a shape, several shapes, a field, or a batch of fields.
-            labels: the class of each, or one class for all. When None, shapes have their own labels, those that the
-                vocabulary does not have become "none", and fields have the class "none".
+            labels: the class of each, or one class for all. When None, shapes have their own labels and fields have the
+                class "none"; a label of a shape that the vocabulary does not have becomes "none".
             encode: how latents are refined; the defaults of `EncodeConfig` when None.
             return_tensors: "pt" for tensors, "np" for arrays, None for lists.
             progress: whether to show a progress bar.
@@ -149,12 +154,12 @@ class WeightTokenizer(HubObject):
             shapes_or_fields = Fields(shapes_or_fields.config, shapes_or_fields.flat().detach()[None])
         if isinstance(shapes_or_fields, Fields):
             return self.quantizer.encode(shapes_or_fields, config), [NONE] * len(shapes_or_fields)
-        shapes = [shapes_or_fields] if isinstance(shapes_or_fields, Shape) else list(shapes_or_fields)
-        others = [shape for shape in shapes if not isinstance(shape, Shape)]
-        if others:
+        shapes = list(shapes_or_fields) if isinstance(shapes_or_fields, Iterable) else [shapes_or_fields]
+        wrong_types = [type(shape).__name__ for shape in shapes if not isinstance(shape, Shape)]
+        if wrong_types:
             raise InputError(
-                f"a tokenizer encodes shapes or fields, not {type(others[0]).__name__}; read files with"
-                " weightgpt.load_shape or weightgpt.load_fields first."
+                f"a tokenizer encodes shapes or fields, not {wrong_types[0]}; read files with `load_shape` or"
+                " `load_fields`, and give the `fields` of generated shapes."
             )
         labels = self.vocabulary.replace_unknown([shape.label for shape in shapes])
         return self.quantizer.encode_shapes(shapes, config, progress=progress), labels
@@ -163,16 +168,17 @@ class WeightTokenizer(HubObject):
         """Decode one sequence to a field, or several sequences to a batch of fields.
 
         Args:
-            ids: (L,) ids of one sequence, or (B, L) ids of several.
-            num_quantizers: decode only so many quantizer levels, for a coarser shape; all levels when None.
+            ids: (L,) ids of one sequence, or (B, L) ids of several; a tensor, an array, or a list.
+            num_quantizers: number of quantizer levels to decode, for a coarser shape; all levels when None.
 
         Returns:
             A `Field` for (L,), `Fields` for (B, L).
 
         Raises:
-            InputError: a sequence breaks the grammar; the sentence names the sequence, the position and the id.
+            InputError: the ids are not whole numbers, or a sequence breaks the grammar; the error then names the
+                sequence, the position and the id.
         """
-        ids = torch.as_tensor(ids)
+        ids = _id_tensor(ids)
         if ids.ndim == 1:
             return self.batch_decode(ids[None], num_quantizers)[0]
         return self.batch_decode(ids, num_quantizers)
@@ -182,12 +188,12 @@ class WeightTokenizer(HubObject):
 
         Args:
             ids: (B, L) ids.
-            num_quantizers: decode only so many quantizer levels, for coarser shapes; all levels when None.
+            num_quantizers: number of quantizer levels to decode, for coarser shapes; all levels when None.
 
         Raises:
             InputError: as `decode`.
         """
-        return self.quantizer.decode(self.vocabulary.parse(torch.as_tensor(ids).cpu())[0], num_quantizers)
+        return self.quantizer.decode(self.vocabulary.parse(_id_tensor(ids))[0], num_quantizers)
 
     def class_names(self, ids: Tensor | Sequence[Any]) -> list[str]:
         """Return the class of each sequence.
@@ -198,7 +204,7 @@ class WeightTokenizer(HubObject):
         Raises:
             InputError: as `decode`.
         """
-        return self.vocabulary.parse(torch.as_tensor(ids).cpu())[1]
+        return self.vocabulary.parse(_id_tensor(ids))[1]
 
     def to_dataset(self, batch: Mapping[str, Any] | Encodable) -> "Dataset":
         """Return a dataset with a row for each sequence, for the `Trainer`.
@@ -251,6 +257,19 @@ class WeightTokenizer(HubObject):
             raise InputError(f"{folder} has no readable tokenizer.json; give the folder of a whole model.") from error
         sizes = (quantizer.num_chunks, quantizer.num_quantizers)
         return cls(quantizer, Vocabulary.from_word_tokenizer(backend, *sizes))
+
+
+def _id_tensor(ids: Tensor | Sequence[Any]) -> Tensor:
+    """Ids as a tensor on the CPU; lists may hold numbers, lists, arrays or tensors."""
+    try:
+        tensor = ids if isinstance(ids, Tensor) else torch.stack([torch.as_tensor(part) for part in ids])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"ids cannot be one tensor ({error}); give sequences of whole numbers, all of one length."
+        ) from error
+    if tensor.is_floating_point():
+        raise InputError(f"ids are {tensor.dtype}; give whole numbers.")
+    return tensor.cpu()
 
 
 def _rename_for_all_versions(path: Path) -> None:

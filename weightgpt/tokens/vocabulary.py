@@ -2,8 +2,8 @@
 
 Decisions:
 - Every quantizer level has K code tokens, shared by all chunks because the code vectors are shared. So one token means
-  one code vector. With one alphabet for all levels a token would mean Q vectors, and a GPT would first have to learn
-  which.
+  one code vector. If all levels had the same tokens, a token would mean Q vectors, and a GPT would first have to
+  learn which one.
 - `parse` accepts a code token of the wrong level and uses its index within that level, because
   `generation_config.json` cannot express constraints for single positions.
 - Coarse levels come first: level 1 of all chunks, then level 2, … So a prefix of a sequence is already a rough shape.
@@ -134,11 +134,13 @@ class Vocabulary:
         Raises:
             InputError: the codes have another shape or range, or a class is unknown.
         """
-        if codes.shape[1:] != (self.num_chunks, self.num_quantizers) or len(labels) != len(codes):
+        if codes.shape[1:] != (self.num_chunks, self.num_quantizers):
             raise InputError(
-                f"codes of shape {tuple(codes.shape)} with {len(labels)} labels were given; this vocabulary takes"
-                f" (fields, {self.num_chunks}, {self.num_quantizers}) and one label for each field."
+                f"codes have shape {tuple(codes.shape)}; this vocabulary takes (fields, {self.num_chunks},"
+                f" {self.num_quantizers}): use codes of its codebook."
             )
+        if len(labels) != len(codes):
+            raise InputError(f"there are {len(labels)} labels for {len(codes)} fields; give one label for each field.")
         if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.codebook_size):
             raise InputError(f"codes must lie in 0 … {self.codebook_size - 1}; use the codebook of this vocabulary.")
         ids = torch.full((len(codes), self.length), BOS)
@@ -167,8 +169,8 @@ class Vocabulary:
         if len(illegal):
             row, position = illegal[0].tolist()
             raise InputError(
-                f"sequence {row} has id {int(ids[row, position])} at position {position}, where only ids"
-                f" {int(low[position])} to {int(high[position])} are legal; generate with this vocabulary's grammar."
+                f"sequence {row} has id {int(ids[row, position])} at position {position}; the legal ids there are"
+                f" {int(low[position])} to {int(high[position])}: use ids that a model of this vocabulary generated."
             )
         codes = (ids[:, 2:-1] - self.first_code) % self.codebook_size
         classes = [self.classes[index] for index in (ids[:, 1] - self.first_class).tolist()]

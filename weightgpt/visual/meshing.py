@@ -5,8 +5,8 @@ Decisions:
 - One value at the center of each block of 4^3 grid points shows whether the surface can reach the block. Only such
   blocks are evaluated point by point. All points of another block take the value of the block, which has the right sign
   and is in no cell that marching cubes would cut.
-- No field raises an error: a field without a surface, without an outside or with non-finite values has an outcome with
-  a name.
+- No field raises an error: every result has an outcome, which names a field without a surface, without an outside, or
+  with non-finite values.
 - A surface that leaves the box stays open there, and `leaves_box` says so. Nothing is closed, welded, smoothed or
   repaired.
 

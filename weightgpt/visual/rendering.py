@@ -22,7 +22,7 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
-from weightgpt.visual.sphere_tracing import BACKGROUND, BatchSdf, Rays, march, shaded
+from weightgpt.visual.sphere_tracing import BACKGROUND, BatchSdf, Rays, march_rays, shade_rays
 
 Color = tuple[float, float, float]
 """RGB in [0, 1]."""
@@ -82,7 +82,7 @@ def render(
         return np.empty((0, size, size, 3), np.uint8)
     view = (size, azimuth, elevation)
     paints = torch.chunk(torch.tensor(list(colors), dtype=torch.float32), len(fields))
-    pictures = torch.cat([_picture(field, paint, view) for field, paint in zip(fields, paints, strict=True)])
+    pictures = torch.cat([_render_batch(field, paint, view) for field, paint in zip(fields, paints, strict=True)])
     return (pictures.reshape(count, size, size, 3) * 255).round().to(torch.uint8).numpy()
 
 
@@ -143,7 +143,7 @@ def contact_sheet(
         left, top = index % columns * width, index // columns * (height + line)
         sheet.paste(Image.fromarray(image), (left, top))
         if captions is not None:
-            text = _shortened(captions[index], font, width - 4)
+            text = _shorten(captions[index], font, width - 4)
             draw.text((left + width / 2, top + height + line / 2), text, fill=(70, 74, 82), font=font, anchor="mm")
     return sheet
 
@@ -190,7 +190,7 @@ def _as_batch(sdf: Sdf) -> BatchSdf:
     return lambda points: sdf(points.reshape(-1, 3)).reshape(1, -1)
 
 
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """Cut a text so that it fits the width, with an ellipsis."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
@@ -200,7 +200,7 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wi
     return text + "…"
 
 
-def _camera(pixels: Tensor, azimuth: float, elevation: float) -> Rays:
+def _camera_rays(pixels: Tensor, azimuth: float, elevation: float) -> Rays:
     """Rays through the points (n, 2) of a picture that spans [-1, 1]^2, x right and y up."""
     turn, lift = math.radians(azimuth), math.radians(elevation)
     back = torch.tensor([math.sin(turn) * math.cos(lift), math.sin(lift), math.cos(turn) * math.cos(lift)])
@@ -212,31 +212,31 @@ def _camera(pixels: Tensor, azimuth: float, elevation: float) -> Rays:
     return Rays(eye, towards, ends.amin(0).amax(1), ends.amax(0).amin(1))
 
 
-def _picture(field: BatchSdf, paint: Tensor, view: tuple[int, float, float]) -> Tensor:
+def _render_batch(field: BatchSdf, paint: Tensor, view: tuple[int, float, float]) -> Tensor:
     """Render pixels (B, size^2, 3) of a batch of fields with the colors (B, 3)."""
     size, azimuth, elevation = view
     centers = pixel_centers(size, size)
-    rays = _camera(centers, azimuth, elevation)
+    rays = _camera_rays(centers, azimuth, elevation)
     everywhere = torch.ones(len(paint), len(centers), dtype=torch.bool)
-    depth, hit = march(field, rays, everywhere, rays.near.expand(everywhere.shape))
+    depth, hit = march_rays(field, rays, everywhere, rays.near.expand(everywhere.shape))
     floor = rays.at(depth)[..., 1].masked_fill(~hit, math.inf).amin(1, keepdim=True)
-    pixels = shaded(field, rays, depth, hit, everywhere, paint, floor)
-    edges, start = _edges(pixels, depth.masked_fill(~hit, math.inf), size)
+    pixels = shade_rays(field, rays, depth, hit, everywhere, paint, floor)
+    edges, start = _find_edges(pixels, depth.masked_fill(~hit, math.inf), size)
     chosen = edges.any(0).nonzero()[:, 0]
     if len(chosen) == 0:
         return pixels
     finer = (centers[chosen, None] + pixel_centers(_FINE, _FINE) / size).reshape(-1, 2)
-    rays = _camera(finer, azimuth, elevation)
+    rays = _camera_rays(finer, azimuth, elevation)
     mask, start = (part[:, chosen].repeat_interleave(_FINE**2, dim=1) for part in (edges, start))
-    depth, hit = march(field, rays, mask, torch.maximum(start - _MARGIN, rays.near))
-    detail = shaded(field, rays, depth, hit, mask, paint, floor)
+    depth, hit = march_rays(field, rays, mask, torch.maximum(start - _MARGIN, rays.near))
+    detail = shade_rays(field, rays, depth, hit, mask, paint, floor)
     detail = detail.reshape(len(paint), len(chosen), _FINE**2, 3).mean(2)
     pixels[:, chosen] = torch.where(edges[:, chosen, None], detail, pixels[:, chosen])
     return pixels
 
 
-def _edges(pixels: Tensor, depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _find_edges(pixels: Tensor, depth: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Which pixels (B, n) differ from a neighbor, and the least depth (B, n) in the neighborhood of each."""
     grid = torch.cat((pixels.movedim(-1, 1), -pixels.movedim(-1, 1), -depth[:, None]), 1)
-    most = torch.nn.functional.max_pool2d(grid.reshape(-1, 7, size, size), 3, 1, 1).flatten(2)
-    return (most[:, :3] + most[:, 3:6]).amax(1) > _CONTRAST, -most[:, 6]
+    maxima = torch.nn.functional.max_pool2d(grid.reshape(-1, 7, size, size), 3, 1, 1).flatten(2)
+    return (maxima[:, :3] + maxima[:, 3:6]).amax(1) > _CONTRAST, -maxima[:, 6]

@@ -69,7 +69,7 @@ def _evaluate(field: BatchSdf, points: Tensor, mask: Tensor) -> Tensor:
     return values
 
 
-def march(field: BatchSdf, rays: Rays, mask: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+def march_rays(field: BatchSdf, rays: Rays, mask: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     """Find the first surface along rays.
 
     Args:
@@ -100,7 +100,7 @@ def march(field: BatchSdf, rays: Rays, mask: Tensor, start: Tensor) -> tuple[Ten
     return (before + t) / 2, hit
 
 
-def shaded(
+def shade_rays(
     field: BatchSdf, rays: Rays, depth: Tensor, hit: Tensor, mask: Tensor, paint: Tensor, floor: Tensor
 ) -> Tensor:
     """Compute the colors that rays see: the surface where they hit, the floor elsewhere.
@@ -117,11 +117,11 @@ def shaded(
     Returns:
         (B, n, 3) RGB in [0, 1].
     """
-    shade = _shade(field, rays.at(depth), rays.towards, hit, paint[:, None])
-    return torch.where(hit[..., None], shade, _floor(field, rays, mask & ~hit, floor))
+    shade = _shade_surface(field, rays.at(depth), rays.towards, hit, paint[:, None])
+    return torch.where(hit[..., None], shade, _shade_floor(field, rays, mask & ~hit, floor))
 
 
-def _shade(field: BatchSdf, points: Tensor, towards: Tensor, hit: Tensor, paint: Tensor) -> Tensor:
+def _shade_surface(field: BatchSdf, points: Tensor, towards: Tensor, hit: Tensor, paint: Tensor) -> Tensor:
     """Colors (B, n, 3) of surface points."""
     corners = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
     slope = sum(
@@ -131,7 +131,7 @@ def _shade(field: BatchSdf, points: Tensor, towards: Tensor, hit: Tensor, paint:
     normal = torch.nn.functional.normalize(torch.where(face.any(-1, keepdim=True), face, slope), dim=-1)
     open_air = _openness(field, points, normal, hit)
     key = (normal @ _KEY).clamp(min=0)
-    key = key * _lit(field, points + 0.02 * normal, hit & (key > 0))
+    key = key * _light_share(field, points + 0.02 * normal, hit & (key > 0))
     sky = 0.5 + 0.5 * normal[..., 1]
     half = torch.nn.functional.normalize(_KEY - towards, dim=-1)
     gloss = 0.16 * (normal * half).sum(-1).clamp(min=0) ** 40 * key
@@ -150,7 +150,7 @@ def _openness(field: BatchSdf, points: Tensor, normal: Tensor, mask: Tensor) -> 
     return (1 - closed).clamp(min=0.25)
 
 
-def _lit(field: BatchSdf, points: Tensor, mask: Tensor, softness: float = 9.0) -> Tensor:
+def _light_share(field: BatchSdf, points: Tensor, mask: Tensor, softness: float = 9.0) -> Tensor:
     """Share (B, n) of the key light that reaches points, with soft shadows by the closest pass of a ray (Quilez)."""
     light = torch.ones(mask.shape)
     t = torch.full(mask.shape, 0.03)
@@ -167,14 +167,14 @@ def _lit(field: BatchSdf, points: Tensor, mask: Tensor, softness: float = 9.0) -
     return light * light * (3 - 2 * light)
 
 
-def _floor(field: BatchSdf, rays: Rays, free: Tensor, floor: Tensor) -> Tensor:
+def _shade_floor(field: BatchSdf, rays: Rays, free: Tensor, floor: Tensor) -> Tensor:
     """Colors (B, n, 3) of the background along the rays `free` (B, n), with shadows on floors at the heights (B, 1)."""
     t = (floor - rays.eye[1]) / rays.towards[:, 1]
     points = rays.at(t.nan_to_num(0, 0, 0))
-    seen = free & floor.isfinite() & (t > 0) & (points.abs().amax(-1) <= 1)
+    visible = free & floor.isfinite() & (t > 0) & (points.abs().amax(-1) <= 1)
     points[..., 1] += 0.01
-    contact = (_evaluate(field, points, seen) / 0.22).clamp(0, 1)
-    dark = 1 - (0.62 + 0.38 * contact) * (0.70 + 0.30 * _lit(field, points, seen, softness=5.0))
+    contact = (_evaluate(field, points, visible) / 0.22).clamp(0, 1)
+    dark = 1 - (0.62 + 0.38 * contact) * (0.70 + 0.30 * _light_share(field, points, visible, softness=5.0))
     fade = ((1 - points[..., [0, 2]].abs().amax(-1)) / 0.25).clamp(0, 1)
-    level = BACKGROUND * (1 - dark * fade * seen)
+    level = BACKGROUND * (1 - dark * fade * visible)
     return level[..., None] * torch.ones(3)

@@ -1,6 +1,7 @@
 """The command line: meshes to fields, fields to tokens, tokens to fields, and new shapes from a model.
 
 Decisions:
+
 - Results go to stdout, as lines or with `--json` as one JSON object and nothing else. Everything else goes to stderr.
 - A caller's mistake is one sentence and exit code 2, Ctrl-C is one line and 130, and a bug keeps its traceback. Only
   `evaluate --max-memorized` ends with 1: the evaluation was done, and the samples failed the memorization check.

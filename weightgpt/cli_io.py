@@ -1,6 +1,7 @@
 """The shared parts of the commands of `weightgpt.cli`: they check outputs, read inputs and write results.
 
 Decisions:
+
 - Outputs are checked before the work starts, so that a wrong name does not cost minutes.
 - An unreadable mesh in a folder is reported and skipped. An unreadable mesh that is named itself is an error.
 """

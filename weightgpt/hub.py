@@ -1,6 +1,7 @@
 """The Hugging Face Hub: files are pulled from it, and objects are pushed to it.
 
 Decisions:
+
 - Only the files that an object names are downloaded, and only files that the object writes are uploaded. None of them
   can run code.
 - We do not use `huggingface_hub.ModelHubMixin`: it treats the `config.json` of a repository as constructor arguments

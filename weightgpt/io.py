@@ -1,6 +1,7 @@
 """Atomic writing of files and folders, JSON, and safetensors; errors are one sentence.
 
 Decisions:
+
 - A file is written under a temporary name in the same folder and then renamed. So there is the old
   file, the new file or no file under that name, but never a part of a file, also after an interruption.
 - Tensors are safetensors only; pickles are never loaded.

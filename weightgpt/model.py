@@ -1,6 +1,7 @@
 """The model: a GPT-2 and the tokenizer it was trained with, in a folder or on the Hugging Face Hub.
 
 Decisions:
+
 - The root of a model's folder is an ordinary GPT-2 repository: `GPT2LMHeadModel.from_pretrained` and
   `AutoTokenizer.from_pretrained` need no code of this package, and `generate()` follows the grammar. The quantizer lies
   in `codebook/`.

@@ -4,6 +4,7 @@ A field with permuted neurons is the same function, and code that reads its weig
 over neurons differ in their last digits after a permutation. Canonical forms are equal bit for bit.
 
 Decisions:
+
 - Layers are sorted from the input to the output, so the inputs of each layer are already in order. Neurons are sorted
   by their incoming weights and bias, the first weight first: the key of a neuron depends on that neuron only.
 - Neurons with equal keys are equal functions, so they are merged: the first one sends the sum of their outgoing

@@ -1,6 +1,7 @@
 """The neural field: a small MLP from coordinates to a signal, as one module or as a batch.
 
 Decisions:
+
 - A `Field` is an ordinary `nn.Module` of `nn.Linear` layers after a Fourier encoding. Users can load, differentiate and
   export it as any other module.
 - `Fields` is a batch with stacked flat weights, see `functional.py` for their order.

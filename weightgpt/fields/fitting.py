@@ -1,6 +1,7 @@
 """Fitting fields to shapes, many at once.
 
 Decisions:
+
 - The loss compares truncated distances, |tanh(t·f) - tanh(t·sdf)|. Near the surface it is a distance error, and far
   away it depends on the sign only (after the clamped L1 of DeepSDF, Park et al. 2019, eq. 9, made smooth).
 - Every field is fitted to the same points in the same order. *Shared-init* fits start from one shared field,

@@ -1,6 +1,7 @@
 """Evaluation of many fields at once, from their flat weights.
 
 Decisions:
+
 - The flat form stores each neuron together: layer by layer, neuron by neuron, its incoming weights and then its bias.
   A group of neurons is therefore one contiguous slice, which chunking relies on.
 - Shared points are encoded once for all fields, and the first layer is then one matrix product for the whole batch.

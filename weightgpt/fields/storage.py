@@ -5,6 +5,7 @@ File (format `weightgpt.fields`, version 1): one safetensors file with the tenso
 field_config: the `FieldConfig`, names: B texts, labels: B texts}.
 
 Decisions:
+
 - The file alone is enough to evaluate the fields: it holds their architecture.
 - Equal fields give equal bytes.
 

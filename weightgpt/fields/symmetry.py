@@ -1,6 +1,7 @@
 """Symmetries of fields: permutations of hidden neurons that do not change the function, and alignment to a reference.
 
 Decisions:
+
 - Permutation p moves old neuron p[i] to place i. The inputs of the first layer (the encoding) and the outputs of the
   last layer are never permuted. Weights are only moved, so the inverse permutation restores them exactly.
 - `align` is weight matching (Git Re-Basin, Ainsworth et al. 2023, algorithm 1): the layers are assigned one after the

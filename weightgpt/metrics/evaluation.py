@@ -1,6 +1,7 @@
 """`evaluate`: generated shapes against training and held-out shapes, from files or from objects.
 
 Decisions:
+
 - A set is a folder of meshes, a .safetensors file of fields, or the same as objects. All three sets should have one
   form, because meshes are scaled when they are read and fields are not.
 - The three sets are cut to one size, drawn without replacement. The memorization check searches all training shapes.

@@ -1,6 +1,7 @@
 """`SetEvaluator`: the one evaluation of a set of shapes, for runs, comparisons and the command line.
 
 Decisions:
+
 - Empty and broken shapes count in their rates and are left out of the set metrics. Equally many held-out shapes,
   chosen at random, are left out too, so both sets stay equal in size. Empty shapes are not replaced by new samples.
 - Set metrics depend on the size of the sets. If a size is given, shapes are compared set by set, and the metrics are

@@ -4,6 +4,7 @@ A held-out shape is as near to the training set as a new shape of the same kind 
 at least in part; samples that are as near are new. Zeng et al. 2026 find that most generators of weights copy.
 
 Decisions:
+
 - The nearest training shape is searched in two steps: the few nearest ones by truncated distances at probe points, and
   among these the nearest one by Chamfer distance. Samples and held-out shapes are searched in the same way.
 - The Chamfer distance goes from points of each surface to the other surface, not to points of the other surface. Two

@@ -9,6 +9,7 @@ Two protocols are in use, and this module computes both:
   `weightgpt.metrics.pairwise.chamfer_matrices` gives the distances of both.
 
 Decisions:
+
 - Distances are computed once, as blocks of one joint matrix. All metrics are read from that matrix.
 - MMD and COV depend on the size of the sets. To reduce noise without changing the size, several pairs of sets are
   compared, each pair separately, and the metrics are means over all pairs.

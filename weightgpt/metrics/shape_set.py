@@ -1,6 +1,7 @@
 """A set of shapes that were meshed once: everything that the set metrics need.
 
 Decisions:
+
 - A shape is represented by its mesh on a grid: points on its surface, the number of its pieces, and whether it is empty
   or broken. True shapes and fields are meshed in the same way, so that the error of the grid is in every row.
 - Every surface is sampled with a different seed. With one seed for all, equal meshes would get equal points, and the

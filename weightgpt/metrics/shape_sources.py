@@ -1,6 +1,7 @@
 """The sets of shapes of an evaluation: loaded from files or objects, and drawn in equal numbers.
 
 Decisions:
+
 - Meshes are centered and scaled when they are read, and fields are taken as they are. Sets of one form have one scale.
 - A mesh file that cannot be read counts as a broken shape among generated shapes, and is left out of other sets.
 

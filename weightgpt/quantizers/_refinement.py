@@ -1,6 +1,7 @@
 """Refinement of latents, used by the RVQ autoencoder alone.
 
 Decisions:
+
 - Adam changes the latents only. They are decoded through the quantizer (straight-through), so that the loss is that of
   the codes, and compared with the signed distances of the shape.
 - The best codes so far are the result, so refinement never makes codes worse at the points of comparison.

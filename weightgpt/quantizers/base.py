@@ -1,6 +1,7 @@
 """The interface of quantizers: fields to codes, and codes to fields.
 
 Decisions:
+
 - Tokenizer, GPT and generation use this interface only. `auto.py` is the one module that imports all classes.
 - A field is C chunks of Q codes, and every code is one of K. The quantizer decides what a chunk is and how to compute
   its codes. Any codes in range must decode to finite weights, because a GPT may write any of them.

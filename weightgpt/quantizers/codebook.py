@@ -8,6 +8,7 @@ each chunk as Q codes, coarse level first. All chunk positions share its K code 
 This module only applies a codebook; `tokenization.train_codebook` learns one.
 
 Files, version 1:
+
 - `config.json`: `format` ("weightgpt.codebook", or the format of the quantizer that the codebook belongs to),
   `version`, `field_config`, `neurons_per_chunk`, `num_quantizers`, `codebook_size`, `latent_width`,
   `num_coefficients`, `latent_decoder_width`.

@@ -1,6 +1,7 @@
 """Codes of any quantizer: how they are computed, checked and counted.
 
 Decisions:
+
 - Residual vector quantization is written here once: each level codes the residual of the levels before it (SoundStream,
   Zeghidour et al. 2021, algorithm 1).
 - We compute nearest codes with the arithmetic of vector-quantize-pytorch, because codes must equal those of the library

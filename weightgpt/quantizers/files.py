@@ -1,6 +1,7 @@
 """The files of a quantizer: their names, their folder, and the check of `config.json`.
 
 Decisions:
+
 - A folder has up to three files: `config.json` names the format and the sizes, `model.safetensors` has every tensor
   that decoding needs, `encoder.safetensors` has the tensors that only encoding needs.
 - A folder on this machine and a repository on the Hub are read in the same way. No file can run code.

@@ -1,6 +1,7 @@
 """The graph quantizer: it reads fields fitted from any initialization, with their hidden neurons in any order.
 
 Decisions:
+
 - The codes are those of an RVQ autoencoder's codebook, so a GPT that was trained on the codes of
   that autoencoder can continue with these codes.
 - Fields are brought to canonical form and encoded one at a time. So the codes of a field are equal, not nearly equal,

@@ -6,6 +6,7 @@ field is evaluated at fixed points (the probe features of Kofinas et al. 2024, "
 Equivariant Representations of Neural Networks").
 
 Decisions:
+
 - Every field has the same layered graph, so a batch is a few dense matrices and a message is a matrix product. Nodes of
   one layer share all parameters, nodes of different layers share none. Inputs (the encoded coordinates) and outputs
   have a fixed order. So latents do not depend on the order of hidden neurons.

@@ -1,6 +1,7 @@
 """The latent decoder: from the latents of a field to the coefficients of its chunks, and back.
 
 Decisions:
+
 - All chunks of a field are decoded together, because the chunks of a shape depend on each other: a wider seat must move
   all four legs. This also makes codes robust: a sampled code that does not quite fit the others still decodes to
   weights near those of true shapes.

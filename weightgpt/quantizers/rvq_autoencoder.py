@@ -1,6 +1,7 @@
 """The RVQ autoencoder: a shape encoder and a codebook that are learned together.
 
 Decisions:
+
 - A *shape* starts from the latents of the encoder. An *existing field* starts from those or from its projection on the
   bases, whichever has the smaller loss.
 - The latents are then refined (`_refinement.py`) and quantized.

@@ -1,6 +1,7 @@
 """The shape encoder: signed distances at fixed probe points to latents, in one forward pass.
 
 Decisions:
+
 - We use an encoder because latents that are optimized for each shape alone carry the noise of the optimizer into the
   codes. A network is a smooth function of the shape, so similar shapes get similar codes, which a GPT can predict.
 - The encoder is learned together with the codebook and saved with it.

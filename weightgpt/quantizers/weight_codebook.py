@@ -4,6 +4,7 @@ One class serves all ways to learn code vectors (see `tokenization.weight_vq_lea
 of them, one or more residual levels, the same code vectors for all chunks or G groups in turn.
 
 Decisions:
+
 - A weight is first normalized as (weight - center) / scale, with a center and a scale for each weight. The center
   decides what is coded: raw weights, or what a fit changed of the shared initial field.
 - A chunk is a vector of d neighboring numbers of the flat weights; the last one is padded with zeros. Chunk i uses the

@@ -1,12 +1,14 @@
 """Weight VQ: the weights of plain fits, coded by a weight codebook (`weight_codebook.py`).
 
 Decisions:
+
 - To encode a shape, we fit a field to it as the fields of the corpus were fitted: from the same initial field, at the
   same points, with the same steps. The quantizer stores all three.
 - Codes of an existing field are those of the code vectors nearest to its weights. So they are good only for plain fits
   from the same initial field: other fields have weights that the code vectors do not cover.
 
 Files, format "weightgpt.weight-vq", version 1:
+
 - `config.json`: `format`, `version`, `field_config`, `num_groups`, `num_quantizers`, `codebook_size`, `vector_width`,
   `fit_config`.
 - `model.safetensors`, all float32: `code_vectors` (G, Q, K, d), `center` (P), `scale` (P).

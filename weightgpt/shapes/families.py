@@ -1,6 +1,7 @@
 """Six built-in families of shapes with analytic signed distances: chair, table, airplane, lamp, mug, bottle.
 
 Decisions:
+
 - y is up, and an airplane flies towards +z. As for the furniture, each family draws its proportions first and derives
   the parts from them. Parts overlap well and are joined by `union`. Nothing is thinner than 0.09.
 - Every shape is centered in the unit cube and has a longest side of 1.65 to 1.8.

@@ -1,6 +1,7 @@
 """The three families of furniture: chair, table and lamp, each with an analytic signed distance.
 
 Decisions:
+
 - y is up, and a chair faces +z.
 - Each family draws its proportions first and derives the parts from them. A part reaches well into the part that
   carries it, so that a shape is one connected piece. The parts are joined by `union`.

@@ -1,6 +1,7 @@
 """Mesh files, and folders of them, as shapes.
 
 Decisions:
+
 - Meshes are centered on their bounding box and scaled to a longest side of 1.8, in float64. The shape keeps that
   transform.
 - A point is inside where the generalized winding number exceeds 1/2 (Jacobson et al. 2013; Barill et al. 2018), which

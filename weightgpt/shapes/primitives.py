@@ -1,6 +1,7 @@
 """Exact signed distances of simple solids, and the operations that combine them.
 
 Decisions:
+
 - A `Solid` is a distance function and the corners of a convex hull around it. So a shape can be designed at any size,
   and its hull is enough to scale it to the unit cube.
 - Solids of revolution, extrusions and tubes are exact for a whole polyline at once.

@@ -1,6 +1,7 @@
 """Signed distances of shapes at points: one set of points that a whole corpus shares, and subsets of it for each shape.
 
 Decisions:
+
 - All shapes are sampled at the same points in the same order. Fits at the same points differ by their shapes only,
   which removes noise from the weights, and a batch of fields can share one encoding of the points.
 - Half of the points lie near the surfaces of shapes of the corpus, half are uniform in [-1, 1]^D. The points are

@@ -1,6 +1,7 @@
 """Training, validation and test shapes, and augmented training shapes.
 
 Decisions:
+
 - Every class gives the same share of its shapes to the held-out sets. Half of them are for validation, which early
   stopping uses, and half for test, which only the final figures use.
 - Only training shapes are augmented. Augmentation changes the shapes themselves: it mirrors them, turns them by

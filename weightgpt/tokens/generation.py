@@ -1,6 +1,7 @@
 """New sequences from a plain `GPT2LMHeadModel`; every sequence decodes.
 
 Decisions:
+
 - `generation_config(vocabulary)` puts the grammar into `generation_config.json`. So `generate()` of a plain GPT-2, with
   no code of this package, continues BOS and a class with T codes and EOS.
 - `Grammar` is the same rule as a `LogitsProcessor` for every position, every prompt and every setting.

@@ -1,6 +1,7 @@
 """Quasi-random sampling: codes and classes that are spread evenly over the samples of one call.
 
 Decisions:
+
 - Codes are sampled by inverse CDF from a uniform number u in [0, 1). Independent uniforms leave gaps and clumps: some
   likely shapes occur three times and others not at all. The points of a scrambled Sobol sequence fill the unit cube
   evenly (Sobol 1967, Owen 1995). "Arithmetic Sampling" (Vilnis et al. 2023) applies the idea to language models with

@@ -1,6 +1,7 @@
 """The weight tokenizer: shapes and fields to token ids, and ids to fields.
 
 Decisions:
+
 - A tokenizer joins a quantizer of any kind and a vocabulary.
 - In a folder, and on the Hub, the vocabulary is an ordinary WordLevel tokenizer that `AutoTokenizer` loads. The
   quantizer lies next to it in `codebook/`.

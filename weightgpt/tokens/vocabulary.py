@@ -1,6 +1,7 @@
 """Codes to token ids and back, and which ids are legal at each position.
 
 Decisions:
+
 - Every quantizer level has K code tokens, shared by all chunks because the code vectors are shared. So one token means
   one code vector. If all levels had the same tokens, a token would mean Q vectors, and a GPT would first have to
   learn which one.

@@ -1,6 +1,7 @@
 """Meshing: signed distance functions to triangle meshes.
 
 Decisions:
+
 - The grid spans [-1, 1]^3 with its end points, axes (x, y, z) in that order, and is evaluated slab by slab.
 - One value at the center of each block of 4^3 grid points shows whether the surface can reach the block. Only such
   blocks are evaluated point by point. All points of another block take the value of the block, which has the right sign

@@ -1,6 +1,7 @@
 """Pictures of signed distance functions, without a mesh.
 
 Decisions:
+
 - The background is nearly white, and the floor is at the lowest visible point, so that shapes stand on the page.
 - A pixel takes one ray. A pixel that differs from a neighbor takes the mean of 2 x 2 rays instead.
 - A batch of fields is traced together, a list of fields one after the other; the pictures are the same.

@@ -1,6 +1,7 @@
 """Sphere tracing (Hart 1996) and shading of batches of signed distance fields, ray by ray.
 
 Decisions:
+
 - Fields are evaluated only in [-1, 1]^3: rays start and end where they meet the box.
 - Learned fields are not exact distances. A ray therefore steps by 0.8 of each value, and at least by a small step. A
   hit is a change of sign, which bisection locates; a ray without a change of sign meets no surface.

@@ -20,17 +20,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from weightgpt.errors import InputError
+from weightgpt.errors import check_at_least, check_positive, check_share
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, truncated_loss
 from weightgpt.shapes.sampling import sample_point_indices
 
 COMMITMENT_WEIGHT = 0.1
-"""Weight of the squared distance between a latent and its quantized value. It is no option because results of VQ-VAE
-hardly depend on it: they are the same from 0.1 to 2.0 (van den Oord et al. 2017, section 3.2)."""
+"""Weight of the squared distance between a latent and its quantized value. This number is not an option because the
+results of VQ-VAE are the same for all weights from 0.1 to 2.0 (van den Oord et al. 2017, section 3.2)."""
 HISTORY_ENTRIES = 50
-"""Entries of a training history."""
+"""Number of entries of a training history, about."""
 
 History = list[tuple[int, float]]
 
@@ -46,26 +46,24 @@ class AutoencoderConfig:
     points_per_step: int = 384
     """n, points of a step."""
     learning_rate: float = 1e-3
-    """Peak learning rate; it rises for a short time and then falls along a cosine to zero."""
+    """Peak learning rate of Adam; the rate warms up and then falls to zero on a cosine."""
     surface_fraction: float = 0.5
-    """Share of the points that are drawn near the surface of each shape; the rest is uniform over all points."""
+    """Share of the points of a step that lie near the surface of each shape; the rest is uniform over all points."""
     surface_bandwidth: float = 0.03
-    """Bandwidth of these points: a point is drawn with a probability proportional to exp(-|sdf| / bandwidth)."""
+    """Distance scale of "near": the chance of a point falls as exp(-|sdf| / surface_bandwidth)."""
     balance_sides: bool = False
-    """Whether half of the points near the surface lie inside; points outside say little about a thin part."""
+    """Whether half of the points near the surface lie inside. Thin parts need it: few points lie inside of them."""
     truncation: float = DEFAULT_TRUNCATION
     """Factor t of the loss, as in `FitConfig.truncation`."""
     squared_weight: float = 0.0
-    """Weight of squared errors in the loss. Without them a codebook may lose one part of many shapes, such as the
+    """Weight of squared errors in the loss. With a weight of 0, decoded shapes more often lose a part, such as the
     column of a chair."""
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.points_per_step, self.surface_bandwidth) <= 0:
-            raise InputError(f"{self} cannot be trained; steps, batch, points and bandwidth must be positive.")
-        if not 0 <= self.surface_fraction <= 1:
-            raise InputError(f"surface_fraction is {self.surface_fraction}; give a share between 0 and 1.")
-        if self.squared_weight < 0:
-            raise InputError(f"squared_weight is {self.squared_weight}; give 0 for plain errors alone, or more.")
+        check_at_least(self, 1, "steps", "batch_size", "points_per_step")
+        check_positive(self, "learning_rate", "surface_bandwidth", "truncation")
+        check_share(self, "surface_fraction")
+        check_at_least(self, 0, "squared_weight")
 
 
 def straight_through(latents: Tensor, quantize: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

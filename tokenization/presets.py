@@ -1,4 +1,4 @@
-"""Named tokenizer settings: how shapes are sampled, how fields are fitted, how a quantizer is learned, how it encodes.
+"""Named tokenizer settings: how to sample shapes, fit fields, learn a quantizer, and encode with it.
 
 Each preset is a complete, frozen configuration. `training.presets` builds the presets of the whole pipeline from these,
 and `tokenization.measure` measures them, so a setting is written down once.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tokenization.train_codebook import CodebookConfig
 from tokenization.train_graph import GraphConfig
+from weightgpt.errors import check_at_least
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
@@ -16,7 +17,7 @@ from weightgpt.quantizers.base import EncodeConfig
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
-    """Everything that decides what a tokenizer learns from a set of shapes."""
+    """All settings that decide what a tokenizer learns from a set of shapes."""
 
     kind: str = "rvq-ae"
     """How the quantizer is learned, a name of `tokenization.registry`."""
@@ -36,11 +37,15 @@ class TokenizerConfig:
     encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
     """How the latents of a shape are refined when it is encoded."""
 
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_points", "num_init_fits")
+
 
 BUILT_IN = TokenizerConfig(
-    # Five levels keep nearly as much as a plain fit does, for 20 tokens instead of 32. Eight levels are trained: when
-    # the decoder saw only five, more of its shapes fell into pieces. Squared errors and points from both sides of the
-    # surface keep thin parts attached. After 18,000 steps more shapes stay in one piece than after 12,000.
+    # With five levels a field has 20 tokens instead of the 32 of eight levels, and is nearly as accurate as a plain fit.
+    # We train eight levels, because with five trained levels more decoded shapes fell into pieces. Squared errors and
+    # points from both sides of the surface keep thin parts attached. After 18,000 steps more shapes stay in one piece
+    # than after 12,000.
     codebook=CodebookConfig(
         num_quantizers=5, trained_quantizers=8, steps=18_000, balance_sides=True, squared_weight=4.0
     ),
@@ -50,11 +55,12 @@ BUILT_IN = TokenizerConfig(
 """Thousands of shapes drawn from the built-in families."""
 
 MESH_FILES = TokenizerConfig(
-    # A GPT of few shapes learns short sequences of smooth codes best: those of an encoder, refined a little.
+    # A GPT that learns from few shapes does best with short sequences of smooth codes. Those of an encoder are smooth,
+    # and a few steps of refinement leave them smooth.
     codebook=CodebookConfig(
         num_quantizers=8, trained_quantizers=16, steps=12_000, balance_sides=True, squared_weight=4.0
     ),
-    # Held-out files lose their thinnest parts unless half of the points lie near their own surface.
+    # Held-out files lose their thinnest parts unless half of the points lie near the surface of the file.
     encode=EncodeConfig(steps=50, learning_rate=3e-2, surface_fraction=0.5),
 )
 """A few hundred mesh files and their augmentations."""

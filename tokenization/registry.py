@@ -1,7 +1,7 @@
-"""The ways to learn a quantizer, by name; no other module knows these names, except the presets.
+"""The ways to learn a quantizer, by name. Only this module and the presets use these names.
 
-Every learner takes a `Corpus` and a `TokenizerConfig` and returns a `TrainedQuantizer`. From there on nothing depends
-on the learner. Each entry names the settings that its learner reads, so that a result is stored under these alone.
+Every learner takes a `Corpus` and a `TokenizerConfig` and returns a `TrainedQuantizer`; all other code uses the
+quantizer alone. Each entry names the settings that its learner reads, so that results are stored under these settings.
 """
 
 from collections.abc import Callable
@@ -111,30 +111,6 @@ def learn_quantizer(corpus: Corpus, config: TokenizerConfig, *, progress: bool =
         InputError: the kind is unknown, or the corpus is too small for it.
     """
     return find_learner(config.kind).learn(corpus, config, progress)
-
-
-def has_latents(kind: str) -> bool:
-    """Whether the codes of a tokenizer stand for latents, to which noise can be added.
-
-    Args:
-        kind: one of `NAMES`.
-
-    Raises:
-        InputError: there is no such kind.
-    """
-    return find_learner(kind).has_latents
-
-
-def encodes_without_fits(kind: str) -> bool:
-    """Whether a tokenizer encodes a sampled shape without a plain fit of it.
-
-    Args:
-        kind: one of `NAMES`.
-
-    Raises:
-        InputError: there is no such kind.
-    """
-    return find_learner(kind).encodes_without_fits
 
 
 def relevant_settings(config: TokenizerConfig) -> dict[str, Any]:

@@ -10,9 +10,9 @@ Decisions:
 - The residual quantizer is the one of vector-quantize-pytorch: it starts from k-means, learns by moving averages and
   replaces dead codes. Its training pass is the slowest part of a step, so it runs at every fourth step only. At the
   other steps its code vectors are applied as they are.
-- With thousands of shapes the encoder predicts the latents. With a few hundred shapes the encoder overfits, so each
-  training shape has latents of its own, which are optimized with the rest (`auto_decoding`, DeepSDF, Park et al. 2019),
-  and the encoder learns to predict them.
+- With thousands of shapes the encoder predicts the latents. With a few hundred shapes the encoder overfits. We then
+  optimize the latents of each training shape as parameters, and the encoder learns to predict them (`auto_decoding`,
+  after DeepSDF, Park et al. 2019).
 - Base and bases start from plain fits: from their mean, and from the principal directions of each chunk.
 
 Dimensions: N shapes, M points, B shapes of a step, P parameters of a field, C chunks, d chunk width, k coefficients, r
@@ -36,7 +36,7 @@ from tokenization.autoencoder_training import (
     straight_through,
 )
 from tokenization.corpus import Corpus, TrainedQuantizer
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least, check_share
 from weightgpt.fields.field import Fields
 from weightgpt.fields.functional import fourier_features
 from weightgpt.quantizers.chunking import ChunkLayout
@@ -48,7 +48,7 @@ from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.sampling import Samples
 
 ENCODER_WIDTH = 512
-"""Width of the encoder's hidden layers: large enough for thousands of shapes, small beside the cost of the fields."""
+"""Width of the encoder's hidden layers: large enough for thousands of shapes, and cheap compared with the fields."""
 LATENT_LEARNING_RATE = 3e-2
 """Peak learning rate of latents that are optimized per shape. Each shape is seen in few steps, so the rate is high."""
 LATENT_WEIGHT = 1e-3
@@ -92,13 +92,9 @@ class CodebookConfig(AutoencoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        widths = (self.neurons_per_chunk, self.latent_width, self.coefficients, self.latent_decoder_width)
-        levels = (self.num_quantizers, self.num_trained, self.codebook_size, self.num_probes)
-        if min(*widths, *levels) < 1 or not 0 <= self.warmup_fraction <= 1:
-            raise InputError(
-                f"{self} cannot learn a codebook; widths, levels, codes and probes must be positive, and"
-                " warmup_fraction between 0 and 1."
-            )
+        check_at_least(self, 1, "neurons_per_chunk", "latent_width", "coefficients", "latent_decoder_width")
+        check_at_least(self, 1, "num_quantizers", "trained_quantizers", "codebook_size", "num_probes")
+        check_share(self, "warmup_fraction")
 
     @property
     def num_trained(self) -> int:
@@ -161,7 +157,7 @@ def initial_basis(layout: ChunkLayout, fits: Fields, coefficients: int, seed: in
 
 
 class TrainableRVQ:
-    """The residual quantizer of vector-quantize-pytorch, trained now and then and applied at every step."""
+    """The residual quantizer of vector-quantize-pytorch: trained at some steps, applied at every step."""
 
     def __init__(self, config: CodebookConfig, num_chunks: int) -> None:
         vectors = config.batch_size * num_chunks
@@ -192,11 +188,11 @@ class TrainableRVQ:
 
 
 class TrainableAutoencoder(nn.Module):
-    """Everything that is learned together; the residual quantizer learns by moving averages, the rest by Adam.
+    """All parts of the autoencoder; the residual quantizer learns by moving averages, all other parts by Adam.
 
     Args:
         layout: how weights are cut into chunks.
-        corpus: the shapes that it is learned from.
+        corpus: the shapes to learn from.
         config: sizes.
     """
 

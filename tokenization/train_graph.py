@@ -1,12 +1,12 @@
 """Learn a graph encoder for an existing codebook.
 
-A codebook is learned from signed distances of many shapes, which are cheap. A graph encoder is learned from fitted
-fields, which are not. So the codebook is learned first (`tokenization.train_codebook`) and stays unchanged. The graph
-encoder is then learned from fewer fields: their latents are quantized and decoded, and the loss compares the decoded
-field with the *shape*, not with the fitted field. So the encoder also learns to correct errors of the fits
-(see `tokenization.autoencoder_training`).
+A codebook learns from signed distances, which are cheap, so it learns from many shapes. A graph encoder learns from
+fitted fields, which are expensive, so it learns from few. We therefore learn the codebook first
+(`tokenization.train_codebook`) and do not change it here. A training step quantizes and decodes the latents of fields,
+and the loss compares the decoded fields with the *shapes*, not with the fitted fields. The encoder thus also learns to
+correct errors of the fits (see `tokenization.autoencoder_training`).
 
-Decisions: fields are not augmented by permuted or rescaled copies, because the encoder gives all copies equal codes.
+Decisions: we do not augment fields by permuted or rescaled copies, because the encoder gives all copies equal codes.
 
 Dimensions: N fields, M points, B fields of a step, P parameters.
 """
@@ -27,7 +27,7 @@ from tokenization.autoencoder_training import (
     straight_through,
 )
 from tokenization.corpus import TrainedQuantizer
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least
 from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import Fields
 from weightgpt.fields.functional import fourier_features
@@ -39,7 +39,7 @@ from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.sampling import Samples
 
 SHAPE_ENCODER_SHARE = 0.1
-"""Share of the learning rate that the shape encoder gets, because it is trained already."""
+"""Learning rate of the shape encoder as a share of that of the graph; the shape encoder is trained already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,8 @@ class GraphConfig(AutoencoderConfig):
     num_rounds: int = 2
     """Rounds of message passing."""
     num_traces: int = 256
-    """Probes at which each neuron sees its own value: the first ones of the shape encoder; 0 leaves weights alone."""
+    """Probes at which the graph reads the value of each neuron: the first probes of the shape encoder. With 0 the graph
+    reads the weights only."""
     use_shape_encoder: bool = False
     """Whether the shape encoder reads the output of the field at all its probes, and the graph adds to its latents."""
     steps: int = 2500
@@ -59,10 +60,8 @@ class GraphConfig(AutoencoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1 or min(self.num_rounds, self.num_traces) < 0:
-            raise InputError(
-                f"{self} cannot learn a graph encoder; width must be positive, rounds and traces 0 or more."
-            )
+        check_at_least(self, 1, "width")
+        check_at_least(self, 0, "num_rounds", "num_traces")
 
 
 def learn_graph_encoder(
@@ -95,7 +94,7 @@ def learn_graph_encoder(
     check_fields(fields, codebook.layout.field_config)
     if not len(fields) or len(fields) != len(samples.sdf):
         raise InputError(
-            f"{len(fields)} fields and {len(samples.sdf)} shapes were given; give one shape for each field."
+            f"{len(fields)} fields and {len(samples.sdf)} shapes do not belong together; give one shape for each field."
         )
     if not torch.isfinite(samples.sdf).all():
         rows = (~torch.isfinite(samples.sdf)).any(1).nonzero().flatten().tolist()

@@ -1,6 +1,6 @@
 """Learn weight VQ: quantizers that code the weights of plain fits, as scalars or as short vectors.
 
-All learners return the same `WeightVQ`. They differ in the normalization of the weights, in the length of the coded
+All learners return a `WeightVQ`. They differ in the normalization of the weights, in the length of the coded
 vectors, and in the way that code vectors are computed. What is saved needs no library.
 
 Decisions:
@@ -8,9 +8,10 @@ Decisions:
   initialization. Vectors are normalized by mean and standard deviation of each parameter.
 - Vector quantizers are those of vector-quantize-pytorch. They start from k-means and continue with moving averages
   (decay 0.95); codes that are hardly used are replaced.
-- FSQ (Mentzer et al. 2023) bounds its input by a tanh, which nothing here would learn to invert. So we apply FSQ to
-  scaled principal coordinates of short vectors and decode each cell to the mean of its vectors, axis by axis. The
-  frozen quantizer then takes the nearest of these means, which is never farther than the mean of the cell itself.
+- FSQ (Mentzer et al. 2023) bounds its input by a tanh, and a network usually learns to invert it. Here there is no
+  network. So we apply FSQ to scaled principal coordinates of short vectors and decode each cell to the mean of its
+  vectors, axis by axis. The frozen quantizer takes the nearest of these means, which is never farther from a vector
+  than the mean of the cell of that vector.
 - Lloyd-Max is exact on sorted values. `scipy.cluster.vq.kmeans2` starts from random centers and stops after a fixed
   number of rounds, so its centers differ.
 
@@ -116,10 +117,10 @@ def learn_lloyd_max(
     for _ in range(max_rounds):
         inner = torch.searchsorted(values, (centers[1:] + centers[:-1]) / 2)
         edges = torch.cat([inner.new_zeros(1), inner, inner.new_tensor([len(values)])])
-        moved = torch.where(edges[1:] > edges[:-1], _means_between(values, edges), centers)
-        if torch.equal(moved, centers):
+        new_centers = torch.where(edges[1:] > edges[:-1], _means_between(values, edges), centers)
+        if torch.equal(new_centers, centers):
             break
-        centers = moved
+        centers = new_centers
     return _freeze(corpus, normalization, centers[None, None, :, None])
 
 
@@ -149,7 +150,7 @@ def learn_vector_quantizer(
 
 
 def library_quantizer(width: int, codebook_size: int, num_quantizers: int, groups: int) -> GroupedResidualVQ:
-    """The untrained quantizer of the library for G vectors of length d, each with Q levels of K codes of its own."""
+    """The untrained quantizer of the library for G vectors of length d, each with Q separate levels of K codes."""
     return GroupedResidualVQ(
         dim=width * groups,
         groups=groups,

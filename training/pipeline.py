@@ -25,6 +25,7 @@ from transformers.utils import logging
 
 from tokenization import registry
 from tokenization.corpus import Corpus
+from tokenization.plain_fits import iou_gain_last_quarter, load_or_fit_shared_init
 from training.data.corpus import build_corpus, column_tensor, load_corpus, save_corpus, sequence_dataset, split_rows
 from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
 from training.data.latent_augmentation import augment_sequences
@@ -35,8 +36,8 @@ from training.report.results import LearnedRun, report_run
 from training.run import Run
 from training.splits import load_split
 from weightgpt._programs import cli_main, parse
-from weightgpt.fields.fitting import Fits, fit, fit_mean_initialization
-from weightgpt.io import atomic_write, read_tensors, write_json, write_tensors
+from weightgpt.fields.fitting import Fits, fit
+from weightgpt.io import atomic_write, write_json
 from weightgpt.metrics.pairwise import field_iou
 from weightgpt.model import WeightGPT
 from weightgpt.quantizers.auto import AutoQuantizer
@@ -48,8 +49,6 @@ from weightgpt.tokens.tokenizer import WeightTokenizer
 
 LoadSplit = Callable[[PipelineConfig], tuple[Split, list[Refusal]]]
 """Draws or reads the shapes of a run and splits them; also returns the refused files."""
-NUM_MEAN_SHAPES = 512
-"""Training shapes whose mean distance the shared initial field is fitted to."""
 
 
 def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
         refusals=refusals,
         sampled=sampled,
         fit_history=test_fits.history,
-        iou_gain=iou_gain_last_quarter(test_fits, sampled),
+        iou_gain=iou_gain_last_quarter(test_fits, sampled.eval_test),
         corpus=corpus,
         extra_shapes=extra,
         model=WeightGPT(model, tokenizer),
@@ -127,28 +126,13 @@ def fit_reference_fields(config: PipelineConfig, sampled: SampledSplit, folder: 
         reference of the round trip.
     """
     field_config, fit_config = config.tokenizer.field, config.tokenizer.fit
-    path = folder / "shared_init.safetensors"
-    if not path.is_file():
-        mean_shapes = sampled.train.select(slice(0, NUM_MEAN_SHAPES))
-        write_tensors(path, {"flat": fit_mean_initialization(field_config, mean_shapes, fit_config)})
-    shared_init = read_tensors(path)["flat"]
+    shared_init = load_or_fit_shared_init(field_config, sampled.train, fit_config, folder / "shared_init.safetensors")
     first = sampled.train.select(slice(0, config.tokenizer.num_init_fits))
     train, test = (
         fit(field_config, samples, fit_config, shared_init=shared_init, folder=folder / name, progress=title)
         for samples, name, title in ((first, "train", "plain fits"), (sampled.test, "test", "test fits"))
     )
     return Corpus(sampled.train, train.fields, shared_init, fit_config, config.seed), test
-
-
-def iou_gain_last_quarter(fits: Fits, sampled: SampledSplit) -> float:
-    """Mean IoU that plain fits gained in the last quarter of their steps.
-
-    Args:
-        fits: plain fits of the test shapes.
-        sampled: the signed distances of the run.
-    """
-    gain = field_iou(fits.fields, sampled.eval_test) - field_iou(fits.at_three_quarters, sampled.eval_test)
-    return float(gain.mean())
 
 
 def learn_quantizer(config: PipelineConfig, corpus: Corpus, folder: Path) -> Quantizer:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from tokenization.presets import TOKENIZERS, TokenizerConfig
-from tokenization.registry import encodes_without_fits, has_latents
+from tokenization.registry import find_learner
 from training.pretrain import PretrainConfig
 from weightgpt.errors import InputError
 

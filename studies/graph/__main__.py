@@ -21,12 +21,13 @@ import torch
 
 from studies.graph.page import HEADERS, render_page, table_rows
 from tokenization.corpus import Corpus
+from tokenization.plain_fits import load_or_fit_shared_init
 from tokenization.train_codebook import CodebookConfig, learn_codebook
 from tokenization.train_graph import GraphConfig, learn_graph_encoder
 from weightgpt import __version__
 from weightgpt._programs import cached_folder, cli_main, command_line, parse, settings_digest
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
+from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.formatting import text_table
 from weightgpt.io import read_tensors, write_json, write_tensors, write_text
 from weightgpt.metrics.pairwise import field_iou
@@ -170,10 +171,7 @@ def fit_shared_init(
         The corpus of the codebook, with fits of its first 64 shapes, and fits of the held-out shapes.
     """
     fit_config, path = FitConfig(steps=config.fit_steps), folder / "shared_init.safetensors"
-    if not path.is_file():
-        mean_field = fit_mean_initialization(field_config, samples.train.select(slice(0, 512)), fit_config)
-        write_tensors(path, {"flat": mean_field})
-    shared_init = read_tensors(path)["flat"]
+    shared_init = load_or_fit_shared_init(field_config, samples.train, fit_config, path)
     parts = {"init": samples.train.select(slice(0, 64)), "plain": samples.held_out}
     init_fits, plain_fits = (
         fit(field_config, part, fit_config, shared_init=shared_init, folder=folder / name, progress=f"{name} fits")

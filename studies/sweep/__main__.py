@@ -30,7 +30,6 @@ from tokenization.measure.metrics import (
     Surface,
     reconstruction_metrics,
     summarize,
-    token_metrics,
     true_surfaces,
 )
 from tokenization.presets import TokenizerConfig
@@ -42,6 +41,7 @@ from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.formatting import text_table
 from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.quantizers.token_metrics import token_metrics
 
 
 @dataclass(frozen=True, kw_only=True)

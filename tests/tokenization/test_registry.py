@@ -160,5 +160,5 @@ def test_the_graph_settings_reach_the_graph_encoder(learned):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_entry_says_what_the_learned_quantizer_can_do(learned, name):
-    assert has_latents(name) == learned[name].has_latents
-    assert encodes_without_fits(name) == (learned[name].probes is not None)
+    assert find_learner(name).has_latents == learned[name].has_latents
+    assert find_learner(name).encodes_without_fits == (learned[name].probes is not None)

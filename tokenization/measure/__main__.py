@@ -29,7 +29,6 @@ from tokenization.measure.metrics import (
     reconstruction_metrics,
     summarize,
     summarize_by_class,
-    token_metrics,
     true_surfaces,
     weight_errors,
 )
@@ -40,6 +39,7 @@ from tokenization.registry import find_learner, learn_quantizer
 from weightgpt._programs import cached_folder, cli_main, command_line, parse
 from weightgpt.fields.field import Fields
 from weightgpt.io import read_json, read_tensors, write_json, write_tensors
+from weightgpt.quantizers.token_metrics import token_metrics
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 

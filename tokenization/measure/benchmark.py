@@ -19,11 +19,11 @@ from pathlib import Path
 
 from tokenization.corpus import Corpus
 from tokenization.measure.config import CORPORA, MeasureConfig
+from tokenization.plain_fits import iou_gain_last_quarter, load_or_fit_shared_init
 from weightgpt._programs import cached_folder, settings_digest
 from weightgpt.fields.field import Fields
-from weightgpt.fields.fitting import FitConfig, Fits, fit, fit_mean_initialization
+from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.io import read_tensors, write_tensors
-from weightgpt.metrics.pairwise import field_iou
 from weightgpt.shapes import meshes
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
@@ -32,8 +32,6 @@ from weightgpt.shapes.splits import augment, split_shapes
 
 CONVERGED_GAIN = 0.005
 """Mean IoU that converged fits may gain in the last quarter of their steps."""
-MEAN_INIT_SHAPES = 512
-"""Training shapes that the shared initialization is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +116,11 @@ def prepare_benchmark(config: MeasureConfig, folder: Path) -> Benchmark:
     field_config, fit_config = config.tokenizer.field, replace(config.tokenizer.fit, seed=config.seed)
     while True:
         fits_folder = _fits_folder(stored, config, fit_config)
-        if not (fits_folder / "shared_init.safetensors").is_file():
-            first = train_samples.select(slice(0, MEAN_INIT_SHAPES))
-            shared_init = fit_mean_initialization(field_config, first, fit_config)
-            write_tensors(fits_folder / "shared_init.safetensors", {"flat": shared_init})
-        shared_init = read_tensors(fits_folder / "shared_init.safetensors")["flat"]
+        path = fits_folder / "shared_init.safetensors"
+        shared_init = load_or_fit_shared_init(field_config, train_samples, fit_config, path)
         fit_shapes = partial(fit, field_config, options=fit_config, shared_init=shared_init)
         plain = fit_shapes(samples, folder=fits_folder / "held_out", progress="plain fits of held-out shapes")
-        gain = _gain(plain, eval_samples)
+        gain = iou_gain_last_quarter(plain, eval_samples)
         if gain < CONVERGED_GAIN or 2 * fit_config.steps > config.max_fit_steps:
             break
         fit_config = replace(fit_config, steps=2 * fit_config.steps)
@@ -164,8 +159,3 @@ def _fits_folder(stored: Path, config: MeasureConfig, fit_config: FitConfig) -> 
     """The folder of fits of one architecture with the same settings. Fits are stored in parts, so the folder grows."""
     settings = {"field": config.tokenizer.field.to_dict(), "fit": fit_config}
     return stored / f"fits-{fit_config.steps}-steps-{settings_digest(settings)}"
-
-
-def _gain(plain: Fits, eval_samples: Samples) -> float:
-    """Mean IoU that fits gained in the last quarter of their steps."""
-    return float((field_iou(plain.fields, eval_samples) - field_iou(plain.at_three_quarters, eval_samples)).mean())

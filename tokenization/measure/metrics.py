@@ -27,7 +27,6 @@ from weightgpt.fields.field import Fields
 from weightgpt.fields.functional import layer_matrices
 from weightgpt.metrics.pairwise import chamfer, field_iou, normal_consistency, oriented_points
 from weightgpt.quantizers.base import Quantizer
-from weightgpt.quantizers.codes import measure_usage
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.meshing import mesh_sdf
 
@@ -179,26 +178,6 @@ def iou_by_num_quantizers(benchmark: Benchmark, quantizer: Quantizer, codes: Ten
             }
         )
     return rows
-
-
-def token_metrics(quantizer: Quantizer, codes: Tensor) -> dict[str, Any]:
-    """Tokens and bits of a field, and how many codes of each level occur.
-
-    Args:
-        quantizer: the quantizer of the codes.
-        codes: (N, C, Q) codes of the training shapes.
-    """
-    counts = measure_usage(codes, quantizer.codebook_size)
-    return {
-        "tokens_per_field": quantizer.tokens_per_field,
-        "bits_per_field": quantizer.tokens_per_field * math.log2(quantizer.codebook_size),
-        "codebook_size": quantizer.codebook_size,
-        "num_quantizers": quantizer.num_quantizers,
-        "num_chunks": quantizer.num_chunks,
-        "codes_used": list(counts.codes_used),
-        "dead_codes": list(counts.dead_codes),
-        "perplexity": list(counts.perplexity),
-    }
 
 
 def _relative_error(error: Tensor, change: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""The metrics of a run, each from what it needs and nothing else; docs/metrics.md lists the keys.
+"""The metrics of a run; docs/metrics.md lists the keys.
 
 Decisions:
 - The rows of samples and of training shapes come from `SetEvaluator`, as in `weightgpt evaluate` and in the comparison
   with baselines, so equal keys mean equal measurements.
 - Reconstruction and GPT are measured on test shapes only.
 
-Dimensions: N shapes, L tokens of a sequence, C chunks, Q quantizer levels.
+Dimensions: N shapes, L tokens of a sequence.
 """
 
 import math
@@ -23,8 +23,6 @@ from weightgpt.metrics.evaluation import evaluate_rows
 from weightgpt.metrics.evaluator import SetEvaluator
 from weightgpt.metrics.memorization import NearestShapes, TrainingShapes
 from weightgpt.metrics.shape_set import ShapeSet, mesh_shapes
-from weightgpt.quantizers.base import Quantizer
-from weightgpt.quantizers.codes import measure_usage
 from weightgpt.shapes.shape import Sdf
 
 HELD_OUT_SEED, REFERENCE_SEED = 1, 2
@@ -71,27 +69,6 @@ def reconstruction_metrics(train: Dataset, test: Dataset) -> dict[str, Any]:
         "iou_ratio": float(iou.mean() / max(plain_fit.mean(), 1e-9)),
         "by_class": by_class,
         "train": {"iou": float(np.mean([value for value in train["iou"] if value is not None]))},
-    }
-
-
-def token_metrics(quantizer: Quantizer, codes: Tensor) -> dict[str, Any]:
-    """Describe the tokens of a field, and how the training shapes use the codebook.
-
-    Args:
-        quantizer: the quantizer.
-        codes: (N, C, Q) codes of the training shapes.
-    """
-    codebook_usage = measure_usage(codes, quantizer.codebook_size)
-    return {
-        "tokens_per_field": quantizer.tokens_per_field,
-        "parameters_per_field": quantizer.field_config.parameters,
-        "bits_per_field": quantizer.tokens_per_field * math.log2(quantizer.codebook_size),
-        "codebook_size": quantizer.codebook_size,
-        "num_quantizers": quantizer.num_quantizers,
-        "num_chunks": quantizer.num_chunks,
-        "codes_used": list(codebook_usage.codes_used),
-        "dead_codes": list(codebook_usage.dead_codes),
-        "perplexity": [round(value, 1) for value in codebook_usage.perplexity],
     }
 
 

@@ -18,7 +18,7 @@ from training.data.extra_shapes import ExtraShapes, join_shapes
 from training.data.sdf_samples import SampledSplit
 from training.presets import PipelineConfig
 from training.report.html import write_report
-from training.report.measure import evaluate_samples, gpt_metrics, reconstruction_metrics, token_metrics
+from training.report.measure import evaluate_samples, gpt_metrics, reconstruction_metrics
 from training.report.page import build_report, pair_with_nearest, training_curves
 from training.report.samples import RunSamples, decode_rate, generate_samples, write_samples
 from weightgpt import __version__
@@ -26,6 +26,7 @@ from weightgpt.card import write_card
 from weightgpt.io import read_json, write_json
 from weightgpt.metrics.memorization import NearestShapes
 from weightgpt.model import WeightGPT
+from weightgpt.quantizers.token_metrics import token_metrics
 from weightgpt.shapes.meshes import Refusal
 from weightgpt.shapes.splits import Split
 

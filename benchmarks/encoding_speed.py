@@ -27,6 +27,7 @@ from benchmarks.nearest_codes import latents_of, time_nearest_codes
 from benchmarks.speed_page import render_page
 from benchmarks.timing import time_in_turns
 from tokenization.corpus import Corpus
+from tokenization.plain_fits import NUM_MEAN_SHAPES
 from tokenization.train_codebook import CodebookConfig, learn_codebook
 from tokenization.weight_vq_learners import learn_vector_quantizer
 from weightgpt import __version__
@@ -179,7 +180,7 @@ def make_corpus(config: SpeedConfig, shapes: list[Shape]) -> Corpus:
     """
     field_config, fit_config = FieldConfig(), FitConfig(steps=config.fit_steps)
     samples = sample_sdf(shapes, shared_points(shapes, config.num_points, 0))
-    shared_init = fit_mean_initialization(field_config, samples.select(slice(0, 512)), fit_config)
+    shared_init = fit_mean_initialization(field_config, samples.select(slice(0, NUM_MEAN_SHAPES)), fit_config)
     first = samples.select(slice(0, config.num_init_fits))
     fits = fit(field_config, first, fit_config, shared_init=shared_init).fields
     return Corpus(samples, fits, shared_init, fit_config)

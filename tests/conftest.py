@@ -48,5 +48,5 @@ TINY = PipelineConfig(
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of that run; a test that changes it takes a copy."""
     output = tmp_path_factory.mktemp("runs") / "tiny"
-    pipeline.run(TINY, output)
+    pipeline.run_pipeline(TINY, output)
     return output

@@ -1,9 +1,9 @@
 """Initialize the token embeddings of a GPT from the code vectors of its tokenizer.
 
-The codes of a quantizer level are points of one space, and near points stand for similar shapes. Random embeddings hide
-that, and a GPT has to learn it code by code. We therefore initialize the embeddings with the code vectors, rotated into
-the width of the GPT. All levels are rotated in the same way, because the vectors of a chunk add up. The input and the
-output embeddings of a GPT-2 are one matrix, so near codes also begin with similar scores.
+The code vectors of a quantizer level are points of one space, and near points stand for similar shapes. With random
+embeddings a GPT has to learn code by code which codes are similar. We therefore initialize the embeddings with the code
+vectors, rotated into the width of the GPT. All levels have the same rotation, because the vectors of a chunk add up.
+The input and the output embeddings of a GPT-2 are one matrix, so similar codes also begin with similar scores.
 
 Dimensions: Q quantizer levels, K codes of a level, r numbers of a code vector, w width of the GPT.
 """
@@ -16,7 +16,7 @@ from weightgpt.tokens.tokenizer import WeightTokenizer
 
 
 def code_embeddings(code_vectors: Tensor, width: int, std: float, seed: int) -> Tensor:
-    """Embeddings of codes that keep the distances between their code vectors.
+    """Embeddings of codes, with distances proportional to those of their code vectors.
 
     Args:
         code_vectors: (Q, K, r) code vectors.
@@ -25,7 +25,7 @@ def code_embeddings(code_vectors: Tensor, width: int, std: float, seed: int) -> 
         seed: seed of the random rotation.
 
     Returns:
-        (Q·K, w) embeddings. With r > w, distances are kept only approximately.
+        (Q·K, w) embeddings. Their distances are proportional to those of the code vectors, approximately if r > w.
     """
     levels, _, numbers = code_vectors.shape
     size = max(numbers, width)

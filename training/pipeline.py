@@ -4,7 +4,7 @@ Shapes -> plain fits -> codebook -> corpus -> GPT -> samples -> figures -> repor
 `training.presets`; options override single fields.
 
 Decisions:
-- Every file that a stage leaves is whole or absent. The same command resumes after the last finished stage, and within
+- A stage writes each file completely or not at all. The same command resumes after the last finished stage, and within
   the plain fits and the GPT after the last finished batch or checkpoint.
 - A run writes its configuration to `config.json` and refuses to resume with another one, because the files of its
   stages would not belong together.
@@ -51,7 +51,7 @@ LoadSplit = Callable[[PipelineConfig], tuple[Split, list[Refusal]]]
 """Draws or reads the shapes of a run and splits them; also returns the refused files."""
 
 
-def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
+def run_pipeline(config: PipelineConfig, output: Path) -> dict[str, Any]:
     """Run, or resume, all stages.
 
     Args:
@@ -59,45 +59,45 @@ def run(config: PipelineConfig, output: Path) -> dict[str, Any]:
         output: the folder of the run.
 
     Returns:
-        The figures of `metrics.json`.
+        The content of `metrics.json`.
 
     Raises:
         InputError: the folder of meshes or the output folder cannot be used.
     """
-    job = Run(config, output)
-    return report_run(learn(job, load_split), job.stage)
+    run = Run(config, output)
+    return report_run(run_learning_stages(run, load_split), run.stage)
 
 
-def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
+def run_learning_stages(run: Run, load_split: LoadSplit) -> LearnedRun:
     """Run, or resume, all stages up to the GPT.
 
     Args:
-        job: the run and its folder.
+        run: the run and its folder.
         load_split: loads the shapes, which may be planar ones.
 
     Returns:
-        What the stages made.
+        The results of the stages.
 
     Raises:
         InputError: the shapes or the output folder cannot be used, or the run was started with other settings.
     """
-    config, output = job.config, job.output
-    with job.stage("shapes"):
+    config, output = run.config, run.output
+    with run.stage("shapes"):
         split, refusals = load_split(config)
-        job.write_config()
+        run.write_config()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         path = output / "sdf_samples.safetensors"
         sampled = sample_split(split, config.tokenizer.num_points, config.num_eval_points, config.seed, path)
-    with job.stage("fits"):
-        fitted, test_fits = fit_reference_fields(config, sampled, output / "fits")
-    with job.stage("codebook"):
-        quantizer = learn_quantizer(config, fitted, output / "codebook")
+    with run.stage("fits"):
+        quantizer_corpus, test_fits = fit_reference_fields(config, sampled, output / "fits")
+    with run.stage("codebook"):
+        quantizer = learn_quantizer(config, quantizer_corpus, output / "codebook")
         tokenizer = WeightTokenizer.create(quantizer, [shape.label for shape in split.train])
-    with job.stage("corpus"):
+    with run.stage("corpus"):
         corpus = encode_corpus(config, tokenizer, split, sampled, test_fits, output / "corpus")
         path, points = output / "extra_shapes.safetensors", sampled.train.points
         extra = encode_extra_shapes(split.extra, tokenizer, points, config.tokenizer.encode, path)
-    with job.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
+    with run.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, extra, tokenizer, output)
     return LearnedRun(
         output=output,
@@ -114,7 +114,7 @@ def learn(job: Run, load_split: LoadSplit) -> LearnedRun:
 
 
 def fit_reference_fields(config: PipelineConfig, sampled: SampledSplit, folder: Path) -> tuple[Corpus, Fits]:
-    """Make plain shared-init fits, or read those that an earlier run left.
+    """Make plain shared-init fits, or read the fits of an earlier call.
 
     Args:
         config: the configuration of the run.
@@ -180,16 +180,16 @@ def encode_corpus(
     # IoU is measured on as many training shapes as there are test shapes, and on the test shapes.
     num_measured = len(sampled.eval_train.sdf)
     train_iou = field_iou(train.select(slice(0, num_measured)), sampled.eval_train).tolist()
-    unmeasured: list[float | None] = [None] * (len(train) - num_measured + len(validation))
-    unfitted: list[float | None] = [None] * (len(train) + len(validation))
+    no_iou: list[float | None] = [None] * (len(train) - num_measured + len(validation))
+    no_fits: list[float | None] = [None] * (len(train) + len(validation))
     corpus = build_corpus(
         names=[shape.name for shape in split.all],
         labels=labels,
         splits=["train"] * len(train) + ["validation"] * len(validation) + ["test"] * len(test),
         weights=torch.cat([train.flat, validation.flat, test.flat]),
         input_ids=tokenizer.vocabulary.ids(torch.cat(codes), labels),
-        iou_plain_fit=[*unfitted, *field_iou(test_fits.fields, sampled.eval_test).tolist()],
-        iou=[*train_iou, *unmeasured, *field_iou(test, sampled.eval_test).tolist()],
+        iou_plain_fit=[*no_fits, *field_iou(test_fits.fields, sampled.eval_test).tolist()],
+        iou=[*train_iou, *no_iou, *field_iou(test, sampled.eval_test).tolist()],
     )
     save_corpus(corpus, folder)
     return load_corpus(folder)
@@ -228,7 +228,7 @@ class PipelineJob:
     output: Path
     """Folder of the run."""
     config: Annotated[PipelineConfig, tyro.conf.arg(name="")]
-    """What the run makes."""
+    """The settings of the run."""
 
 
 def read_job(arguments: list[str] | None = None) -> PipelineJob:
@@ -248,8 +248,8 @@ def read_job(arguments: list[str] | None = None) -> PipelineJob:
 def main() -> None:
     """Read the command line and run the pipeline."""
     job = read_job()
-    figures = run(job.config, job.output)
-    print(json.dumps(figures, indent=2))
+    metrics = run_pipeline(job.config, job.output)
+    print(json.dumps(metrics, indent=2))
     print(f"samples: {job.output / 'samples.png'}\nreport:  {job.output / 'report.html'}", file=sys.stderr)
 
 

@@ -13,7 +13,9 @@ from typing import Any, TypeVar, get_type_hints
 from tokenization.presets import TOKENIZERS, TokenizerConfig
 from tokenization.registry import find_learner
 from training.pretrain import PretrainConfig
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least, check_seed, check_share
+from weightgpt.tokens.generation import SamplingConfig
+from weightgpt.visual.meshing import MIN_RESOLUTION
 
 BUILT_IN_CORPUS = "six-families"
 """The corpus that is drawn from the built-in families; every other corpus is a folder of meshes."""
@@ -23,36 +25,38 @@ Config = TypeVar("Config")
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
-    """Everything that decides what a run makes."""
+    """All settings of a run."""
 
     corpus: str = BUILT_IN_CORPUS
     """"six-families" for the built-in families, or a folder of meshes whose sub-folders are the classes."""
     num_shapes: int = 16_384
-    """Built-in shapes to learn from; the held-out ones are drawn in addition."""
+    """Built-in shapes to learn from; held-out shapes are drawn in addition."""
     num_held_out: int = 192
-    """Built-in shapes held out, half for validation and half for test."""
+    """Held-out built-in shapes, half for validation and half for test."""
     held_out_fraction: float = 0.2
-    """Share of the files held out, half for validation and half for test."""
+    """Share of the mesh files that is held out, half for validation and half for test."""
     augmentations: int = 8
-    """Stretched or mirrored copies of each training file; built-in shapes get none."""
+    """Stretched and mirrored copies of each training file; built-in shapes get no copies."""
     mirror_all_axes: bool = False
-    """Whether copies are turned, and mirrored in every axis instead of x alone; for files without top and front."""
+    """Whether copies are also turned, and mirrored in all axes instead of x alone. Use it for shapes that have no top
+    and no front."""
     num_extra_shapes: int = 0
-    """Further shapes that the GPT alone learns from: new draws of the families, or more copies of the files."""
+    """Extra shapes, from which only the GPT learns: new shapes of the built-in families, or further copies of files."""
     latent_augmentations: int = 0
-    """How often each training shape is re-quantized with noise on its latents, for the GPT; 0 keeps the codes as is."""
+    """Noisy versions of each training shape that the GPT learns from: noise is added to the latents, and they are
+    quantized again. With 0 the GPT learns from the codes without noise."""
     latent_noise: float = 0.5
-    """Size of that noise, in standard deviations of each latent dimension over the training shapes."""
+    """Size of the noise, in standard deviations of each latent dimension over the training shapes."""
     num_eval_points: int = 16_384
     """Uniform points at which IoU is measured."""
     num_samples: int = 96
     """Shapes to generate."""
     temperature: float = 1.0
-    """Sampling temperature; 1 is the model's own distribution, lower values prefer likelier codes."""
+    """Sampling temperature; 1 is the distribution of the GPT, lower values prefer likelier codes."""
     top_p: float = 1.0
     """Share of the probability mass that is sampled from, the likeliest codes first."""
     resolution: int = 64
-    """Grid points along each side when samples are meshed."""
+    """Grid points along each axis when shapes are meshed."""
     seed: int = 0
     """Seed of the shapes, the split, the codebook, the GPT and the samples."""
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
@@ -61,17 +65,24 @@ class PipelineConfig:
     """The GPT and how it is trained."""
 
     def __post_init__(self) -> None:
-        if not self.latent_noise >= 0:  # NaN fails too
-            raise InputError(f"latent_noise is {self.latent_noise:g}; give 0 or more standard deviations.")
-        kind = self.tokenizer.kind
+        check_seed(self)
+        check_at_least(self, 1, "num_shapes", "num_held_out", "num_eval_points", "num_samples")
+        check_at_least(self, 0, "augmentations", "num_extra_shapes", "latent_augmentations", "latent_noise")
+        check_at_least(self, MIN_RESOLUTION, "resolution")
+        check_share(self, "held_out_fraction")
+        SamplingConfig(temperature=self.temperature, top_p=self.top_p)
+        self._check_tokenizer()
+
+    def _check_tokenizer(self) -> None:
+        """Refuse augmentations and extra shapes that the tokenizer cannot encode."""
+        kind, learner = self.tokenizer.kind, find_learner(self.tokenizer.kind)
         preset = "built-in-weight-vq" if self.is_built_in else "mesh-files-weight-vq"
-        latents, direct = has_latents(kind), encodes_without_fits(kind)
-        if self.latent_augmentations and not latents:
+        if self.latent_augmentations and not learner.has_latents:
             raise InputError(
                 f"latent_augmentations is {self.latent_augmentations}, but codes of a {kind!r} tokenizer have no"
                 f" latents to add noise to; start from the preset {preset}, or set latent_augmentations to 0."
             )
-        if self.num_extra_shapes and not direct:
+        if self.num_extra_shapes and not learner.encodes_without_fits:
             raise InputError(
                 f"num_extra_shapes is {self.num_extra_shapes}, but a {kind!r} tokenizer would need a plain fit of each"
                 f" of them; start from the preset {preset}, or set num_extra_shapes to 0."
@@ -88,7 +99,7 @@ class PipelineConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PipelineConfig":
-        """The configuration that `to_dict` gave these values.
+        """The configuration of these values; the inverse of `to_dict`.
 
         Args:
             values: the JSON values.
@@ -107,7 +118,7 @@ def _from_dict(kind: type[Config], values: Any, name: str) -> Config:
         differing = sorted(names ^ set(values)) if isinstance(values, Mapping) else [repr(values)]
         raise InputError(
             f"{name} does not have the fields of {kind.__name__} ({', '.join(differing)} differ); give the"
-            " configuration of a run that this version made."
+            " configuration of a run of this version."
         )
     fields = {
         key: _from_dict(types[key], value, f"{name}.{key}")
@@ -125,9 +136,10 @@ def _from_dict(kind: type[Config], values: Any, name: str) -> Config:
 
 BUILT_IN = PipelineConfig(
     tokenizer=TOKENIZERS["built-in"],
-    # Codes of extra shapes cost one pass of the encoder, so a small GPT sees many shapes once instead of few often.
+    # The codes of an extra shape cost one pass of the encoder. So a small GPT sees many shapes once instead of few shapes
+    # often.
     num_extra_shapes=65_536,
-    # Built-in shapes made of unlikely codes are in pieces more often.
+    # Samples with unlikely codes are more often in several pieces.
     top_p=0.95,
     gpt=PretrainConfig(model_size="tiny", epochs=1.5, learning_rate=3e-3, lr_scheduler_type="linear"),
 )
@@ -136,9 +148,9 @@ BUILT_IN = PipelineConfig(
 MESH_FILES = PipelineConfig(
     corpus="meshes",
     tokenizer=TOKENIZERS["mesh-files"],
-    # The few sequences of files are re-quantized with noise, so that the GPT does not memorize them.
+    # There are few files, and the GPT would memorize their sequences without noise.
     latent_augmentations=12,
-    # Samples at temperature 1 lie a little nearer to training shapes than new shapes do.
+    # At temperature 1 samples are a little nearer to training shapes than held-out shapes are.
     temperature=1.1,
     gpt=PretrainConfig(model_size="tiny", epochs=2.5, learning_rate=4e-3, lr_scheduler_type="linear"),
 )
@@ -156,7 +168,7 @@ BUILT_IN_WEIGHT_VQ = dataclasses.replace(
 MESH_FILES_WEIGHT_VQ = dataclasses.replace(
     MESH_FILES,
     tokenizer=TOKENIZERS["mesh-files-weight-vq"],
-    # These codes have no latents to add noise to; dropout takes the place of augmentation.
+    # These codes have no latents to add noise to, so we use dropout instead.
     latent_augmentations=0,
     gpt=PretrainConfig(model_size="tiny", epochs=24.0, learning_rate=2e-3, dropout=0.1),
 )

@@ -1,11 +1,11 @@
 """Pre-train a GPT-2 on a corpus of tokens: `python -m training.pretrain --corpus DIR --tokenizer DIR --output DIR`.
 
 Decisions:
-- The model is a `GPT2LMHeadModel` and the training loop is the `Trainer`, so everything that a Hugging Face user knows
-  applies; `torchrun -m training.pretrain …` trains on several devices.
-- The defaults of GPT-2 do not suit short sequences of codes. We change them here and nowhere else: dropout is off, the
-  ids of the special tokens are ours, there are as many positions as a sequence has tokens, the grammar is in
-  `generation_config.json`, and the embeddings of codes begin as the code vectors of the quantizer.
+- The model is a `GPT2LMHeadModel` and the `Trainer` of transformers trains it, because Hugging Face users know both.
+  `torchrun -m training.pretrain …` trains on several devices.
+- The defaults of GPT-2 do not suit short sequences of codes. We change them here and nowhere else: there is no dropout,
+  the special tokens have the ids of our vocabulary, a model has as many positions as a sequence has tokens, the grammar
+  is in `generation_config.json`, and the embeddings of codes begin as the code vectors of the quantizer.
 
 Dimensions: B sequences, L tokens of a sequence.
 """
@@ -34,7 +34,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from training.data.corpus import load_corpus, split_rows
 from training.embeddings import initialize_code_embeddings
 from weightgpt._programs import cli_main, parse
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least, check_positive, check_seed, check_share
 from weightgpt.io import write_json
 from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.tokens.generation import generation_config
@@ -49,6 +49,8 @@ MODEL_SIZES = {
     "large": (8, 12, 384),
 }
 """Layers, attention heads and width of each model size."""
+LR_SCHEDULER_TYPES = ("linear", "cosine", "constant_with_warmup")
+"""Schedules of the learning rate that need no further options."""
 WEIGHT_DECAY = 0.1
 """Weight decay of all matrices."""
 WARMUP_FRACTION = 0.03
@@ -71,29 +73,38 @@ class PretrainConfig:
     model_size: str = "small"
     """Size of the model: nano, tiny, small, medium or large."""
     epochs: float = 8
-    """Passes over the training sequences at most; early stopping may end sooner."""
+    """Largest number of passes over the training sequences; early stopping may end sooner."""
     batch_size: int = 32
     """Sequences in each step, on each process."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW, after 3 % warm-up."""
     lr_scheduler_type: str = "cosine"
-    """How the learning rate falls to zero: a `lr_scheduler_type` of the `Trainer`, such as "cosine" or "linear"."""
+    """Schedule of the learning rate after the warm-up: linear, cosine or constant_with_warmup."""
     embedding_init_scale: float = 2.0
-    """Standard deviation of the embeddings of codes at the start, divided by that of other parameters. They begin as
-    the code vectors, which must stand out from the position embeddings added to them. With 0 they begin at random."""
+    """Standard deviation of the initial embeddings of codes, divided by that of other parameters. These embeddings begin
+    as the code vectors, and must be larger than the position embeddings that are added to them. With 0 they begin at
+    random."""
     dropout: float = 0.0
-    """Dropout of embeddings, attention and residual branches; it helps small corpora and costs speed."""
+    """Dropout of embeddings, attention and residual branches. Dropout helps small corpora and makes training slower."""
     num_evaluations: int = 12
     """Evaluations on the validation sequences, and checkpoints, spread over the training."""
     bf16: bool | None = None
-    """Whether to train in mixed precision; None for yes where the device computes in bfloat16 itself, which is about
-    1.5 times faster there."""
+    """Whether to train in bfloat16 mixed precision. None means yes if the device has instructions for bfloat16, because
+    training is about 1.5 times faster then."""
     report_to: str = "none"
     """Where the `Trainer` reports to in addition to the console, such as "tensorboard"."""
 
     def __post_init__(self) -> None:
         if self.model_size not in MODEL_SIZES:
             raise InputError(f"model_size is {self.model_size!r}; choose one of {', '.join(MODEL_SIZES)}.")
+        if self.lr_scheduler_type not in LR_SCHEDULER_TYPES:
+            raise InputError(
+                f"lr_scheduler_type is {self.lr_scheduler_type!r}; choose one of {', '.join(LR_SCHEDULER_TYPES)}."
+            )
+        check_at_least(self, 1, "batch_size", "num_evaluations")
+        check_positive(self, "epochs", "learning_rate")
+        check_at_least(self, 0, "embedding_init_scale")
+        check_share(self, "dropout")
 
     @property
     def mixed_precision(self) -> bool:
@@ -102,7 +113,7 @@ class PretrainConfig:
 
 
 class Progress(ProgressCallback):
-    """The Trainer's progress bar, with the losses next to the bar instead of on lines of their own."""
+    """The progress bar of the Trainer, with the losses next to the bar instead of on separate lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +167,7 @@ def new_model(tokenizer: WeightTokenizer, config: PretrainConfig, seed: int = 0)
 
 
 def code_loss(model: GPT2LMHeadModel, input_ids: torch.Tensor, batch_size: int = 64) -> float:
-    """Mean cross-entropy, in nats, of the code tokens of sequences, with their classes given; EOS does not count.
+    """Mean cross-entropy, in nats, of the code tokens of sequences. The model reads the class first; EOS does not count.
 
     Args:
         model: the model.
@@ -214,12 +225,12 @@ def pretrain(
 def _new_trainer(
     model: GPT2LMHeadModel, train: Dataset, validation: Dataset, output: Path, config: PretrainConfig, seed: int
 ) -> Trainer:
-    """The `Trainer` with early stopping, our progress bar, and evaluations spread evenly over the training."""
+    """A `Trainer` with early stopping, our progress bar, and evaluations at equal intervals."""
     steps = max(1, math.ceil(len(train) / config.batch_size * config.epochs / config.num_evaluations))
     trainer = Trainer(
         model=model,
         args=_training_arguments(output, config, steps, seed),
-        # To read the weights of every row would cost more than the model.
+        # We read the ids only, because reading the weights of every row takes longer than a step of the GPT.
         train_dataset=train.select_columns("input_ids"),
         eval_dataset=validation.select_columns("input_ids"),
         data_collator=WeightDataCollator(),
@@ -277,6 +288,9 @@ class PretrainJob:
     """Seed of the initial weights and of the order of the data."""
     config: Annotated[PretrainConfig, tyro.conf.arg(name="")] = dataclasses.field(default_factory=PretrainConfig)
     """How the GPT is trained."""
+
+    def __post_init__(self) -> None:
+        check_seed(self)
 
 
 @cli_main

@@ -70,13 +70,13 @@ class PublishConfig:
     comparison: Path | None = None
     """The file `evaluation.json` that `training.compare` wrote."""
     corpus: str = "six-families"
-    """Corpus of the comparison."""
+    """Name of the corpus whose rows are shown."""
     rows: tuple[str, ...] = tuple(COMPARISON_ROWS)
     """Rows of the comparison that are shown."""
     command: str = "make demo"
-    """The command that made the run."""
+    """The command of the run."""
     picture: Path | None = None
-    """Where the contact sheet of the run is copied to; nowhere by default."""
+    """Copy the contact sheet of the run to this file; None copies nothing."""
 
     def __post_init__(self) -> None:
         if (self.run is None) == (self.comparison is None):
@@ -107,7 +107,7 @@ def metrics_table(metrics: Row) -> str:
 def comparison_table(rows: Sequence[Row], corpus: str, names: Sequence[str]) -> str:
     """Return a short comparison as a Markdown table.
 
-    Rows of other runs of the corpus, and rows with fewer samples than a set has, do not compare and are left out.
+    Rows of other runs and rows with less than one whole set cannot be compared, so the table leaves them out.
 
     Args:
         rows: the rows of `evaluation.json`.
@@ -145,15 +145,17 @@ def comparable_rows(rows: Sequence[Row], corpus: str, names: Sequence[str]) -> l
 
 
 def publish(page: Path, tables: Mapping[str, str]) -> None:
-    """Replace the text of all places on a page that a table exists for.
+    """Write tables into the places of a page; a place without a table does not change.
 
     Args:
         page: the page.
         tables: a text for each place.
 
     Raises:
-        InputError: the page has none of the places, or has one twice.
+        InputError: the page does not exist, has none of the places, or has one twice.
     """
+    if not page.is_file():
+        raise InputError(f"{page} is not a file; give a page with places such as figures:{next(iter(tables))}.")
     text = page.read_text(encoding="utf-8")
     filled = 0
     for name, table in tables.items():

@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, which does not change, and what its stages cost."""
+"""The folder of a run: its configuration, which never changes, and the cost of its stages."""
 
 import resource
 import sys
@@ -41,11 +41,11 @@ class Run:
         if not path.is_file():
             write_json(path, values)
             return
-        now, before = flatten(values), flatten(read_json(path))
-        changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
-        if changed:
+        new, old = flatten(values), flatten(read_json(path))
+        differences = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
+        if differences:
             raise InputError(
-                f"{self.output} was started with other settings ({', '.join(changed)}); repeat that command to resume,"
+                f"{self.output} was started with other settings ({', '.join(differences)}); repeat that command to resume,"
                 " or choose another --output."
             )
 
@@ -55,8 +55,9 @@ class Run:
 
         Args:
             name: one of `STAGES`.
-            small: whether the tensors of the stage are small. Small tensors are as fast on one thread as on two, they
-                do not slow down when another process wants a core, and one thread gives the same bits in every run.
+            small: whether the tensors of the stage are small. The stage then runs on one thread, because small tensors
+                are as fast on one thread as on two, one thread does not wait for a core that another process uses, and
+                one thread gives the same bits in every run.
         """
         torch.set_num_threads(1 if small else self.num_threads)
         print(f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}", file=sys.stderr, flush=True)
@@ -64,7 +65,7 @@ class Run:
         yield
         path = self.output / "seconds.json"
         costs = read_json(path) if path.is_file() else {"seconds": {}, "peak_memory_mb": 0}
-        # A stage that is only read again keeps the time that it took at first.
+        # A resumed run only reads the files of a finished stage, so we store the longest time.
         costs["seconds"][name] = round(max(costs["seconds"].get(name, 0.0), time.perf_counter() - start), 1)
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         costs["peak_memory_mb"] = round(max(costs["peak_memory_mb"], peak_mb))
@@ -87,15 +88,15 @@ def read_config(run: Path) -> PipelineConfig:
     try:
         return PipelineConfig.from_dict(values)
     except InputError as error:
-        raise InputError(f"{run} was made by weightgpt {version or 'of unknown version'}: {error}") from error
+        raise InputError(f"{run} is a run of weightgpt {version or 'of unknown version'}: {error}") from error
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested JSON objects as one, its keys joined by dots.
+    """One JSON object instead of nested ones; dots join the keys.
 
     Args:
         values: the nested objects.
-        prefix: what the keys begin with.
+        prefix: the start of all keys.
     """
     flat: dict[str, Any] = {}
     for name, value in values.items():

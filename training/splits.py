@@ -1,13 +1,14 @@
 """The shapes of a run: drawn or read from files, split, and augmented.
 
-The quantizer and the GPT learn from the training shapes. Only the GPT learns from the extra shapes, which are new draws
-of the families or more augmented copies of the files: the encoder writes their codes in one pass, which costs little.
+The quantizer and the GPT learn from the training shapes. Only the GPT learns from the extra shapes. These are new shapes
+of the built-in families or further copies of files; their codes cost one pass of the encoder.
 """
 
 import sys
 from dataclasses import replace
 
 from training.presets import PipelineConfig
+from weightgpt.errors import InputError
 from weightgpt.shapes.families import draw_shapes, lazy_shapes
 from weightgpt.shapes.meshes import Refusal, load_shapes
 from weightgpt.shapes.splits import Split, augment, split_shapes
@@ -23,9 +24,14 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
         The split, and the files that were refused.
 
     Raises:
-        InputError: the folder of meshes cannot be used, or there are too few shapes to hold any out.
+        InputError: the folder of meshes cannot be used, or there are too few shapes to hold any out and learn from others.
     """
-    return _draw_split(config) if config.is_built_in else _read_split(config)
+    split, refusals = _draw_split(config) if config.is_built_in else _read_split(config)
+    if not split.train:
+        raise InputError(
+            f"held_out_fraction {config.held_out_fraction} leaves no shapes to learn from; give a smaller share."
+        )
+    return split, refusals
 
 
 def _draw_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:

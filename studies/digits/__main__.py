@@ -4,10 +4,10 @@ Gray images -> outlines -> planar fields -> tokens -> GPT with class tokens -> n
 with the published figures of NeF-GPT.
 
 Decisions:
-- The stages up to the GPT are those of the pipeline (`training.pipeline.learn`). Only the shapes and the figures are
-  different.
-- Classifier, codebook, GPT and the edge width of the renderer learn from the same training images. The classifier never
-  learns from a rendered image. `studies.digits.metrics` says how sets of images are compared.
+- The stages up to the GPT are those of the pipeline (`training.pipeline.run_learning_stages`). Only the shapes and the
+  figures are different.
+- The classifier, the codebook, the GPT and the edge width of the renderer learn from the same training images. The
+  classifier never learns from a rendered image. `studies.digits.metrics` says how sets of images are compared.
 """
 
 import sys
@@ -35,7 +35,7 @@ from studies.digits.metrics import MEMORIZED_SHARE, DigitsEvaluator, ImageSet, R
 from studies.digits.page import write_page, write_pictures
 from studies.digits.presets import PRESETS, SUMMARIES
 from training.data.corpus import column_tensor, split_rows
-from training.pipeline import PipelineJob, learn
+from training.pipeline import PipelineJob, run_learning_stages
 from training.presets import PipelineConfig
 from training.report.results import LearnedRun
 from training.run import Run
@@ -103,7 +103,7 @@ def new_evaluator(learned: LearnedRun, images: ImageSet, seed: int) -> DigitsEva
     )
 
 
-def run(config: PipelineConfig, output: Path, command: str) -> Row:
+def run_study(config: PipelineConfig, output: Path, command: str) -> Row:
     """Run, or resume, all stages, and write `digits.md`, `digits.json` and two pictures.
 
     Args:
@@ -117,9 +117,9 @@ def run(config: PipelineConfig, output: Path, command: str) -> Row:
     Raises:
         InputError: the folder of images cannot be read.
     """
-    images, job, seed = ImageSet(*load_images(config.corpus)), Run(config, output / "run"), config.seed
-    learned = learn(job, lambda config: load_split(config, images))
-    with job.stage("figures"):
+    images, run, seed = ImageSet(*load_images(config.corpus)), Run(config, output / "run"), config.seed
+    learned = run_learning_stages(run, lambda config: load_split(config, images))
+    with run.stage("figures"):
         evaluator = new_evaluator(learned, images, seed)
         sampling = sweep_sampling(evaluator, seed)
         chosen = choose_sampling(sampling)
@@ -134,7 +134,7 @@ def run(config: PipelineConfig, output: Path, command: str) -> Row:
         "rows": rows,
         "one_class": one_class,
         "sampling": sampling,
-        "seconds": sum(read_json(job.output / "seconds.json")["seconds"].values()),
+        "seconds": sum(read_json(run.output / "seconds.json")["seconds"].values()),
     }
     write_json(output / "digits.json", figures)
     draw_samples(evaluator, fields, output)
@@ -151,7 +151,7 @@ def shown_settings(config: PipelineConfig) -> Row:
     codebook = config.tokenizer.codebook
     return {
         "augmentations": config.augmentations,
-        "levels": codebook.num_quantizers,
+        "num_quantizers": codebook.num_quantizers,
         "latent_width": codebook.latent_width,
         "codebook_steps": codebook.steps,
         "gpt_epochs": config.gpt.epochs,
@@ -179,7 +179,7 @@ def main() -> None:
     """Read the command line and run the study."""
     jobs = {name: PipelineJob(output=tyro.MISSING, config=preset) for name, preset in PRESETS.items()}
     job = parse(jobs, "studies.digits", summaries=SUMMARIES)
-    run(job.config, job.output, command_line("studies.digits"))
+    run_study(job.config, job.output, command_line("studies.digits"))
 
 
 if __name__ == "__main__":

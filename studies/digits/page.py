@@ -47,7 +47,7 @@ FACTS = (
     ("slanted copies of each training image", lambda f: str(f["settings"]["augmentations"])),
     ("weights per field", lambda f: format_number(f["parameters_per_field"])),
     ("tokens per field, codebook size", lambda f: f"{f['tokens_per_field']}, {f['codebook_size']}"),
-    ("quantizer levels, latent width", lambda f: f"{f['settings']['levels']}, {f['settings']['latent_width']}"),
+    ("quantizer levels, latent width", lambda f: f"{f['settings']['num_quantizers']}, {f['settings']['latent_width']}"),
     ("codebook steps", lambda f: format_number(f["settings"]["codebook_steps"])),
     ("GPT epochs, dropout", lambda f: f"{f['settings']['gpt_epochs']:g}, {f['settings']['gpt_dropout']:g}"),
     ("seed", lambda f: str(f["settings"]["seed"])),

@@ -11,8 +11,7 @@ from tokenization.presets import TokenizerConfig
 from tokenization.registry import (
     LEARNERS,
     NAMES,
-    encodes_without_fits,
-    has_latents,
+    find_learner,
     learn_quantizer,
     relevant_settings,
 )

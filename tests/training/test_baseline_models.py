@@ -30,10 +30,10 @@ FAST = OptimizerConfig(batch_size=16, learning_rate=3e-3)
 SMALL = {"layers": 2, "heads": 2, "width": 32}
 SMOOTH = replace(FAST, ema_fraction=0.02)
 TRAIN = {
-    "regression-transformer": (regression.train, regression.RegressionConfig(**SMALL, optimizer=FAST), 2e10),
+    "regression-transformer": (regression.train_regression, regression.RegressionConfig(**SMALL, optimizer=FAST), 2e10),
     "weight-diffusion": (denoiser.train_diffusion, denoiser.DenoiserConfig(**SMALL, steps=100, optimizer=SMOOTH), 6e9),
     "flow-matching": (denoiser.train_flow, denoiser.DenoiserConfig(**SMALL, steps=25, optimizer=SMOOTH), 6e9),
-    "nef-gpt": (nef_gpt.train, nef_gpt.NefGptConfig(codebook_size=16, **SMALL, optimizer=FAST), 3e10),
+    "nef-gpt": (nef_gpt.train_nef_gpt, nef_gpt.NefGptConfig(codebook_size=16, **SMALL, optimizer=FAST), 3e10),
 }
 
 

@@ -61,7 +61,7 @@ def test_the_program_trains_once_and_refuses_other_settings(tmp_path: Path, caps
     assert set(metadata.labels) == {"a", "b"}
     cost = read_json(output / "cost.json")
     assert 1e11 < cost["train_flops"] <= 2e11
-    assert (cost["baseline"], cost["plain_fits"], cost["num_samples"]) == ("flow-matching", 0, 6)
+    assert (cost["baseline"], cost["num_plain_fits"], cost["num_samples"]) == ("flow-matching", 0, 6)
     before = (output / "fields.safetensors").stat().st_mtime_ns
     program.train_baseline(config)
     assert "already trained" in capsys.readouterr().err

@@ -111,10 +111,10 @@ def test_a_baseline_with_neither_fields_nor_loss_curves_is_refused(tmp_path: Pat
         rows.BaselineRow("gan", tmp_path).samples(reference_sets())
 
 
-@pytest.mark.parametrize(("plain_fits", "train_flops"), [(0, 107), (64, 7)])
-def test_a_baseline_that_learned_our_fields_pays_for_our_tokenizer(tmp_path, monkeypatch, plain_fits, train_flops):
+@pytest.mark.parametrize(("num_plain_fits", "train_flops"), [(0, 107), (64, 7)])
+def test_a_baseline_that_learned_our_fields_pays_for_our_tokenizer(tmp_path, monkeypatch, num_plain_fits, train_flops):
     monkeypatch.setattr(rows, "tokenizer_flops", lambda run, model: 100)
-    write_json(tmp_path / "cost.json", {**COSTS, "plain_fits": plain_fits})
+    write_json(tmp_path / "cost.json", {**COSTS, "num_plain_fits": num_plain_fits})
     (tmp_path / "fields.safetensors").touch()
     sets = reference_sets(options=CompareConfig(run=Path(), output=Path()))
     assert rows.BaselineRow("flow-matching", tmp_path).cost(sets) == {**COSTS, "train_flops": train_flops}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from tests.fakes import box_shape, sphere_shape, tiny_codebook, tiny_encoder, tiny_gpt, tiny_tokenizer
-from training.report.measure import evaluate_samples, gpt_metrics, reconstruction_metrics, token_metrics
+from tests.fakes import box_shape, sphere_shape, tiny_gpt, tiny_tokenizer
+from training.report.measure import evaluate_samples, gpt_metrics, reconstruction_metrics
 from training.report.samples import decode_rate, numbered_names
 from weightgpt.errors import InputError
 from weightgpt.fields.storage import load_fields
@@ -16,7 +16,6 @@ from weightgpt.io import read_json
 from weightgpt.metrics.evaluation import evaluate
 from weightgpt.metrics.memorization import TrainingShapes
 from weightgpt.metrics.shape_set import mesh_shapes
-from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.sampling import sample_sdf, uniform_points
 
 
@@ -60,19 +59,6 @@ def test_reconstruction_by_hand():
     assert metrics["iou_ratio"] == pytest.approx(1.8 / 2.2)
     assert metrics["by_class"]["a"] == pytest.approx({"iou": 0.5, "iou_plain_fit": 0.6})
     assert metrics["train"] == {"iou": 0.5}
-
-
-def test_token_metrics_by_hand():
-    codebook = tiny_codebook()
-    quantizer = RVQAutoencoder(codebook, tiny_encoder(codebook))
-    codes = torch.zeros(4, quantizer.num_chunks, quantizer.num_quantizers, dtype=torch.long)
-    codes[:2, :, 1] = 3
-    metrics = token_metrics(quantizer, codes)
-    tokens = quantizer.num_chunks * quantizer.num_quantizers
-    assert (metrics["tokens_per_field"], metrics["bits_per_field"]) == (tokens, tokens * 3)  # 8 codes are 3 bits
-    assert metrics["codes_used"] == [1, 2]
-    assert metrics["dead_codes"] == [7, 6]
-    assert metrics["perplexity"] == [1.0, 2.0]
 
 
 def test_gpt_metrics_agree_with_each_other():

@@ -75,10 +75,10 @@ def test_a_finished_run_is_not_learned_again(finished, monkeypatch, capsys):
 
 def test_a_run_does_not_resume_with_other_settings(finished):
     with pytest.raises(InputError, match=r"started with other settings \(num_samples\)"):
-        pipeline.run(replace(TINY, num_samples=5), finished)
+        pipeline.run_pipeline(replace(TINY, num_samples=5), finished)
     encode = replace(TINY.tokenizer.encode, steps=5)
     with pytest.raises(InputError, match=r"\(tokenizer\.encode\.steps\)"):
-        pipeline.run(replace(TINY, tokenizer=replace(TINY.tokenizer, encode=encode)), finished)
+        pipeline.run_pipeline(replace(TINY, tokenizer=replace(TINY.tokenizer, encode=encode)), finished)
 
 
 def test_a_run_does_not_resume_with_another_version(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_a_configuration_of_another_version_is_refused(tmp_path, fault):
     if fault == "type":
         values["tokenizer"]["codebook"]["steps"] = "many"
     write_json(tmp_path / "config.json", [values] if fault == "list" else values)
-    with pytest.raises(InputError, match=r"was made by weightgpt (0\.0\.1|of unknown version)"):
+    with pytest.raises(InputError, match=r"is a run of weightgpt (0\.0\.1|of unknown version)"):
         read_config(tmp_path)
 
 
@@ -126,15 +126,15 @@ def test_an_interrupted_stage_is_finished_when_the_run_resumes(finished, tmp_pat
     with monkeypatch.context() as patched:
         patched.setattr(*STEPS[stage], interrupted)
         with pytest.raises(KeyboardInterrupt):
-            pipeline.run(TINY, output)
+            pipeline.run_pipeline(TINY, output)
     assert not list(output.rglob("*.tmp"))
-    assert pipeline.run(TINY, output)["decode_rate"] == 1.0
+    assert pipeline.run_pipeline(TINY, output)["decode_rate"] == 1.0
 
 
 def test_a_tokenizer_of_plain_weights_runs_through_all_stages(tmp_path):
     tokenizer = replace(TINY.tokenizer, kind="delta-lloyd-max")
     config = replace(TINY, num_shapes=32, num_extra_shapes=0, tokenizer=tokenizer)
-    figures = pipeline.run(config, tmp_path / "run")
+    figures = pipeline.run_pipeline(config, tmp_path / "run")
     assert figures["tokens_per_field"] == TINY.tokenizer.field.parameters
     assert figures["iou_ratio"] > 0.95
     assert figures["decode_rate"] == 1.0
@@ -151,7 +151,7 @@ def test_the_gpt_learns_from_re_quantized_codes(finished, tmp_path, monkeypatch)
     monkeypatch.setattr(pipeline, "pretrain", recorded)
     shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("gpt", "model"))
     (tmp_path / "run" / "config.json").unlink()
-    pipeline.run(replace(TINY, latent_augmentations=2), tmp_path / "run")
+    pipeline.run_pipeline(replace(TINY, latent_augmentations=2), tmp_path / "run")
     original = column_tensor(split_rows(load_corpus(finished / "corpus"), "train"), "input_ids")
     num_shapes = TINY.num_shapes + TINY.num_extra_shapes
     assert inputs[0].shape == (2 * num_shapes, original.shape[1])
@@ -165,7 +165,7 @@ def test_the_seed_of_the_run_decides_the_codebook_and_the_gpt(finished, tmp_path
     """The shapes, the samples and the fits are those of another seed, so only the learners can differ."""
     shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("codebook", "corpus", "gpt", "model"))
     (tmp_path / "run" / "config.json").unlink()
-    pipeline.run(replace(TINY, seed=1), tmp_path / "run")
+    pipeline.run_pipeline(replace(TINY, seed=1), tmp_path / "run")
     for name in ("codebook/model.safetensors", "model/model.safetensors"):
         weights, others = read_tensors(finished / name), read_tensors(tmp_path / "run" / name)
         assert any(not weights[key].equal(others[key]) for key in weights), name

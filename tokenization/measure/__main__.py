@@ -5,8 +5,8 @@ Decisions:
   held-out shapes. The plain fits are measured too, as the reference.
 - Each tokenizer has a folder `DIR/CORPUS/TOKENIZER-…` for its settings, with the ids of all shapes, so that a GPT can
   be trained on them. A second measurement with equal settings reads the folder, so an interrupted one continues.
-- Rows of several corpora, tokenizers and settings are collected in one `tokenizers.json`. Tables, plots and pictures
-  are made from these rows, never by hand.
+- `tokenizers.json` has the rows of all corpora, tokenizers and settings. Tables, plots and pictures show these rows, and
+  nobody types a value by hand.
 
 Dimensions: F training shapes with plain fits, H held-out shapes, C chunks, Q quantizer levels, L tokens of a sequence.
 """
@@ -35,7 +35,7 @@ from tokenization.measure.metrics import (
 from tokenization.measure.page import PAGE_FILE, main_table, write_page
 from tokenization.measure.pictures import TRUE_SHAPES, write_strip
 from tokenization.measure.rows import PLAIN_FIT, Row, add_rows, make_row
-from tokenization.registry import find_learner, learn_quantizer
+from tokenization.registry import learn_quantizer
 from weightgpt._programs import cached_folder, cli_main, command_line, parse
 from weightgpt.fields.field import Fields
 from weightgpt.io import read_json, read_tensors, write_json, write_tensors
@@ -58,7 +58,7 @@ class LearnedTokenizer:
     """Time of learning and encoding."""
 
 
-def measure(config: MeasureConfig, command: str) -> list[Row]:
+def measure_tokenizers(config: MeasureConfig, command: str) -> list[Row]:
     """Learn and measure tokenizers, and write folders, rows, page and pictures.
 
     Args:
@@ -69,11 +69,9 @@ def measure(config: MeasureConfig, command: str) -> list[Row]:
         The new rows.
 
     Raises:
-        InputError: a tokenizer is unknown, or the corpus or the output folder cannot be used.
+        InputError: the corpus or the output folder cannot be used.
     """
-    for name in config.tokenizers:
-        find_learner(name)
-    folder = config.output / config.corpus_name
+    folder = config.output / config.full_corpus_name
     benchmark = prepare_benchmark(config, folder / "shared")
     measure_fields = partial(reconstruction_metrics, benchmark, true_surfaces(benchmark))
     plain = measure_fields(benchmark.plain_fits, PLAIN_FIT)
@@ -185,7 +183,7 @@ def main() -> None:
     """Measure tokenizers."""
     config = parse(PRESETS, "tokenization.measure")
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
-    rows = measure(config, command_line("tokenization.measure"))
+    rows = measure_tokenizers(config, command_line("tokenization.measure"))
     print(main_table(rows))
     print(f"page: {config.output / PAGE_FILE}", file=sys.stderr)
 

@@ -3,9 +3,9 @@
 Decisions:
 - Held-out shapes come from every class. Nothing is learned from them; their plain fits are the reference of every
   metric.
-- The steps of the plain fits are doubled while the last quarter of the steps still improves the mean IoU of held-out
-  shapes by half a point or more. So the reference is not worse than it could be. Training shapes are fitted with the
-  same number of steps.
+- We double the steps of the plain fits while the last quarter of the steps still improves the mean IoU of held-out
+  shapes by 0.005 or more, because fits that have not converged would be too weak a reference. Training shapes are
+  fitted with the same number of steps.
 - Samples and fits are stored by the shapes and the settings that they depend on. So an interrupted measurement
   continues, and measurements with other tokenizer settings share them.
 
@@ -31,7 +31,7 @@ from weightgpt.shapes.shape import Shape
 from weightgpt.shapes.splits import augment, split_shapes
 
 CONVERGED_GAIN = 0.005
-"""Mean IoU that converged fits may gain in the last quarter of their steps."""
+"""Fits have converged if their mean IoU gains less than this in the last quarter of the steps."""
 
 
 @dataclass(frozen=True)

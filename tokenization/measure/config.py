@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tokenization.presets import TOKENIZERS, TokenizerConfig
-from tokenization.registry import NAMES, relevant_settings
-from weightgpt.errors import InputError
+from tokenization.registry import NAMES, find_learner, relevant_settings
+from weightgpt.errors import InputError, check_at_least, check_seed
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.shapes.families import FAMILIES
+from weightgpt.visual.meshing import MIN_RESOLUTION
 
 CORPORA = {"chairs": ["chair"], "six-families": list(FAMILIES)}
 """Built-in corpora and their families; any other corpus is a folder of meshes."""
@@ -28,44 +29,46 @@ class MeasureConfig:
     output: Path = Path("runs/tokenizers")
     """Folder of the results; several measurements may share it."""
     tokenizers: tuple[str, ...] = NAMES
-    """Tokenizers to measure, names of `tokenization.registry`. Each takes the place of `tokenizer.kind`."""
+    """Tokenizers to measure, names of `tokenization.registry`; each in turn replaces `tokenizer.kind`."""
     classes: tuple[str, ...] = ()
-    """Sub-folders of the folder of meshes; empty for all."""
-    name: str = ""
-    """Name of the corpus in tables and folders; empty for the name of the corpus or the folder."""
+    """Sub-folders of the folder of meshes to read; empty for all."""
+    corpus_name: str | None = None
+    """Name of the corpus on the page and in folders; None for the name of the built-in corpus or of the folder."""
     num_train: int = 16_384
     """Shapes to learn from. A folder of fewer meshes is augmented up to this number."""
     num_held_out: int = 192
     """Shapes to measure on."""
     max_fit_steps: int = 8 * FitConfig.steps
-    """Plain fits start with `tokenizer.fit.steps`, which are doubled while fits still improve, up to this number."""
+    """Largest number of steps of the plain fits: `tokenizer.fit.steps` are doubled while the fits still improve."""
     num_eval_points: int = 16_384
     """Uniform points at which IoU is measured."""
     resolution: int = 64
-    """Grid points along each side when shapes and fields are meshed."""
+    """Grid points along each axis when shapes are meshed."""
     seed: int = 0
     """Seed of the shapes, the split, the fits and the learning."""
     tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
     """How fields are fitted and tokenizers are learned."""
 
     def __post_init__(self) -> None:
-        numbers = (self.num_train, self.num_held_out, self.max_fit_steps, self.num_eval_points, self.resolution)
-        if min(*numbers, self.tokenizer.num_points, self.tokenizer.num_init_fits) < 1:
-            raise InputError("numbers of shapes, fits, steps and points must be positive; raise the one that is not.")
+        check_seed(self)
+        check_at_least(self, 1, "num_train", "num_held_out", "max_fit_steps", "num_eval_points")
+        check_at_least(self, MIN_RESOLUTION, "resolution")
+        for name in self.tokenizers:
+            find_learner(name)
         if self.classes and self.is_built_in:
-            raise InputError(f"classes are sub-folders of a folder of meshes; {self.corpus} is drawn, leave them out.")
-        if self.name != Path(self.name).name:
-            raise InputError(f"{self.name!r} cannot name a folder; give a name without slashes.")
+            raise InputError(f"{self.corpus} is not a folder, so it has no sub-folders to choose; leave classes out.")
+        if self.corpus_name is not None and self.corpus_name != Path(self.corpus_name).name:
+            raise InputError(f"corpus_name is {self.corpus_name!r}; give a name without slashes.")
 
     @property
     def is_built_in(self) -> bool:
-        """Whether the shapes are drawn, not read from files."""
+        """Whether the shapes are drawn from the built-in families instead of read from files."""
         return self.corpus in CORPORA
 
     @property
-    def corpus_name(self) -> str:
-        """Name of the corpus in tables and folders. Fields of unusual size add their number of parameters."""
-        name = self.name or (self.corpus if self.is_built_in else Path(self.corpus).name)
+    def full_corpus_name(self) -> str:
+        """Name of the corpus on the page and in folders, and the number of parameters of fields of unusual size."""
+        name = self.corpus_name or (self.corpus if self.is_built_in else Path(self.corpus).name)
         parameters = self.tokenizer.field.parameters
         return name if parameters == FieldConfig().parameters else f"{name}-{parameters}"
 
@@ -108,7 +111,7 @@ class MeasureConfig:
 
 
 def _quick() -> TokenizerConfig:
-    """The built-in preset with so few points and steps that a measurement takes two minutes."""
+    """The built-in preset with few points and steps; a measurement takes two minutes."""
     preset = TOKENIZERS["built-in"]
     codebook = replace(preset.codebook, steps=200)
     return replace(preset, num_points=4096, fit=replace(preset.fit, steps=200), codebook=codebook)
@@ -126,4 +129,4 @@ PRESETS = {
         tokenizer=_quick(),
     ),
 }
-"""Shapes of the built-in families, a folder of meshes, and a test of the program whose numbers mean little."""
+"""Shapes of the built-in families; a folder of meshes; and a quick test of the program, whose values mean nothing."""

@@ -1,7 +1,7 @@
-"""The page of a measurement, made from `tokenizers.json`: `python -m tokenization.measure.page --output DIR`.
+"""The page of a measurement, from the rows of `tokenizers.json`: `python -m tokenization.measure.page --output DIR`.
 
-Corpora and tokenizers may be measured one after another. The page shows all rows, and for each corpus the details of
-the comparable ones. Run this program after other programs have added numbers to the rows.
+The page shows all rows, and for each corpus the details of the rows that can be compared. Run this program after
+`studies.bits` has added values to the rows.
 """
 
 import sys
@@ -49,22 +49,21 @@ the plain fits.
 - *Chamfer* is the Chamfer-L1 distance of points on the surfaces, in half-sides of the box.
 - *SDF error* is the mean absolute error of the signed distance where the true distance is below 0.1.
 - *Weight error* is the distance of the decoded weights to the plain fit, divided by the distance of the plain fit to
-  the shared initialization. The RVQ autoencoder and the graph encoder choose other weights for the same shape, so for
-  them this number is no error of the shape.
+  the shared initialization. The RVQ autoencoder and the graph encoder choose other weights for the same shape, so
+  their weight error does not measure the error of the shape.
 - *GPT bits* are the fewest bits that a GPT needed for the codes of a held-out shape, in the experiments of
   `python -m studies.bits`.
 
-The graph encoder reads fields, not shapes. For it each shape is fitted from a random initialization of its own, and
-that field is encoded instead of the plain fit.
+The graph encoder reads fields, not shapes. It encodes fits that start from random weights instead of the plain fits.
 
-*Version* is the version of weightgpt that measured a row. Later versions may have other presets. So for each corpus a
-table shows which settings of a row differ from today's preset, and the commands of older rows name these settings as
+*Version* is the version of weightgpt that measured a row. The presets of later versions may differ. For each corpus a
+table shows which settings of a row differ from today's preset, and the commands of older rows give these settings as
 options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageConfig:
-    """Write the page of a measurement again."""
+    """Write the page of a measurement from its rows."""
 
     output: Path = Path("runs/tokenizers")
     """Folder of `tokenization.measure`."""
@@ -162,7 +161,7 @@ def _list(values: Sequence[float], style: str) -> str:
 
 @cli_main
 def main() -> None:
-    """Write the page again."""
+    """Read the options and write the page."""
     write_page(parse(PageConfig, "tokenization.measure.page").output)
 
 

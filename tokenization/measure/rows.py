@@ -1,9 +1,9 @@
 """Rows of `tokenizers.json`: one row for each tokenizer, corpus and setting.
 
 Decisions:
-- A row holds all settings that its numbers depend on, and the version of the package that measured it. A new
-  measurement with equal settings replaces the old row.
-- Rows are comparable where shapes, samples and plain fits are equal, which is where the benchmark settings are equal.
+- A row has all settings that its values depend on, and the version of weightgpt that measured it. A new measurement
+  with equal settings replaces the old row.
+- Rows with equal benchmark settings have the same shapes, samples and plain fits, so they can be compared.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def make_row(benchmark: Benchmark, tokenizer: str, command: str, values: Row) ->
     """
     settings = benchmark.config.settings(None if tokenizer == PLAIN_FIT else tokenizer)
     return {
-        "corpus": benchmark.config.corpus_name,
+        "corpus": benchmark.config.full_corpus_name,
         "tokenizer": tokenizer,
         "version": weightgpt.__version__,
         "command": command,

@@ -1,12 +1,13 @@
 """Training to a budget of floating-point operations, and counting them.
 
 Decisions:
-- The budget covers training, forward and backward, as torch's `FlopCounterMode` counts it: matrix products and
-  attention, with a multiplication and an addition as two operations and causal attention as the full square. We count
-  one step; the number of steps follows. Elementwise work and the work of the optimizer are not counted for any model.
+- The budget covers the forward and backward passes of training. torch's `FlopCounterMode` counts matrix products and
+  attention, a multiplication and an addition as two operations, and causal attention as the full square. We count one
+  step, and the budget divided by that count is the number of steps. We count elementwise work and the optimizer for no
+  model.
 - Every baseline is trained in the same way: AdamW, 3 % warm-up, a cosine to zero over exactly those steps, gradients
   clipped to norm 1. A baseline may end with an exponential moving average of its weights.
-- Training stops at a loss that is not finite, so that the samples are those of the last finite weights.
+- Training stops at a loss that is not finite, so that samples come from the last finite weights.
 
 Dimensions: N training rows, B rows of a batch.
 """
@@ -54,7 +55,7 @@ class BudgetedRun:
     """What a training cost, and its loss curve."""
 
     steps: int
-    """Steps done."""
+    """Number of steps."""
     flops: float
     """Floating-point operations of these steps."""
     seconds: float

@@ -1,7 +1,7 @@
 """Two baselines without tokens that denoise whole fields: weight-space diffusion and flow matching.
 
 Decisions:
-- The network is that of HyperDiffusion (Erkoç et al., ICCV 2023, after G.pt, Peebles et al. 2022) at our size: one
+- We use the network of HyperDiffusion (Erkoç et al., ICCV 2023, after G.pt, Peebles et al. 2022) at our size: one
   token for each layer of the field, from a linear map of its matrix and biases, one token for the noise level, full
   attention. It predicts the clean field. One more token holds the class.
 - Each weight is standardized over the training fields. The network sees its noisy input at standard deviation 1.

@@ -1,11 +1,11 @@
 """The fields that a baseline learns, read from a run of the pipeline.
 
 Decisions:
-- A baseline sees weights and classes, and nothing of the shapes.
-- By default the weights are those that our tokens decode to, those of the extra shapes included, because all models of
+- A baseline learns from weights and classes; it does not see the shapes.
+- By default a baseline learns the fields that our tokens decode to, including those of the extra shapes. All models of
   a comparison then learn the same fields. These fields lie in the small subspace of our decoder, so they are much
-  easier to learn than plain fits; learning that decoder is part of our method.
-- With plain fits a baseline learns as its authors published. The cost of the fits is not counted in its budget.
+  easier to learn than plain fits. Learning the decoder is part of our method.
+- With plain fits a baseline learns as its authors published. The budget does not include the cost of the fits.
 
 Dimensions: N training fields, V held-out fields, P parameters of a field.
 """
@@ -145,7 +145,7 @@ def fit_plainly(run: Path, config: PipelineConfig, shared_init: Tensor, count: i
         run: folder of the run.
         config: its configuration.
         shared_init: (P,) weights that the fits start from.
-        count: most shapes of each split.
+        count: largest number of shapes of each split.
     """
     tensors, weights = read_tensors(run / "sdf_samples.safetensors"), {}
     for name in ("train", "validation"):

@@ -51,7 +51,7 @@ def write_meshes(run: Path, count: int, folder: Path) -> None:
 
     Args:
         run: folder of a run of training.pipeline.
-        count: most shapes.
+        count: largest number of shapes.
         folder: folder of the .ply files.
 
     Raises:

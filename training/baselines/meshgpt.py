@@ -1,8 +1,8 @@
 """MeshGPT on low-polygon meshes of the same shapes: `python -m training.baselines.meshgpt --meshes DIR --output DIR`.
 
 MeshGPT (Siddiqui et al., CVPR 2024) learns a vocabulary of triangles with a graph autoencoder, and generates meshes
-triangle by triangle with a transformer. Both are those of the package `meshgpt-pytorch`, at a small size. MeshGPT
-learns triangles instead of fields, so it is a separate program, and needs a separate environment:
+triangle by triangle with a transformer. We use both from the package `meshgpt-pytorch`, at a small size. This baseline
+is a separate program because MeshGPT learns triangles instead of fields, and it needs a separate environment:
 
     python -m venv venv && venv/bin/pip install meshgpt-pytorch fast-simplification ".[train]"
 
@@ -11,12 +11,12 @@ Decisions:
   cubes of the true distance, quadric decimation to `MAX_FACES` triangles, vertices on a lattice of `LATTICE` cells per
   axis, faces in MeshGPT's order (by their lowest vertex, z first).
 - One half of the budget trains the autoencoder, the other half the transformer. Operations are counted on one step of
-  each, as for the other baselines. We use bfloat16 for the transformer only, because the autoencoder is not stable in
-  it.
+  each, as for the other baselines. We use bfloat16 for the transformer only, because the autoencoder does not train
+  stably with bfloat16.
 - Training stops at a loss that is not finite, and the loss curve shows where.
 
-Writes `samples/*.ply` and `cost.json`: the costs, the number of samples with a closed surface, and the loss curves of
-both stages. The program leaves a finished folder as it is.
+The program writes `samples/*.ply` and `cost.json`: the costs, the number of samples with a closed surface, and the loss
+curves of both stages. If the folder has `cost.json`, the program does not train again.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from training.baselines.low_poly import (
     write_meshes,
 )
 from weightgpt._programs import cli_main, parse
+from weightgpt.errors import check_at_least, check_positive, check_seed
 from weightgpt.io import atomic_write, write_json
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class MeshGptConfig:
     output: Path
     """Folder to write the samples and their cost to."""
     run: Path | None = None
-    """A run over the built-in families, whose training shapes become the meshes if their folder does not exist."""
+    """A run over the built-in families; its training shapes become the meshes if the folder of meshes does not exist."""
     num_meshes: int = 4096
     """Training shapes of the run to mesh."""
     budget_flops: float = 5e13
@@ -81,6 +82,11 @@ class MeshGptConfig:
     """Meshes to generate."""
     seed: int = 0
     """Seed of the training and of the samples."""
+
+    def __post_init__(self) -> None:
+        check_seed(self)
+        check_at_least(self, 1, "num_meshes", "num_samples")
+        check_positive(self, "budget_flops")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""NeF-GPT's recipe: every weight of a field is a token.
+"""The baseline NeF-GPT: every weight of a field is a token.
 
 After the report that followed the presentation (Fanselau and Muschal, "NeF-GPT", 2024): the difference of each weight
 to the shared initial field is quantized to one of 127 scalars, a GPT learns the sequences, and one special token starts
@@ -7,9 +7,9 @@ each sequence.
 Decisions:
 - The blocks are those of a plain `GPT2LMHeadModel` of the size of ours. They have the LayerNorm that the original
   omitted, and sampling uses a cache, which the original did not.
-- A field is a sequence of P tokens, so that attention alone costs P² and a budget pays for few sequences. That is the
-  cost of this recipe, and we do not reduce it.
-- The scalars are k-means centers of a sample of the weights. Finding them costs next to nothing and is not counted.
+- A field is a sequence of P tokens. Attention alone costs P², so a budget pays for few sequences. This cost belongs to
+  the recipe, so we do not reduce it.
+- The scalars are k-means centers of a sample of the weights. We do not count the operations of k-means, which are few.
 
 Dimensions: B fields, P parameters of a field and tokens of a sequence, K scalars.
 """
@@ -84,10 +84,10 @@ def quantize(values: Tensor, centers: Tensor) -> Tensor:
     return torch.bucketize(values.contiguous(), (centers[1:] + centers[:-1]) / 2)
 
 
-def train(
+def train_nef_gpt(
     sets: FieldSets, budget_flops: float, seed: int, progress: bool, config: NefGptConfig | None = None
 ) -> TrainedBaseline:
-    """Train a GPT on scalar tokens and make a generator of it.
+    """Train a GPT on scalar tokens.
 
     Args:
         sets: the fields to learn.

@@ -11,10 +11,10 @@ Baseline = Callable[[FieldSets, float, int, bool], TrainedBaseline]
 """(fields, budget in floating-point operations, seed, whether to show progress) -> the trained baseline."""
 
 BASELINES: dict[str, Baseline] = {
-    "regression-transformer": regression.train,
+    "regression-transformer": regression.train_regression,
     "weight-diffusion": denoiser.train_diffusion,
     "flow-matching": denoiser.train_flow,
-    "nef-gpt": nef_gpt.train,
+    "nef-gpt": nef_gpt.train_nef_gpt,
 }
 """The baselines by name. MeshGPT is not among them, because it learns meshes: see `training.baselines.meshgpt`."""
 

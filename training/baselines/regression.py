@@ -135,10 +135,10 @@ def fit_regression(
     return model, train_to_budget(model, loss, len(sets.train), config.optimizer, budget_flops, seed, progress)
 
 
-def train(
+def train_regression(
     sets: FieldSets, budget_flops: float, seed: int, progress: bool, config: RegressionConfig | None = None
 ) -> TrainedBaseline:
-    """Train a regression transformer and make a generator of it.
+    """Train a regression transformer as a generator of fields.
 
     Args:
         sets: the fields to learn.

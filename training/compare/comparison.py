@@ -1,12 +1,12 @@
-"""Measures the rows of a comparison that are missing, and writes the page.
+"""Measure the rows of a comparison that are missing, and write the page.
 
 Decisions:
-- One set of samples against one of held-out shapes says little about two models that are nearly equal. With `num_sets`
-  each row has several sets, and there are as many sets of held-out shapes of the built-in families. Files cannot be
-  drawn anew, so all sets are compared with the same held-out files.
-- A row is written as soon as it is measured, so that the same command continues after an interruption. A row names the
-  codebook of its run, and rows of our samples name the GPT, because two machines that round differently make two runs
-  of the same configuration.
+- One set of samples does not show which of two similar models is better. With `num_sets` each row has several sets, and
+  there are as many sets of held-out shapes of the built-in families. There are no further files, so all sets are
+  compared with the same held-out files.
+- A row is written as soon as it is measured, so that the same command continues after an interruption. A row contains
+  the fingerprint of the codebook, and rows of our samples also that of the GPT, because two machines that round
+  differently learn different models from the same configuration.
 """
 
 from pathlib import Path
@@ -66,7 +66,7 @@ def row_settings(sets: ReferenceSets, source: RowSource, corpus: str) -> dict[st
 
 
 def measure_row(sets: ReferenceSets, source: RowSource, picture: Path) -> dict[str, Any]:
-    """Make the shapes of a row, draw its picture, and return its details, cost and metrics.
+    """Get the shapes of a row, draw its picture, and return its details, cost and metrics.
 
     Args:
         sets: the run.

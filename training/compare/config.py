@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least, check_positive
 from weightgpt.metrics.shape_set import POINTS
 
 
@@ -18,7 +18,7 @@ class CompareConfig:
     baselines: Path | None = None
     """Folder with one folder for each baseline that training.baselines trained."""
     corpus_name: str | None = None
-    """Name of the corpus on the page; the name of the run's corpus when left out."""
+    """Name of the corpus on the page; None for the name of the run's corpus."""
     set_size: int = 256
     """Shapes of each set."""
     num_sets: int = 1
@@ -26,13 +26,13 @@ class CompareConfig:
     num_points: int = POINTS
     """Points on each surface."""
     emd: int = 64
-    """Shapes of each set to compare by earth mover's distance too, which is slow; 0 for none."""
+    """Shapes of each set that are also compared by the earth mover's distance, which is slow; 0 for none."""
     temperature: float | None = None
-    """Sampling temperature of the GPT; that of the run when left out."""
+    """Sampling temperature of the GPT; None for that of the run."""
 
     def __post_init__(self) -> None:
-        if self.set_size < 2 or self.num_sets < 1:
-            raise InputError(
-                f"{self.num_sets} sets of {self.set_size} shapes cannot be compared; give 1 set or more of 2 shapes or"
-                " more."
-            )
+        check_at_least(self, 2, "set_size")
+        check_at_least(self, 1, "num_sets", "num_points")
+        check_positive(self, "temperature")
+        if self.emd < 0 or self.emd == 1:
+            raise InputError(f"emd is {self.emd}; give 0, or 2 shapes or more.")

@@ -1,4 +1,4 @@
-"""What a run and its samples cost, in floating-point operations.
+"""The cost of a run and of its samples, in floating-point operations.
 
 Decisions:
 - The GPT is counted like the baselines, by torch's counter: one training step times the number of steps.

@@ -1,9 +1,9 @@
-"""Training fields with noise: the generator that needs no model.
+"""Training fields with noise: a generator without a model.
 
 Decisions:
 - Noise is Gaussian, in standard deviations of each weight or latent dimension over the training set.
 - We try several amounts on a few shapes, and report the one with the lowest 1-NNA among those that pass the
-  memorization check. Without that check, no noise at all would win, because training shapes are the best samples.
+  memorization check. Without that check the smallest amount would win, because training shapes are the best samples.
 
 Dimensions: n shapes of a row, P parameters, C chunks, r latent width.
 """
@@ -93,8 +93,8 @@ def best_amount(sweep: list[dict[str, Any]]) -> float:
     Args:
         sweep: what `sweep_noise` returns.
     """
-    new = [row for row in sweep if row["one_nna"] is not None and passes_memorization_check(row)]
-    return (min(new, key=lambda row: row["one_nna"]) if new else sweep[-1])["amount"]
+    passing = [row for row in sweep if row["one_nna"] is not None and passes_memorization_check(row)]
+    return (min(passing, key=lambda row: row["one_nna"]) if passing else sweep[-1])["amount"]
 
 
 def passes_memorization_check(row: dict[str, Any]) -> bool:

@@ -43,7 +43,7 @@ ORDER = (
     "ours-independent",
     "ours",
 )
-"""The order of the rows; other baselines stand with the last baseline."""
+"""The order of the rows; a baseline that is not in this list comes after "nef-gpt"."""
 STRONGEST = ("weight-diffusion", "flow-matching")
 """The baselines that the reference row is compared with."""
 
@@ -186,7 +186,7 @@ def reference_against_baselines(rows: list[Row]) -> list[str]:
     baselines = [row for row in _measured(rows) if row["row"] in STRONGEST]
     if reference is None or not baselines:
         return []
-    text = "The reference against the strongest baselines, which is what a perfect generator would score:"
+    text = "The reference against the strongest baselines. The reference is what a perfect generator would score:"
     return [text, "", significance_table(reference, baselines, paired=False), ""]
 
 

@@ -1,8 +1,8 @@
 """A finished run, and the sets of shapes that its comparison needs.
 
 Decisions:
-- Held-out shapes of the built-in families are drawn anew, with another seed than the run's. Held-out shapes of a folder
-  of files are the validation and test files of the run; only early stopping used the validation files.
+- If the run learned from the built-in families, the held-out shapes are new shapes of another seed. If the
+  run learned from files, they are its validation and test files; of these only early stopping used the validation files.
 - Held-out meshes and plain fits take long, so we compute them when a row first needs them.
 
 Dimensions: n shapes of a set, S sets, N training shapes, P parameters, L tokens.
@@ -32,7 +32,7 @@ from weightgpt.shapes.shape import Sdf, Shape
 from weightgpt.shapes.splits import Split
 
 HELD_OUT_SEED = 1000
-"""Added to the run's seed for held-out shapes that no stage of the run has seen."""
+"""Offset from the seed of the run to the seed of its held-out shapes, which no stage of the run has seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class ReferenceSets:
 
     @cached_property
     def evaluator(self) -> SetEvaluator:
-        """Compares sets of samples with the held-out shapes and with all that the GPT learned from."""
+        """Compares sets of samples with the held-out shapes and with all training shapes of the GPT."""
         held_out = self.mesh([shape.sdf for shape in self.held_out], "held-out shapes", seed=1)
         training = self.extra.seen_by_gpt(self.train, self.samples)
         return SetEvaluator.create(held_out, training, seed=self.config.seed, emd=self.options.emd, size=self.set_size)

@@ -1,14 +1,14 @@
 """The rows of a comparison: where the shapes of each row come from, and what they cost.
 
 Decisions:
-- Rows of samples have every class as often as it occurs in training, stratified over the sets, because sets with a
-  random mix of classes would score worse than they are. The codes of `independent-codes` know the class too: each
-  position is drawn from the codes that training shapes of the class have there.
+- Rows of samples have every class as often as it occurs in training, stratified over the sets, because a random mix of
+  classes would make the metrics of a set worse. `independent-codes` uses the class too: each code is drawn from the
+  codes that training shapes of the class have at that position.
 - Rows of training shapes have no more sets than there are such shapes; copies of files do not count. The memorization
   check of these rows shows how copies score.
 - Plain fits and round trips are copies of single training shapes, so only these rows have a recall of thin parts.
-- A baseline that learned the fields of our tokens needs our tokenizer as much as our GPT does, so its cost includes
-  learning the tokenizer. A baseline that learned plain fits does not, and the plain fits are not counted.
+- A baseline that learned the fields of our tokens needs our tokenizer, as our GPT does, so its cost includes learning
+  the tokenizer. A baseline that learned plain fits needs no tokenizer, and the cost of the plain fits is not counted.
 - A baseline that generates no fields, as MeshGPT does, has a cost and loss curves, and no metrics of shapes.
 
 Dimensions: n shapes of a row, N training shapes, L tokens.
@@ -68,7 +68,7 @@ class RowSource(ABC):
 
     @abstractmethod
     def samples(self, sets: ReferenceSets) -> RowSamples:
-        """Make the shapes of the row.
+        """Get the shapes of the row.
 
         Args:
             sets: the run.
@@ -286,7 +286,7 @@ class BaselineRow(RowSource):
         """
         cost = read_json(self.folder / "cost.json")
         values = {key: cost[key] for key in BASELINE_COSTS}
-        if (self.folder / "fields.safetensors").is_file() and not cost["plain_fits"]:
+        if (self.folder / "fields.safetensors").is_file() and not cost["num_plain_fits"]:
             values["train_flops"] += tokenizer_flops(sets.options.run, sets.model)
         return values
 

@@ -34,6 +34,8 @@ Outcome = Literal["surface", "empty", "full", "nonfinite"]
 FORMATS = (".glb", ".ply", ".obj", ".stl")
 """Extensions of the files that `save_mesh` writes."""
 _BLOCK = 4  # grid points along each side of a block
+MIN_RESOLUTION = 2 * _BLOCK
+"""Least number of grid points along each axis."""
 _SAFETY = 1.5  # factor on the distance at which the surface can still reach a block
 _SLAB = 65_536  # points evaluated at once
 _LEAST = 1e-3  # smallest size of a grid value, in grid steps
@@ -70,8 +72,8 @@ def sdf_grid(sdf: Sdf, resolution: int) -> Tensor:
     Raises:
         InputError: the resolution is below 8, or the field does not return one value per point.
     """
-    if resolution < 2 * _BLOCK:
-        raise InputError(f"resolution is {resolution}; give {2 * _BLOCK} grid points or more along each axis.")
+    if resolution < MIN_RESOLUTION:
+        raise InputError(f"resolution is {resolution}; give {MIN_RESOLUTION} grid points or more along each axis.")
     axis = torch.linspace(-1.0, 1.0, resolution)
     step = 2.0 / (resolution - 1)
     centers = (axis[::_BLOCK] + step * (_BLOCK - 1) / 2).clamp(max=1.0)

@@ -43,14 +43,14 @@ def test_options_override_single_fields_of_the_preset():
     codebook = replace(TOKENIZERS["mesh-files"].codebook, codebook_size=64, auto_decoding=True)
     assert config.tokenizer.codebook == codebook
     assert config.tokenizer.encode == replace(TOKENIZERS["mesh-files"].encode, steps=3)
-    assert config.corpus_name == f"real-mixed-{FieldConfig(hidden=(8, 16)).parameters}"
+    assert config.full_corpus_name == f"real-mixed-{FieldConfig(hidden=(8, 16)).parameters}"
 
 
 def test_fields_of_unusual_size_are_named_by_their_parameters():
-    assert read("built-in", "--corpus", "chairs").corpus_name == "chairs"
+    assert read("built-in", "--corpus", "chairs").full_corpus_name == "chairs"
     wide = read("built-in", "--corpus", "chairs", "--tokenizer.field.hidden", "128", "128", "128")
-    assert wide.corpus_name == "chairs-36737"  # the MLP of HyperDiffusion
-    assert MeasureConfig(corpus="some/folder").corpus_name == "folder"
+    assert wide.full_corpus_name == "chairs-36737"  # the MLP of HyperDiffusion
+    assert MeasureConfig(corpus="some/folder").full_corpus_name == "folder"
 
 
 @pytest.mark.parametrize("name", ["rvq-ae", "graph"])
@@ -70,11 +70,11 @@ def test_the_seed_the_shapes_and_the_fits_are_settings_of_every_row():
 
 
 def test_settings_that_measure_nothing_are_refused():
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match="num_held_out is 0; give 1 or more"):
         replace(SMALL, num_held_out=0)
-    with pytest.raises(InputError, match="is drawn, leave them out"):
+    with pytest.raises(InputError, match="leave classes out"):
         replace(SMALL, classes=("chair",))
     with pytest.raises(InputError, match="without slashes"):
-        replace(SMALL, name="../x")
+        replace(SMALL, corpus_name="../x")
     with pytest.raises(InputError, match="no tokenizer 'vq'"):
-        SMALL.settings("vq")
+        replace(SMALL, tokenizers=("vq",))

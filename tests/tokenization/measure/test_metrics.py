@@ -11,7 +11,6 @@ from tokenization.measure.metrics import (
     reconstruction_metrics,
     summarize,
     summarize_by_class,
-    token_metrics,
     true_surfaces,
     weight_errors,
 )
@@ -63,22 +62,7 @@ def test_half_of_the_change_is_a_weight_error_of_a_half_in_every_layer():
     assert weight_errors(BENCHMARK, BENCHMARK.plain_fits)["weight_error"] == 0
 
 
-def test_token_metrics_count_tokens_bits_and_used_codes():
-    quantizer = tiny_weight_vq()
-    codes = torch.zeros(4, quantizer.num_chunks, quantizer.num_quantizers, dtype=torch.long)
-    assert token_metrics(quantizer, codes) == {
-        "tokens_per_field": 56,
-        "bits_per_field": 56 * 3,
-        "codebook_size": 8,
-        "num_quantizers": 2,
-        "num_chunks": 28,
-        "codes_used": [1, 1],
-        "dead_codes": [7, 7],
-        "perplexity": [1.0, 1.0],
-    }
-
-
-def test_iou_is_given_for_every_number_of_quantizer_levels():
+def test_iou_is_measured_for_every_number_of_quantizer_levels():
     quantizer = tiny_weight_vq()
     codes = torch.zeros(4, quantizer.num_chunks, quantizer.num_quantizers, dtype=torch.long)
     rows = iou_by_num_quantizers(BENCHMARK, quantizer, codes)

@@ -33,7 +33,7 @@ def measured(tmp_path_factory):
     config = replace(config, output=tmp_path_factory.mktemp("measured"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "TILE_SIZE", TILE_SIZE)
-        return config, program.measure(config, "python -m tokenization.measure")
+        return config, program.measure_tokenizers(config, "python -m tokenization.measure")
 
 
 def test_a_measurement_leaves_a_row_for_the_plain_fits_and_for_every_tokenizer(measured):
@@ -58,19 +58,19 @@ def test_the_page_is_made_from_the_rows_alone(measured, monkeypatch):
 
 def test_the_picture_has_a_line_of_shapes_for_every_row(measured):
     config, rows = measured
-    name = f"tokenizers-{config.corpus_name}.png"
+    name = f"tokenizers-{config.full_corpus_name}.png"
     assert name in (config.output / "tokenizers.md").read_text()
     picture = np.asarray(Image.open(config.output / name))
     lines = np.split(picture[:, TILE_SIZE:], len(rows) + 1)  # true shapes, plain fits and tokenizers, without names
     assert picture.shape[1] == 7 * TILE_SIZE
     assert lines[0][:TILE_SIZE].std() > 10  # the true shapes are drawn
     assert all(not np.array_equal(line, lines[0]) for line in lines[1:])
-    assert Image.open(config.output / f"rate-distortion-{config.corpus_name}.png").size[0] > 500
+    assert Image.open(config.output / f"rate-distortion-{config.full_corpus_name}.png").size[0] > 500
 
 
 def test_a_gpt_can_be_trained_from_the_folder_of_a_tokenizer(measured):
     config, rows = measured
-    folder = config.output / config.corpus_name / rows[1]["folder"]
+    folder = config.output / config.full_corpus_name / rows[1]["folder"]
     tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
     assert tokenizer.quantizer.fingerprint == rows[1]["fingerprint"]
     shapes = json.loads((folder / "settings.json").read_text())["shapes"]
@@ -84,7 +84,7 @@ def test_a_tokenizer_that_was_learned_before_is_read(measured, monkeypatch):
     config, rows = measured
     monkeypatch.setattr(program, "learn_quantizer", lambda *_, **__: pytest.fail("learned again"))
     monkeypatch.setattr(program, "write_strip", lambda *_, **__: None)  # slow
-    assert program.measure(config, "python -m tokenization.measure") == rows
+    assert program.measure_tokenizers(config, "python -m tokenization.measure") == rows
 
 
 def test_a_graph_is_measured_on_random_init_fits(tmp_path, monkeypatch):
@@ -97,7 +97,7 @@ def test_a_graph_is_measured_on_random_init_fits(tmp_path, monkeypatch):
     monkeypatch.setattr(GraphQuantizer, "encode", record)
     monkeypatch.setattr(program, "write_strip", lambda *_, **__: None)  # slow
     config = replace(SMALL, tokenizers=("graph",), output=tmp_path)
-    _, graph = program.measure(config, "command")
+    _, graph = program.measure_tokenizers(config, "command")
     assert (graph["num_quantizers"], graph["codebook_size"]) == (2, 8)
     prepared = prepare_benchmark(config, tmp_path / "chairs" / "shared")
     for fields, shared_init_fits in zip(encoded, (prepared.corpus.fits, prepared.plain_fits), strict=True):

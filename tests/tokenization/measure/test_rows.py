@@ -91,6 +91,6 @@ def test_published_rows_differ_in_their_settings_and_fill_the_table():
 def test_the_commands_of_published_rows_give_the_corpus_and_the_tokenizer_of_the_row():
     for published in read_rows(RESULTS):
         config = parse(PRESETS, "tokenization.measure", shlex.split(published["command"])[3:])
-        assert config.corpus_name == published["corpus"]
+        assert config.full_corpus_name == published["corpus"]
         assert config.num_train == published["train_shapes"]
         assert published["tokenizer"] in ("plain-fit", *config.tokenizers)

@@ -11,7 +11,7 @@ demo: $(VENV)/installed  ## learn and sample the built-in shapes; resumes when r
 	$(BIN)/python -m training.pipeline built-in --output runs/demo
 
 speed: $(VENV)/installed  ## measure how fast shapes and fields become tokens; needs make demo first
-	$(BIN)/python -m benchmarks.encoding_speed --model runs/demo/model --output runs/speed.json --page docs/results/speed.md
+	$(BIN)/python -m benchmarks.encoding_speed --tokenizer runs/demo/model --output runs/speed.json --page docs/results/speed.md
 
 test: $(VENV)/installed lint docs  ## style, types, documentation and tests
 	$(BIN)/python -m pytest -n auto

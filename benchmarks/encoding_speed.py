@@ -1,6 +1,6 @@
 """How fast shapes and fields become tokens: `python -m benchmarks.encoding_speed --output speed.json`.
 
-Three jobs, each with the method that it replaces, in one run on one thread:
+We time three jobs in one run on one thread, each together with the method that it replaces:
 - *learning*: learn a tokenizer of chairs from a few plain fits, and make plain fits of held-out chairs. The time of
   learning includes sampling, the shared initial field, the plain fits that it starts from, and all steps. The time of
   the plain fits includes their sampling and their steps.
@@ -8,7 +8,7 @@ Three jobs, each with the method that it replaces, in one run on one thread:
 - *nearest codes*: codes of existing fields, by our code and by vector-quantize-pytorch in eval mode with the same code
   vectors. Fields become latents of the RVQ autoencoder, or short vectors of their weights for residual VQ.
 
-`timing.py` says how times are taken, `nearest_codes.py` has the last job, `speed_page.py` writes the page.
+`timing.py` takes the times, `nearest_codes.py` has the last job, `speed_page.py` writes the page.
 """
 
 import dataclasses
@@ -32,6 +32,7 @@ from tokenization.train_codebook import CodebookConfig, learn_codebook
 from tokenization.weight_vq_learners import learn_vector_quantizer
 from weightgpt import __version__
 from weightgpt._programs import cli_main, command_line, parse
+from weightgpt.errors import check_at_least
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit, fit_fields, fit_mean_initialization
 from weightgpt.io import write_json, write_text
@@ -57,15 +58,15 @@ class SpeedConfig:
     """JSON file of the figures."""
     page: Path | None = None
     """Markdown file of the figures."""
-    model: Path | None = None
-    """Folder of the model or tokenizer for new shapes and latents; the tokenizer that is learned here when None."""
+    tokenizer: Path | None = None
+    """Folder of a model or a tokenizer for new shapes and latents; None for the tokenizer that is learned here."""
     num_shapes: int = 1024
     """Shapes that the tokenizer learns from."""
     num_held_out: int = 128
     """Held-out shapes, drawn after the training shapes; all of them get plain fits."""
     num_init_fits: int = 8
     """Plain fits of training shapes that learning starts from."""
-    # With auto-decoding, few steps suffice: the encoder does not have to learn all shapes first.
+    # With auto-decoding few steps are enough, because the latents are optimized directly.
     codebook: CodebookConfig = dataclasses.field(
         default_factory=lambda: CodebookConfig(auto_decoding=True, points_per_step=192, warmup_fraction=0.2, steps=1500)
     )
@@ -73,13 +74,13 @@ class SpeedConfig:
     fit_steps: int = FitConfig.steps
     """Steps of a plain fit."""
     refine_steps: int = 200
-    """Refinement steps on the latents of the held-out shapes after learning; their time is reported separately."""
+    """Steps of refinement on the latents of the held-out shapes; their time is reported separately."""
     short_fit_steps: int = 50
-    """Steps of the fits whose nearest codes are searched: enough to make them different."""
+    """Steps of the fits whose nearest codes are searched; after these steps the fits differ from each other."""
     repeats: int = 16
     """Copies of these fits in the largest job of nearest codes."""
     num_weight_fields: int = 128
-    """The first of these fits have their weights coded; a field has many more short vectors than latents."""
+    """Number of these fits whose weights are coded: only a part, because a field has many short vectors of weights."""
     batch_size: int = 32
     """New shapes encoded at once."""
     turns: int = 5
@@ -88,6 +89,11 @@ class SpeedConfig:
     """Shared points of the shapes."""
     num_eval_points: int = 16_384
     """Uniform points at which IoU is measured."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_shapes", "num_held_out", "num_init_fits", "fit_steps", "short_fit_steps", "repeats")
+        check_at_least(self, 1, "num_weight_fields", "batch_size", "turns", "num_points", "num_eval_points")
+        check_at_least(self, 0, "refine_steps")
 
 
 @dataclass(frozen=True)
@@ -270,7 +276,7 @@ def time_all_nearest_codes(config: SpeedConfig, corpus: Corpus, quantizer: RVQAu
     ]
 
 
-def measure(config: SpeedConfig, command: str) -> dict[str, Any]:
+def measure_speed(config: SpeedConfig, command: str) -> dict[str, Any]:
     """Run all three jobs.
 
     Args:
@@ -283,15 +289,17 @@ def measure(config: SpeedConfig, command: str) -> dict[str, Any]:
     Raises:
         InputError: the quantizer of the model is not an RVQ autoencoder.
     """
-    loaded = RVQAutoencoder.cast(WeightTokenizer.from_pretrained(config.model).quantizer) if config.model else None
+    quantizer = None
+    if config.tokenizer:
+        quantizer = RVQAutoencoder.cast(WeightTokenizer.from_pretrained(config.tokenizer).quantizer)
     learned = time_learning(config)
-    quantizer = loaded or learned.quantizer
+    quantizer = quantizer or learned.quantizer
     return {
         "version": __version__,
         "command": command,
         "library": version("vector-quantize-pytorch"),
         "config": json.loads(json.dumps(asdict(config), default=str)),
-        "tokenizer": f"`{config.model}`" if config.model else "the one that was learned above",
+        "tokenizer": f"`{config.tokenizer}`" if config.tokenizer else "the one that was learned above",
         "learning": learned.figures,
         "new_shapes": time_new_shapes(config, quantizer, learned.held_out),
         "nearest_codes": time_all_nearest_codes(config, learned.corpus, quantizer),
@@ -303,7 +311,7 @@ def main() -> None:
     """Read the command line and run the benchmark."""
     config = parse(SpeedConfig, "benchmarks.encoding_speed")
     torch.set_num_threads(1)
-    result = measure(config, command_line("benchmarks.encoding_speed"))
+    result = measure_speed(config, command_line("benchmarks.encoding_speed"))
     write_json(config.output, result)
     if config.page:
         write_text(config.page, render_page(result))

@@ -9,22 +9,22 @@ def render_page(result: dict[str, Any]) -> str:
     """The figures as Markdown.
 
     Args:
-        result: what `benchmarks.encoding_speed.measure` returns.
+        result: what `benchmarks.encoding_speed.measure_speed` returns.
     """
     learning, config = result["learning"], result["config"]
     return f"""# Speed of encoding
 
 Measured by weightgpt {result["version"]} with `{result["command"]}`, on one thread.
 
-Learning ran once, and a batch of plain fits was made after every few of its steps. All other methods took turns, and
-their times are medians. Only ratios of one run mean anything.
+Learning ran once, and after every few of its steps a batch of plain fits ran. All other methods took turns, and their
+times are medians. Compare ratios of one run; seconds depend on the machine.
 
 ## Learn a tokenizer
 
-We learned a tokenizer of {config["num_shapes"]} chairs in {config["codebook"]["steps"]} steps and made plain fits of
-{config["num_held_out"]} other chairs. All preparations are included. IoU is the volume IoU of the other chairs with the
-true shapes; the tokenizer did not learn from them. Encoding them with {config["refine_steps"]} steps of refinement took
-another {learning["seconds_encoding"]:.1f} s.
+We learned a tokenizer of {config["num_shapes"]} chairs in {config["codebook"]["steps"]} steps, and fitted
+{config["num_held_out"]} other chairs plainly. The times include all preparations. IoU compares the other chairs with
+the true shapes; the tokenizer did not learn from them. Encoding them with {config["refine_steps"]} steps of refinement
+took another {learning["seconds_encoding"]:.1f} s.
 
 {_learning_table(learning, config)}
 
@@ -37,8 +37,8 @@ latents. The tokenizer is {result["tokenizer"]}. IoU is that of the first {confi
 
 ## Find nearest codes
 
-We find codes of existing fields and compare with vector-quantize-pytorch {result["library"]} in eval mode, which has
-the same code vectors. Latents are those of the tokenizer's codebook; the second row repeats them
+We find codes of existing fields and compare our code with vector-quantize-pytorch {result["library"]} in eval mode and
+with the same code vectors. Latents are those of the tokenizer's codebook; the second row repeats them
 {config["repeats"]} times. Weights are cut into short vectors for residual VQ. Codes may differ only where a vector is
 equally far from both (a tie).
 

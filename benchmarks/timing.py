@@ -1,10 +1,10 @@
 """Times of several methods for one job, and a comparison of the codes that two methods find.
 
 Decisions:
-- The methods take turns, so that the load of the machine slows all of them alike. The first turn of each only warms up.
-  A time is the median of the other turns, and only ratios of one run mean anything.
-- Two different codes of one vector can both be right: where the vector is equally far from both, up to the rounding of
-  single precision. We compare distances in double precision to tell such ties from errors.
+- The methods take turns, so that the load of the machine is the same for all of them. The first turn of each method is a
+  warm-up, and a time is the median of the other turns. Ratios of one run can be compared, seconds cannot.
+- Two different codes of one vector are both right if the vector is equally far from both, up to the rounding of single
+  precision. We compare distances in double precision to tell such ties from errors.
 
 Dimensions: n vectors, Q quantizer levels, K codes of a level, r numbers of a vector.
 """

@@ -1,8 +1,8 @@
 """Which losses keep thin parts attached? `python -m studies.pieces`.
 
-RVQ autoencoders of six families are learned with four losses: with and without balanced sides near the surface, with
-and without squared errors. New shapes become tokens and fields again, and we count the fields that are in one piece.
-We count once more with noise on the latents, because the samples of a GPT are not exact either.
+We learn RVQ autoencoders of six families with four losses: with and without balanced sides near the surface, with and
+without squared errors. New shapes become tokens and fields again, and we count the fields that are in one piece. We also
+count fields with noise on their latents, because a GPT does not write exact codes.
 
 Decisions:
 - Every loss is measured with several seeds, because autoencoders of one loss differ: some lose the column of many
@@ -29,6 +29,7 @@ from tokenization.measure.config import MeasureConfig
 from tokenization.train_codebook import CodebookConfig, learn_codebook
 from weightgpt import __version__
 from weightgpt._programs import cached, cli_main, command_line, parse
+from weightgpt.errors import check_at_least
 from weightgpt.fields.field import Fields
 from weightgpt.formatting import format_number, markdown_table, text_table
 from weightgpt.io import write_json, write_text
@@ -70,6 +71,9 @@ class PiecesConfig:
     num_shapes: int = 1536
     """n, new shapes that become tokens and fields again."""
 
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_train", "codebook_steps", "num_seeds", "num_shapes")
+
     @property
     def settings(self) -> dict[str, Any]:
         """The fields that decide the figures: all but `output`."""
@@ -81,8 +85,8 @@ class PiecesConfig:
         return MeasureConfig(corpus="six-families", num_train=self.num_train, num_held_out=96)
 
 
-def measure(config: PiecesConfig, command: str) -> list[Row]:
-    """Measure all losses that are not finished, and write the page after each of them.
+def run_study(config: PiecesConfig, command: str) -> list[Row]:
+    """Measure every loss that has no row yet, and write the page after each row.
 
     Args:
         config: the sizes of the study.
@@ -217,7 +221,7 @@ def main() -> None:
     """Read the command line and run the study."""
     config = parse(PiecesConfig, "studies.pieces")
     torch.set_num_threads(1)
-    print(text_table(HEADERS, table_rows(measure(config, command_line("studies.pieces")))))
+    print(text_table(HEADERS, table_rows(run_study(config, command_line("studies.pieces")))))
 
 
 if __name__ == "__main__":

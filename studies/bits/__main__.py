@@ -1,14 +1,14 @@
 """How many bits does a GPT need for a field? `python -m studies.bits`.
 
-A GPT-2 is trained on the sequences of each tokenizer. We measure its cross-entropy on the code tokens of shapes that
-neither tokenizer nor GPT has seen, and the cross-entropy of the same codes if they were independent of each other.
+We train a GPT-2 on the sequences of each tokenizer. We measure its cross-entropy on the code tokens of shapes that
+neither the tokenizer nor the GPT has seen, and the cross-entropy of the same codes under a model of independent codes.
 
 Decisions:
 - Bits count the code tokens alone; the GPT reads the class first. Early stopping uses other shapes.
-- The tokenizers of a measured corpus were learned from the same shapes, so their rows are comparable. With `--sizes` we
-  draw new built-in shapes instead, and train one GPT for each number of shapes.
-- All GPTs have the same layers and the same budget of floating-point operations, and none makes more than `max_epochs`
-  passes over its sequences. So a GPT of long sequences takes fewer steps.
+- The tokenizers of a corpus were learned from the same shapes, so their rows can be compared. With `--sizes` we draw new
+  built-in shapes instead, and train one GPT for each number of shapes.
+- All GPTs have the same layers and the same budget of floating-point operations, and make at most `max_epochs` passes
+  over their sequences. So a GPT of long sequences takes fewer steps.
 - A trained GPT stays in a folder that is named after its settings, so the same command resumes.
 
 Dimensions: N, V, H sequences for training, validation and measurement, L tokens of a sequence, T codes of a field, K
@@ -32,7 +32,7 @@ from training.data.corpus import sequence_dataset
 from training.pretrain import MODEL_SIZES, PretrainConfig, code_loss, new_model, pretrain
 from weightgpt import __version__
 from weightgpt._programs import cached, cli_main, command_line, parse, settings_digest
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least, check_positive, check_seed, check_share
 from weightgpt.io import read_json
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -48,14 +48,14 @@ class BitsConfig:
 
     output: Path = Path("runs/bits")
     """Folder of the figures, the page and the GPTs; several commands may share it."""
-    tokenizers: Path = Path("runs/tokenizers")
-    """Folder of `tokenization.measure`; the rows of its `tokenizers.json` get the bits too."""
+    measurements: Path = Path("runs/tokenizers")
+    """Folder of `tokenization.measure`; the bits are also added to the rows of its `tokenizers.json`."""
     corpus: str = "six-families"
     """Name of a corpus in that folder."""
-    names: tuple[str, ...] = ()
+    tokenizers: tuple[str, ...] = ()
     """Names of tokenizers of that corpus; empty for all."""
     run: Path | None = None
-    """Folder of a run of `training.pipeline`, whose tokenizer is measured instead."""
+    """Folder of a run of `training.pipeline`; its tokenizer is measured instead of those of the corpus."""
     sizes: tuple[int, ...] = ()
     """Numbers of new built-in shapes to train on; empty to train on the sequences that come with the tokenizer."""
     num_held_out: int = 512
@@ -63,9 +63,9 @@ class BitsConfig:
     model_size: str = "small"
     """Size of the GPT: nano, tiny, small, medium or large."""
     max_train_flops: float = 12e12
-    """Floating-point operations that the training of a GPT may take."""
+    """Largest number of floating-point operations of the training of a GPT."""
     max_epochs: float = 24.0
-    """Passes over the training sequences that the training may take."""
+    """Largest number of passes over the training sequences; early stopping may end sooner."""
     dropout: float = 0.0
     """Dropout of the GPT."""
     seed: int = 0
@@ -74,11 +74,12 @@ class BitsConfig:
     def __post_init__(self) -> None:
         if self.model_size not in MODEL_SIZES:
             raise InputError(f"model_size is {self.model_size!r}; choose one of {', '.join(MODEL_SIZES)}.")
-        if min(self.max_train_flops, self.max_epochs, self.num_held_out, *self.sizes) <= 0:
-            raise InputError(
-                "a training budget or a number of shapes is not positive; give positive numbers for max_train_flops,"
-                " max_epochs, num_held_out and sizes."
-            )
+        check_seed(self)
+        check_at_least(self, 1, "num_held_out")
+        check_positive(self, "max_train_flops", "max_epochs")
+        check_share(self, "dropout")
+        if min(self.sizes, default=1) < 1:
+            raise InputError(f"sizes are {', '.join(map(str, self.sizes))}; give numbers of 1 or more.")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class BitsConfig:
         return {name: getattr(self, name) for name in names}
 
 
-def measure(config: BitsConfig, command: str) -> list[Row]:
+def run_study(config: BitsConfig, command: str) -> list[Row]:
     """Measure all tokenizers and write the page.
 
     Args:
@@ -120,7 +121,7 @@ def measure(config: BitsConfig, command: str) -> list[Row]:
                     **{key: source.reconstruction.get(key) for key in ("iou", "iou_ratio")},
                 }
             )
-            add_rows(config.output, rows[-1:], None if config.run else config.tokenizers)
+            add_rows(config.output, rows[-1:], None if config.run else config.measurements)
     write_page(config.output)
     return rows
 
@@ -136,20 +137,20 @@ def load_sources(config: BitsConfig) -> list[TokenizedCorpus]:
     """
     if config.run:
         return [load_run(config.run)]
-    folder = config.tokenizers / config.corpus
+    folder = config.measurements / config.corpus
     sources = [load_measured(path.parent) for path in sorted(folder.glob("*/ids.safetensors"))]
-    if config.names:
-        sources = [source for source in sources if source.name in config.names]
+    if config.tokenizers:
+        sources = [source for source in sources if source.name in config.tokenizers]
     if not sources:
-        called = f" called {' or '.join(config.names)}" if config.names else ""
-        raise InputError(f"{folder} holds no tokenizers{called}; measure some with tokenization.measure.")
+        names = f" {', '.join(config.tokenizers)}" if config.tokenizers else ""
+        raise InputError(f"{folder} has no tokenizers{names}; measure them with tokenization.measure.")
     return sources
 
 
 def pretrain_config(config: BitsConfig, tokenizer: WeightTokenizer, sequences: Sequences) -> PretrainConfig:
     """The training of a GPT: as many epochs as the budget pays for, and at most `max_epochs`.
 
-    No more sequences are read for validation than for training.
+    There are so few evaluations that they read no more sequences than the training.
 
     Args:
         config: the size of the GPT and the budget.
@@ -267,7 +268,7 @@ def main() -> None:
     """Read the command line and run the study."""
     logging.set_verbosity_error()
     config = parse(BitsConfig, "studies.bits")
-    print(markdown_rows(measure(config, command_line("studies.bits"))))
+    print(markdown_rows(run_study(config, command_line("studies.bits"))))
     print(f"page: {config.output / PAGE_FILE}", file=sys.stderr)
 
 

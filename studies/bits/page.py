@@ -48,18 +48,18 @@ the class does not count.
 
 - *Uniform bits*: all codes are equally likely.
 - *Independent bits*: the cross-entropy under the frequencies of the codes at each position of the training sequences.
-  This is what entropy coding without a model needs.
-- *GPT bits*: the cross-entropy of a GPT-2 that was trained on the same sequences. Training stops early by shapes that
-  are neither training shapes nor held-out shapes.
+  Entropy coding without a model needs this number of bits.
+- *GPT bits*: the cross-entropy of a GPT-2 that was trained on the same sequences. Early stopping uses shapes
+  that are neither training shapes nor held-out shapes.
 - *Training FLOPs*: the floating-point operations of the training steps, forward and backward, by torch's counter.
 - *IoU / plain fit*: the mean IoU of decoded fields divided by the mean IoU of plain fits, on held-out shapes."""
 
 FINDINGS = (
-    """The GPT of rvq-ae needs 115 bits at an IoU ratio of 1.002, after 16,384 training shapes. Of the other tokenizers,
-    each by its GPT or by independent codes, whichever needs fewer bits, the fewest bits are 5,863 (fsq, IoU ratio
-    0.850). The other tokenizer with the highest IoU ratio needs 18,192 bits (delta-lloyd-max, IoU ratio 0.999).""",
-    """A GPT of long sequences has few steps for the same budget. Where it needs more bits than independent codes, it
-    has not learned enough for a comparison.""",
+    """The GPT of rvq-ae needs 115 bits at an IoU ratio of 1.002, after 16,384 training shapes. For each other tokenizer
+    we take the bits of its GPT or of independent codes, whichever are fewer. The fewest of these are 5,863 bits (fsq,
+    IoU ratio 0.850). The one with the highest IoU ratio needs 18,192 bits (delta-lloyd-max, IoU ratio 0.999).""",
+    """A GPT of long sequences has few steps for the same budget. Some of these GPTs need more bits than independent
+    codes. They have not learned enough for a comparison.""",
     """The lowest share of uniform bits is 0.449: rvq-ae, a GPT of 2,181,888 parameters, 16,384 training shapes, 512
     held-out shapes.""",
     """Version 0.1.0 counted the budget by a formula that leaves out embeddings (Kaplan et al. 2020, section 2.1). The
@@ -70,7 +70,7 @@ FINDINGS = (
 
 
 def identity(row: Row) -> str:
-    """What two rows share if they measure the same.
+    """Text that is equal for two rows of the same measurement.
 
     Args:
         row: a row of `predictability.json`.
@@ -79,22 +79,23 @@ def identity(row: Row) -> str:
     return repr([row[key] for key in keys])
 
 
-def add_rows(output: Path, rows: list[Row], tokenizers: Path | None) -> None:
-    """Add rows to `predictability.json`; a row replaces the old row that measured the same.
+def add_rows(output: Path, rows: list[Row], measurements: Path | None) -> None:
+    """Add rows to `predictability.json`; a row replaces the old row of the same measurement.
 
     Args:
         output: folder of `predictability.json`.
         rows: the new rows.
-        tokenizers: folder of `tokenization.measure`, whose rows get the fewest bits of their tokenizers; None for none.
+        measurements: folder of `tokenization.measure`; its rows get the fewest bits of their tokenizers. None for no
+            folder.
     """
     old = read_json(output / ROWS_FILE)["rows"] if (output / ROWS_FILE).is_file() else []
     replaced = {identity(row) for row in rows}
     rows = [*(row for row in old if identity(row) not in replaced), *rows]
     write_json(output / ROWS_FILE, {"rows": rows})
-    if tokenizers and (tokenizers / "tokenizers.json").is_file():
-        content = read_json(tokenizers / "tokenizers.json")
+    if measurements and (measurements / "tokenizers.json").is_file():
+        content = read_json(measurements / "tokenizers.json")
         content["rows"] = [{**row, **fewest_bits(rows, row.get("fingerprint"))} for row in content["rows"]]
-        write_json(tokenizers / "tokenizers.json", content)
+        write_json(measurements / "tokenizers.json", content)
 
 
 def fewest_bits(rows: list[Row], fingerprint: str | None) -> Row:

@@ -1,10 +1,10 @@
-"""Which settings of the GPT and of its sampling improve samples? `python -m studies.experiments --model DIR`.
+"""Which settings of the GPT and of its sampling improve samples? `python -m studies.experiments`.
 
-One setting at a time differs from a base. Each trial trains a GPT on new built-in shapes in the tokens of a model,
-samples it, and compares the samples with true shapes.
+Each trial changes one setting of a base. It trains a GPT on the tokens of new built-in shapes, draws samples, and
+compares the samples with true shapes.
 
 Decisions:
-- The true shapes are others than those of `training.compare`, so that the choice of settings does not depend on them.
+- We do not use the true shapes of `training.compare` here, because settings are chosen by these figures.
 - Three axes are those of scaling: training shapes, size of the GPT, quantizer levels. Fewer levels are the first levels
   of the same codebook, so they give fewer tokens and coarser shapes.
 - A finished trial stays in `OUTPUT/trials`, in a file that is named after the settings, so the same command resumes.
@@ -28,12 +28,14 @@ from studies.experiments.trials import (
     AXES,
     ExperimentInputs,
     Trial,
+    check_axes,
     list_trials,
     measure_reference,
     measure_trial,
     prepare_inputs,
 )
 from weightgpt._programs import cached, cli_main, command_line, parse
+from weightgpt.errors import check_at_least, check_seed
 from weightgpt.io import read_json, write_json
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
@@ -42,8 +44,8 @@ from weightgpt.tokens.tokenizer import WeightTokenizer
 class ExperimentConfig:
     """Change one setting of the GPT or of its sampling at a time, and measure the samples."""
 
-    model: Path
-    """Folder of a model; its tokenizer is used."""
+    tokenizer: Path
+    """Folder of a model or a tokenizer."""
     output: Path = Path("runs/experiments")
     """Folder of the figures, the page, the plot, the GPTs and the trials; several commands may share it."""
     axes: tuple[str, ...] = tuple(AXES)
@@ -55,9 +57,14 @@ class ExperimentConfig:
     base: Annotated[Trial, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Trial)
     """The settings that do not change."""
 
+    def __post_init__(self) -> None:
+        check_seed(self)
+        check_at_least(self, 2, "num_samples")
+        check_axes(self.axes)
 
-def measure(config: ExperimentConfig, command: str) -> list[Row]:
-    """Measure all trials that are not finished, and write the page after each of them.
+
+def run_study(config: ExperimentConfig, command: str) -> list[Row]:
+    """Measure every trial that has no figures yet, and write the page after each trial.
 
     Args:
         config: the base and the axes.
@@ -67,22 +74,22 @@ def measure(config: ExperimentConfig, command: str) -> list[Row]:
         The rows of `experiments.json`: those of this command, and those of earlier commands with the same tokenizer.
 
     Raises:
-        InputError: an axis is unknown, or the model cannot be used.
+        InputError: the tokenizer cannot be used.
     """
-    tokenizer = WeightTokenizer.from_pretrained(config.model)
+    tokenizer = WeightTokenizer.from_pretrained(config.tokenizer)
     trials = list_trials(config.base, config.axes, tokenizer.quantizer.num_quantizers)
     num_train = max(trial.num_shapes for _, trial in trials)
     inputs = prepare_inputs(tokenizer, num_train, config.num_samples, config.seed, config.output)
     rows = [row for row in read_rows(config.output) if row["fingerprint"] == inputs.fingerprint]
     for axis, trial in [(REFERENCE, None), *trials]:
-        row = {**inputs.settings, "axis": axis, **measure_once(inputs, trial, config.output), "command": command}
+        row = {**inputs.settings, "axis": axis, **load_or_measure(inputs, trial, config.output), "command": command}
         rows = [*(old for old in rows if identity(old) != identity(row)), row]
         write_json(config.output / ROWS_FILE, {"base": asdict(config.base), "rows": rows})
         write_page(config.output)
     return rows
 
 
-def measure_once(inputs: ExperimentInputs, trial: Trial | None, output: Path) -> Row:
+def load_or_measure(inputs: ExperimentInputs, trial: Trial | None, output: Path) -> Row:
     """Measure a trial, or read the figures of an earlier call with equal settings.
 
     Args:
@@ -115,7 +122,7 @@ def read_rows(output: Path) -> list[Row]:
 
 
 def identity(row: Row) -> list[Any]:
-    """What two rows share if they measure the same.
+    """Values that are equal for two rows of the same measurement.
 
     Args:
         row: a row of `experiments.json`.
@@ -130,7 +137,7 @@ def main() -> None:
     torch.set_num_threads(1)  # small tensors are as fast on one thread as on two
     logging.set_verbosity_error()
     config = parse(ExperimentConfig, "studies.experiments")
-    measure(config, command_line("studies.experiments"))
+    run_study(config, command_line("studies.experiments"))
     print(f"page: {config.output / PAGE_FILE}", file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ from training.data.corpus import sequence_dataset
 from training.pretrain import PretrainConfig, code_loss, pretrain
 from weightgpt import __version__
 from weightgpt._programs import settings_digest
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least
 from weightgpt.io import read_json
 from weightgpt.metrics.evaluator import SetEvaluator
 from weightgpt.metrics.shape_set import mesh_shapes
@@ -27,6 +27,7 @@ from weightgpt.model import WeightGPT
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.shape import Sdf
+from weightgpt.tokens.generation import SamplingConfig
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import NONE
 
@@ -51,21 +52,26 @@ class Trial:
     model_size: str = "tiny"
     """Size of the GPT: nano, tiny, small, medium or large."""
     max_steps: int = 2000
-    """Training steps; early stopping may end sooner."""
+    """Largest number of training steps; early stopping may end sooner."""
     batch_size: int = 32
     """Sequences of a step."""
     learning_rate: float = 2e-3
     """Peak learning rate."""
     embedding_init_scale: float = PretrainConfig.embedding_init_scale
-    """Size of the initial embeddings, which begin as the code vectors; with 0 they begin at random."""
+    """Standard deviation of the initial embeddings of codes, as in `PretrainConfig`; with 0 they begin at random."""
     dropout: float = 0.0
     """Dropout of the GPT."""
     temperature: float = 1.0
     """Sampling temperature."""
     top_p: float = 1.0
-    """Share of the probability mass that is sampled from."""
+    """Share of the probability mass that is sampled from, the likeliest codes first."""
     top_k: int = 0
     """Number of likeliest codes that are sampled from; 0 for all."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_shapes", "num_quantizers", "max_steps", "batch_size")
+        SamplingConfig(temperature=self.temperature, top_p=self.top_p, top_k=self.top_k)
+        _ = self.pretrain_config  # refuses impossible settings of the training
 
     @property
     def pretrain_config(self) -> PretrainConfig:
@@ -123,6 +129,20 @@ class ExperimentInputs:
         return {"fingerprint": self.fingerprint, "seed": self.seed, "count": len(self.evaluator.held_out)}
 
 
+def check_axes(axes: Sequence[str]) -> None:
+    """Refuse axes that do not exist.
+
+    Args:
+        axes: names of settings.
+
+    Raises:
+        InputError: there is no such axis.
+    """
+    for axis in axes:
+        if axis not in AXES:
+            raise InputError(f"there is no axis {axis!r}; choose among {', '.join(AXES)}.")
+
+
 def list_trials(base: Trial, axes: Sequence[str], num_quantizers: int) -> list[tuple[str, Trial]]:
     """All trials, each with the name of the setting that changes; the base lies on every axis.
 
@@ -134,9 +154,7 @@ def list_trials(base: Trial, axes: Sequence[str], num_quantizers: int) -> list[t
     Raises:
         InputError: there is no such axis.
     """
-    unknown = [repr(axis) for axis in axes if axis not in AXES]
-    if unknown:
-        raise InputError(f"there is no axis {unknown[0]}; choose among {', '.join(AXES)}.")
+    check_axes(axes)
     trials = []
     for axis in axes:
         values = [value for value in AXES[axis] if axis != "num_quantizers" or value is None or value < num_quantizers]

@@ -1,9 +1,9 @@
 """How much does a graph encoder lose? `python -m studies.graph`.
 
-A codebook is learned from many shapes of one family. Fewer shapes are fitted from random weights, and graph encoders
-learn from those fields. Held-out shapes, also fitted from random weights, become tokens and fields again. We compare
-those fields, and plain fits of the same shapes, with the true shapes. One graph encoder is trained for each entry of
-`VARIANTS`, so that the figures show what neuron values, weights and messages are worth.
+We learn a codebook from many shapes of one family. We fit fewer shapes from random weights, and graph encoders learn
+from these fields. Held-out shapes, also fitted from random weights, become tokens and fields again. We compare these
+fields, and plain fits of the same shapes, with the true shapes. We train one graph encoder for each entry of `VARIANTS`,
+because their differences show the effects of neuron values, weights and messages.
 
 Decisions:
 - Finished stages stay in a folder that is named after the settings, so the same command resumes. `metrics.json` has the
@@ -26,6 +26,7 @@ from tokenization.train_codebook import CodebookConfig, learn_codebook
 from tokenization.train_graph import GraphConfig, learn_graph_encoder
 from weightgpt import __version__
 from weightgpt._programs import cached_folder, cli_main, command_line, parse, settings_digest
+from weightgpt.errors import check_at_least
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.formatting import text_table
@@ -59,11 +60,11 @@ class GraphStudyConfig:
     num_shapes: int = 8192
     """Shapes that the codebook learns from."""
     num_fields: int = 2048
-    """The first of these shapes are fitted from random weights for the graph encoders."""
+    """Number of these shapes, the first ones, that are fitted from random weights for the graph encoders."""
     num_held_out: int = 128
     """Held-out shapes, drawn after the training shapes."""
     num_points: int = 8192
-    """Shared points for fits and codebook."""
+    """Shared points at which all shapes are sampled for learning."""
     num_eval_points: int = 16_384
     """Uniform points at which IoU is measured."""
     codebook_steps: int = 12_000
@@ -72,6 +73,10 @@ class GraphStudyConfig:
     """Training steps of each graph encoder."""
     fit_steps: int = 600
     """Steps of each fit."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_shapes", "num_fields", "num_held_out", "num_points", "num_eval_points")
+        check_at_least(self, 1, "codebook_steps", "graph_steps", "fit_steps")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -89,7 +94,7 @@ class GraphStudySamples:
     """The held-out shapes at uniform points."""
 
 
-def measure(config: GraphStudyConfig, command: str) -> dict[str, Any]:
+def run_study(config: GraphStudyConfig, command: str) -> dict[str, Any]:
     """Run all stages that are not finished, and write `metrics.json` and `graph.md`.
 
     Args:
@@ -145,7 +150,7 @@ def sample_shapes(config: GraphStudyConfig, folder: Path) -> GraphStudySamples:
         train, held_out = shapes[: config.num_shapes], shapes[config.num_shapes :]
         points, uniform = shared_points(train, config.num_points, 0), uniform_points(config.num_eval_points, 3, 7)
         parts = {"train": (train, points), "held_out": (held_out, points), "evaluation": (held_out, uniform)}
-        distances = {name: sample_sdf(shapes, where).sdf.half() for name, (shapes, where) in parts.items()}
+        distances = {name: sample_sdf(*part).sdf.half() for name, part in parts.items()}
         write_tensors(path, {**distances, "points": points, "uniform": uniform})
     tensors = read_tensors(path)
     points, uniform = tensors["points"], tensors["uniform"]
@@ -183,7 +188,7 @@ def fit_shared_init(
 def fit_random_init(
     field_config: FieldConfig, config: GraphStudyConfig, samples: Samples, seed: int, folder: Path
 ) -> Fields:
-    """Fit each shape from its own random weights.
+    """Fit each shape from different random weights.
 
     Args:
         field_config: the architecture.
@@ -272,7 +277,7 @@ def main() -> None:
     """Read the command line and run the study."""
     config = parse(GraphStudyConfig, "studies.graph")
     torch.set_num_threads(1)
-    result = measure(config, command_line("studies.graph"))
+    result = run_study(config, command_line("studies.graph"))
     print(f"{result['tokens_per_field']} tokens, {config.num_held_out} held-out shapes")
     print(text_table(HEADERS, table_rows(result)))
 

@@ -36,16 +36,16 @@ def render_page(result: dict[str, Any]) -> str:
 
 Measured by weightgpt {result["version"]} with `{result["command"]}`.
 
-{settings["num_held_out"]} held-out shapes of the family "{settings["family"]}" were fitted, each from its own random
-weights. The fits became {result["tokens_per_field"]} tokens each and were decoded again. IoU is the volume IoU with the
-true shapes. The ratio divides by the IoU of the plain fits, which start from the shared initial field. A field has
-failed if its IoU is 0.1 or less. The codebook was learned from {settings["num_shapes"]} shapes, the graph encoders from
+{settings["num_held_out"]} held-out shapes of the family "{settings["family"]}" were fitted, each from other random
+weights. Each fit became {result["tokens_per_field"]} tokens and then a field again. IoU is the volume IoU with the true
+shapes. The ratio divides by the IoU of the plain fits, which start from the shared initial field. A field has failed if
+its IoU is 0.1 or less. The codebook was learned from {settings["num_shapes"]} shapes, the graph encoders from
 {settings["num_fields"]} fields.
 
 {markdown_table(HEADERS, table_rows(result))}
 
 - *random-init fits*: the fields that the rows below encode, without tokens.
-- *shape encoder without graph*: the codebook's own encoder reads the values of each field at its probes.
+- *shape encoder without graph*: the shape encoder of the codebook reads the values of each field at its probes.
 - *neuron values and messages*: the graph encoder reads weights and the values of each neuron at the probes, and its
   nodes exchange messages. The next two rows leave out the messages or the values. The last one adds the shape encoder.
 """

@@ -1,10 +1,10 @@
 """What does each setting of the RVQ autoencoder change? `python -m studies.sweep`.
 
 Decisions:
-- One setting at a time differs from its default, on the same shapes. Only smaller chunks also get narrower latents,
+- All points have the same shapes, and each point changes one setting. Only smaller chunks also get narrower latents,
   because fewer weights vary in fewer directions.
-- All autoencoders train for the same few steps, so that a whole sweep takes about half an hour on one core. Compare the
-  figures with each other, not with those of `tokenization.measure`.
+- All autoencoders train for the same few steps, so that a whole sweep takes about half an hour on one core. The figures
+  can be compared with each other, but not with those of `tokenization.measure`.
 - Seconds are processor time of one thread, so that other work on the machine does not count.
 - A finished row stays in `OUTPUT/rows`, in a file that is named after the settings, so the same command resumes. A
   point that lies on several axes is measured once.
@@ -37,6 +37,7 @@ from tokenization.registry import learn_quantizer
 from tokenization.train_codebook import CodebookConfig
 from weightgpt import __version__
 from weightgpt._programs import cached, cli_main, command_line, parse
+from weightgpt.errors import check_at_least
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.formatting import text_table
@@ -53,9 +54,9 @@ class SweepConfig:
     corpus: str = "six-families"
     """"chairs" or "six-families" for built-in shapes, or a folder of meshes."""
     num_train: int = 2048
-    """N, shapes to learn from, on all axes but the one of training shapes."""
+    """N, shapes to learn from; the axis of training shapes uses fewer."""
     num_init_fits: int = 64
-    """Training shapes with plain fits, from which base and bases start."""
+    """Training shapes with plain fits; base and bases start from these fits."""
     num_held_out: int = 96
     """H, shapes to measure on."""
     codebook_steps: int = 2500
@@ -63,9 +64,13 @@ class SweepConfig:
     fit_steps: int = 600
     """Steps of the plain fits; they are doubled while the fits still improve."""
     resolution: int = 64
-    """Grid points along each side when shapes and fields are meshed."""
+    """Grid points along each axis when shapes are meshed."""
     seed: int = 0
     """Seed of the shapes, the split, the fits and the learning."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_init_fits", "codebook_steps", "fit_steps")
+        measure_config(self, SweepPoint(axis="", value=0))  # refuses impossible settings of a measurement
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -80,7 +85,7 @@ class SweepPoint:
     axis: str
     """Name of the axis."""
     value: int
-    """Where the point lies on the axis."""
+    """Position of the point on the axis."""
     changes: dict[str, int] = field(default_factory=dict)
     """Fields of `CodebookConfig` that differ from the defaults."""
     num_shapes: int | None = None
@@ -105,7 +110,7 @@ class SweepInputs:
 
 
 def _chunk_changes(neurons: int, latent_width: int, num_quantizers: int = 8) -> dict[str, int]:
-    """Settings of chunks of so many neurons, with as many directions as latents."""
+    """Settings of chunks of this number of neurons, with as many directions as numbers of a latent."""
     return {
         "neurons_per_chunk": neurons,
         "latent_width": latent_width,
@@ -122,7 +127,7 @@ TOKENS: dict[int, dict[str, int]] = {
     392: _chunk_changes(2, 16),
     784: _chunk_changes(2, 16, 16),
 }
-"""Numbers of tokens of a field, and the settings that lead to them."""
+"""Settings by the number of tokens of a field."""
 
 
 def sweep_points() -> Iterator[SweepPoint]:
@@ -175,8 +180,8 @@ def row_settings(config: SweepConfig, point: SweepPoint) -> dict[str, Any]:
     return {**measure.settings(measure.tokenizer.kind), "num_shapes": min(num_shapes, config.num_train)}
 
 
-def sweep(config: SweepConfig, command: str) -> list[Row]:
-    """Measure all points that are not finished, and write the page after each of them.
+def run_study(config: SweepConfig, command: str) -> list[Row]:
+    """Measure every point that has no row yet, and write the page after each row.
 
     Args:
         config: what all points share.
@@ -191,9 +196,9 @@ def sweep(config: SweepConfig, command: str) -> list[Row]:
 
     @cache
     def inputs(field_config: FieldConfig) -> SweepInputs:
-        at_defaults = measure_config(config, SweepPoint(axis="", value=0))
-        tokenizer = replace(at_defaults.tokenizer, field=field_config)
-        benchmark = prepare_benchmark(replace(at_defaults, tokenizer=tokenizer), config.output / "shared")
+        default = measure_config(config, SweepPoint(axis="", value=0))
+        tokenizer = replace(default.tokenizer, field=field_config)
+        benchmark = prepare_benchmark(replace(default, tokenizer=tokenizer), config.output / "shared")
         surfaces = true_surfaces(benchmark)
         plain = reconstruction_metrics(benchmark, surfaces, benchmark.plain_fits, "plain fits")
         return SweepInputs(benchmark, surfaces, plain)
@@ -212,7 +217,7 @@ def sweep(config: SweepConfig, command: str) -> list[Row]:
 
 
 def measure_point(inputs: SweepInputs, config: SweepConfig, point: SweepPoint) -> Row:
-    """Learn one autoencoder, send the held-out shapes through it, and compare them with their plain fits.
+    """Learn one autoencoder, encode and decode the held-out shapes, and compare the fields with their plain fits.
 
     Args:
         inputs: the shapes.
@@ -248,7 +253,7 @@ def main() -> None:
     """Read the command line and run the study."""
     config = parse(SweepConfig, "studies.sweep")
     torch.set_num_threads(1)
-    rows = sweep(config, command_line("studies.sweep"))
+    rows = run_study(config, command_line("studies.sweep"))
     print(text_table(HEADERS, table_rows(rows)))
 
 

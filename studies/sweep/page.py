@@ -71,11 +71,11 @@ def render_page(result: dict[str, Any]) -> str:
 {measured_by(rows, result["command"])}
 
 Each axis changes one setting and leaves all others at their defaults. Every autoencoder learns from
-{settings["num_train"]} shapes in {settings["codebook_steps"]} steps, and {settings["num_held_out"]} held-out shapes are
-measured, the same for every row. These are few steps: compare the rows with each other, and see
+{settings["num_train"]} shapes in {settings["codebook_steps"]} steps, and all rows measure the same
+{settings["num_held_out"]} held-out shapes. The steps are few, so compare the rows only with each other; see
 [tokenizers.md](tokenizers.md) for longer training. The default lies on every axis and was learned once. Ratios divide
-by the plain fits of fields of the same width ({rows[-1]["plain_fit_steps"]} steps). Seconds are those of one core for
-learning and encoding, {format_number(total_seconds(rows))} in total.
+by the plain fits of fields of the same width ({rows[-1]["plain_fit_steps"]} steps). Seconds of one core count learning
+and encoding, {format_number(total_seconds(rows))} in total.
 
 ![IoU against bits]({BITS_PLOT})
 

@@ -1,1 +1,1 @@
-"""What the order of neurons does to tokens."""
+"""What the order of neurons changes in tokens."""

@@ -1,17 +1,17 @@
-"""What does the order of neurons do to tokens? `python -m studies.symmetry full`.
+"""What does the order of neurons change in tokens? `python -m studies.symmetry full`.
 
 Three questions:
 - *Permuted fits*: plain fits with their hidden neurons in random orders. Does `align` to the shared initial field
   restore the same weights?
-- *Random-init fits*: the same architecture fitted from random weights. How near to the shared initial field does
-  `align` bring them, and how much of the shape survives a tokenizer, with and without alignment?
+- *Random-init fits*: the same architecture fitted from random weights. How much nearer to the shared initial field are
+  these fits after `align`, and how accurate are they after a tokenizer, with and without alignment?
 - *Function*: how much does a permutation change the values of a field, in single and in double precision?
 
 Decisions:
 - Tokenizers encode the fields alone, without the shapes, and the decoded fields are compared with the true shapes. Each
-  tokenizer encodes fits from its own initial field, the same fits permuted, and random-init fits, each of them without
-  and with `align` to its initial field.
-- Two weight-VQ tokenizers are learned here from the fits of the first question; `--tokenizers` adds others.
+  tokenizer encodes fits from the initial field of its quantizer, the same fits permuted, and random-init fits, each
+  without and with `align` to that initial field.
+- Two weight-VQ tokenizers are learned here from the fits of the first question; `--tokenizer-folders` adds others.
 - Fits stay in a folder that is named after the settings, so the same command resumes. `symmetry.json` has the figures,
   `symmetry.md` shows them.
 
@@ -32,7 +32,7 @@ from tokenization.corpus import Corpus
 from tokenization.weight_vq_learners import learn_vector_quantizer
 from weightgpt import __version__
 from weightgpt._programs import cli_main, command_line, parse, settings_digest
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_at_least
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.fitting import FitConfig, fit, fit_mean_initialization
 from weightgpt.fields.symmetry import align, permute, random_permutations
@@ -50,31 +50,36 @@ RANDOM_INIT_SEED = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class SymmetryConfig:
-    """Measure what the order of neurons does to tokens."""
+    """Measure what the order of neurons changes in tokens."""
 
     output: Path = Path("runs/symmetry")
     """Folder of the figures, the page and the fits."""
-    tokenizers: tuple[Path, ...] = ()
+    tokenizer_folders: tuple[Path, ...] = ()
     """Folders of further models or tokenizers to measure."""
     family: str = "chair"
     """Built-in family of the shapes."""
     num_fits: int = 256
     """Plain fits that are permuted and aligned; the weight-VQ tokenizers learn from them too."""
     num_held_out: int = 64
-    """Other shapes, whose fits go through the tokenizers."""
+    """Held-out shapes whose fits become tokens and fields again."""
     fit_steps: int = FitConfig.steps
     """Steps of each fit."""
     codebook_size: int = 1024
     """Codes of a level of the residual tokenizer; the scalar tokenizer has a quarter of them."""
     num_points: int = 8192
-    """Shared points for the fits."""
+    """Shared points at which all shapes are sampled for learning."""
     num_eval_points: int = 16_384
     """Uniform points at which IoU is measured and functions are compared."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_held_out", "fit_steps", "num_points", "num_eval_points")
+        check_at_least(self, 2, "num_fits")
+        check_at_least(self, 4, "codebook_size")
 
     @property
     def settings(self) -> dict[str, Any]:
         """The fields that decide the fits: all but the folders."""
-        return {name: value for name, value in asdict(self).items() if name not in ("output", "tokenizers")}
+        return {name: value for name, value in asdict(self).items() if name not in ("output", "tokenizer_folders")}
 
 
 PRESETS = {
@@ -100,8 +105,8 @@ class SymmetrySamples:
     """(P,) weights."""
 
 
-def measure(config: SymmetryConfig, command: str) -> dict[str, Any]:
-    """Run everything that is not finished, and write `symmetry.json` and `symmetry.md`.
+def run_study(config: SymmetryConfig, command: str) -> dict[str, Any]:
+    """Measure the three questions, and write `symmetry.json` and `symmetry.md`.
 
     Args:
         config: what to measure.
@@ -114,7 +119,7 @@ def measure(config: SymmetryConfig, command: str) -> dict[str, Any]:
         InputError: a tokenizer cannot be read or is for fields of another architecture.
     """
     field_config, fit_config = FieldConfig(), FitConfig(steps=config.fit_steps)
-    added = load_quantizers(config.tokenizers, field_config)
+    further = load_quantizers(config.tokenizer_folders, field_config)
     folder = config.output / f"fits-{settings_digest(config.settings)}"
     samples = sample_shapes(field_config, config, fit_config)
     shared_init, held_out = samples.shared_init, samples.held_out
@@ -126,7 +131,7 @@ def measure(config: SymmetryConfig, command: str) -> dict[str, Any]:
     random_init_fits = fit_group("random-init", held_out, replace(fit_config, seed=RANDOM_INIT_SEED), None)
     learned = learn_weight_vq(Corpus(samples.train, fits, shared_init, fit_config), config)
     rows = []
-    for name, quantizer in {**learned, **added}.items():
+    for name, quantizer in {**learned, **further}.items():
         # Tokenizers of one corpus share an initial field, and with it the fits.
         path = f"held-out-{fingerprint({}, {'initial': quantizer.shared_init})}"
         held_out_fits = fit_group(path, held_out, fit_config, quantizer.shared_init)
@@ -293,7 +298,7 @@ def main() -> None:
     """Read the command line and run the study."""
     config = parse(PRESETS, "studies.symmetry", summaries=SUMMARIES)
     torch.set_num_threads(1)
-    print(render_page(measure(config, command_line("studies.symmetry"))))
+    print(render_page(run_study(config, command_line("studies.symmetry"))))
 
 
 if __name__ == "__main__":

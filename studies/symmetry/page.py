@@ -33,15 +33,15 @@ permuted copy differ by at most {differences["single"]:.1e} in single precision 
 
 ## Fields fitted from random weights
 
-{random_init["fields"]} fields were fitted, each from its own random weights. Their mean distance to the shared initial
+{random_init["fields"]} fields were fitted, each from other random weights. Their mean distance to the shared initial
 field is {random_init["distance_before"]:.3f}. After `align` it is {random_init["distance_aligned"]:.3f}, or
 {random_init["ratio"]:.3f} of that distance.
 
 ## Round trips through tokens
 
 Tokenizers encode the fields alone, without the shapes. "Aligned" means that `align` to the tokenizer's initial field
-came first; no tokenizer does this by itself. "As fitted" and "permuted" are fits from that initial field, "random-init"
-are the fields from random weights.
+came before encoding; no tokenizer aligns fields itself. "As fitted" and "permuted" are fits from that initial field,
+"random-init" are the fields from random weights.
 
 {_round_trip_table(result["round_trips"])}
 """

@@ -33,7 +33,7 @@ def make_row(train_shapes: int, gpt_bits: float, **changes: object) -> dict:
 def test_a_measured_tokenizer_gets_a_row_and_is_trained_once(tmp_path: Path, monkeypatch, run, capsys):
     measured, output = tmp_path / "tokenizers", tmp_path / "bits"
     write_measured(measured, random_sequences((60, 4, 24)))
-    arguments = [f"--tokenizers={measured}", "--corpus=balls", f"--output={output}", *SHORT]
+    arguments = [f"--measurements={measured}", "--corpus=balls", f"--output={output}", *SHORT]
     assert run(*arguments) == 0
     (row,) = read_json(output / page.ROWS_FILE)["rows"]
     assert (row["corpus"], row["tokenizer"], row["iou_ratio"], row["train_shapes"]) == ("balls", "tiny", 0.75, 60)
@@ -56,8 +56,8 @@ def test_a_run_is_measured_without_a_folder_of_tokenizers(tmp_path: Path, run):
 
 def test_each_size_is_a_row_of_the_first_drawn_shapes(tmp_path: Path, run):
     write_measured(tmp_path, random_sequences((60, 4, 24)))
-    arguments = [f"--tokenizers={tmp_path}", "--corpus=balls", f"--output={tmp_path / 'out'}", *SHORT]
-    assert run(*arguments, "--names", "tiny", "--num-held-out", "16", "--sizes", "32", "64") == 0
+    arguments = [f"--measurements={tmp_path}", "--corpus=balls", f"--output={tmp_path / 'out'}", *SHORT]
+    assert run(*arguments, "--tokenizers", "tiny", "--num-held-out", "16", "--sizes", "32", "64") == 0
     rows = read_json(tmp_path / "out" / page.ROWS_FILE)["rows"]
     assert [(row["train_shapes"], row["held_out"]) for row in rows] == [(32, 16), (64, 16)]
     assert f"({page.PLOT_FILE})" in (tmp_path / "out" / page.PAGE_FILE).read_text()
@@ -93,12 +93,12 @@ def test_the_chart_shows_gpts_independent_codes_and_uniform_codes():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--corpus=cubes"], "holds no tokenizers; measure some"),
-        (["--corpus=balls", "--names", "other"], "holds no tokenizers called other"),
+        (["--corpus=cubes"], "has no tokenizers; measure them"),
+        (["--corpus=balls", "--tokenizers", "other"], "has no tokenizers other"),
         (["--corpus=balls", "--max-epochs=0"], "give positive numbers"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_two(tmp_path: Path, run, capsys, arguments, sentence):
     write_measured(tmp_path, random_sequences((60, 4, 24)))
-    assert run(f"--tokenizers={tmp_path}", f"--output={tmp_path / 'out'}", *arguments) == 2
+    assert run(f"--measurements={tmp_path}", f"--output={tmp_path / 'out'}", *arguments) == 2
     assert sentence in capsys.readouterr().err

@@ -111,7 +111,7 @@ def test_the_same_command_measures_once_and_another_axis_adds_rows(tmp_path, mon
     options = ["--num-samples=4", "--num-shapes=64", "--model-size=nano", "--max-steps=4"]
 
     def run(output: str, *axes: str) -> list[dict]:
-        arguments = [f"--model={tmp_path / 'model'}", f"--output={tmp_path / output}", *options, "--axes", *axes]
+        arguments = [f"--tokenizer={tmp_path / 'model'}", f"--output={tmp_path / output}", *options, "--axes", *axes]
         monkeypatch.setattr("sys.argv", ["experiments", *arguments])
         assert program.main() == 0
         return read_json(tmp_path / output / page.ROWS_FILE)["rows"]
@@ -124,6 +124,6 @@ def test_the_same_command_measures_once_and_another_axis_adds_rows(tmp_path, mon
     assert list((tmp_path / "one").glob("gpt/gpt-*/runs/*/events*"))
     assert without_commands(run("two", "num_quantizers", "temperature")) == without_commands(rows)
     monkeypatch.setattr(trials, "pretrain", None)  # would fail if a GPT were trained again
-    more = run("one", "top_k")
-    assert [row["axis"] for row in more] == [*[row["axis"] for row in rows[1:]], "reference", *["top_k"] * 2]
+    all_rows = run("one", "top_k")
+    assert [row["axis"] for row in all_rows] == [*[row["axis"] for row in rows[1:]], "reference", *["top_k"] * 2]
     assert (tmp_path / "one" / page.PAGE_FILE).read_text().count("| reference ") == 3

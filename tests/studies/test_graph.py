@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from studies.graph import __main__ as graph
-from studies.graph.__main__ import VARIANTS, GraphStudyConfig, measure, summarize
+from studies.graph.__main__ import VARIANTS, GraphStudyConfig, run_study, summarize
 from tests.fakes import fitted_sphere, tiny_config
 from weightgpt import __version__
 from weightgpt.fields.field import Fields
@@ -36,7 +36,7 @@ def test_a_field_without_its_shape_has_failed():
 
 @pytest.mark.slow
 def test_the_same_command_resumes_and_other_settings_start_anew(tmp_path, monkeypatch, capsys):
-    result = measure(GraphStudyConfig(output=tmp_path, **TINY), "first")
+    result = run_study(GraphStudyConfig(output=tmp_path, **TINY), "first")
     assert set(VARIANTS) < set(result["rows"])
     assert result["version"] == __version__
     plain = max(result["rows"]["plain-fit"]["iou"], 1e-9)
@@ -52,6 +52,6 @@ def test_the_same_command_resumes_and_other_settings_start_anew(tmp_path, monkey
     assert again["command"].startswith("python -m studies.graph --output=")
     assert {**again, "command": "first"} == result
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == files
-    measure(GraphStudyConfig(output=tmp_path, **{**TINY, "graph_steps": 1}), "other")
+    run_study(GraphStudyConfig(output=tmp_path, **{**TINY, "graph_steps": 1}), "other")
     assert files.keys() < set(tmp_path.rglob("*.safetensors"))
     assert {path: path.stat().st_mtime_ns for path in files} == files

@@ -90,12 +90,12 @@ def test_the_history_holds_mean_losses_without_penalties():
 
 @pytest.mark.parametrize("name", ["steps", "batch_size", "points_per_step", "surface_bandwidth"])
 def test_a_setting_of_zero_is_refused(name):
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match=f"{name} is 0; give"):
         AutoencoderConfig(**{name: 0})
 
 
 def test_shares_and_weights_outside_their_range_are_refused():
     with pytest.raises(InputError, match=r"surface_fraction is 1\.5"):
         AutoencoderConfig(surface_fraction=1.5)
-    with pytest.raises(InputError, match=r"squared_weight is -1\.0; give 0 for plain errors alone"):
+    with pytest.raises(InputError, match=r"squared_weight is -1\.0; give 0 or more"):
         AutoencoderConfig(squared_weight=-1.0)

@@ -83,7 +83,7 @@ def test_at_least_the_used_levels_are_trained(used, trained, levels):
 
 @pytest.mark.parametrize("name", ["latent_width", "num_quantizers", "codebook_size", "num_probes", "neurons_per_chunk"])
 def test_a_size_of_zero_is_refused(name):
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match=f"{name} is 0; give 1 or more"):
         replace(SMALL, **{name: 0})
 
 

@@ -90,5 +90,5 @@ def test_other_fields_and_shapes_are_refused(autoencoder, fits, spheres):
 
 @pytest.mark.parametrize("name", ["width", "steps", "batch_size", "points_per_step"])
 def test_a_setting_of_zero_is_refused(name):
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match=f"{name} is 0; give 1 or more"):
         GraphConfig(**{name: 0})

@@ -33,7 +33,7 @@ def test_the_quick_preset_differs_from_the_built_in_one_in_amounts_alone():
 
 def test_options_override_single_fields_of_the_preset():
     config = read(
-        *("mesh-files", "--corpus", "meshes/all", "--classes", "chair", "mug", "--name", "real-mixed"),
+        *("mesh-files", "--corpus", "meshes/all", "--classes", "chair", "mug", "--corpus-name", "real-mixed"),
         *("--tokenizers", "rvq-ae", "graph", "--output", "x", "--num-held-out", "7"),
         *("--tokenizer.field.hidden", "8", "16", "--tokenizer.codebook.codebook-size", "64"),
         *("--tokenizer.codebook.auto-decoding", "--tokenizer.encode.steps", "3"),

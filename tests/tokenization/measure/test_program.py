@@ -125,8 +125,8 @@ def test_six_shapes_are_shown_from_the_classes_in_turn():
     [
         (["built-in", "--tokenizers", "vq"], "no tokenizer 'vq'"),
         (["mesh-files", "--corpus", "EMPTY"], "error:"),
-        (["built-in", "--num-train", "0"], "must be positive"),
-        (["built-in", "--loop-steps", "3"], "loop-steps"),
+        (["built-in", "--num-train", "0"], "num_train is 0; give 1 or more"),
+        (["built-in", "--codebook-steps", "3"], "codebook-steps"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_two(tmp_path, monkeypatch, capsys, arguments, sentence):

@@ -91,7 +91,9 @@ class SpeedConfig:
     """Uniform points at which IoU is measured."""
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "num_shapes", "num_held_out", "num_init_fits", "fit_steps", "short_fit_steps", "repeats")
+        check_at_least(
+            self, 1, "num_shapes", "num_held_out", "num_init_fits", "fit_steps", "short_fit_steps", "repeats"
+        )
         check_at_least(self, 1, "num_weight_fields", "batch_size", "turns", "num_points", "num_eval_points")
         check_at_least(self, 0, "refine_steps")
 

@@ -1,8 +1,8 @@
 """Times of several methods for one job, and a comparison of the codes that two methods find.
 
 Decisions:
-- The methods take turns, so that the load of the machine is the same for all of them. The first turn of each method is a
-  warm-up, and a time is the median of the other turns. Ratios of one run can be compared, seconds cannot.
+- The methods take turns, so that the load of the machine is the same for all of them. The first turn of each method is
+  a warm-up, and a time is the median of the other turns. Ratios of one run can be compared, seconds cannot.
 - Two different codes of one vector are both right if the vector is equally far from both, up to the rounding of single
   precision. We compare distances in double precision to tell such ties from errors.
 

@@ -1,8 +1,8 @@
-"""What the pages of all studies share: the sentence about the version, findings, and charts as files.
+"""Parts of the pages of all studies: the sentence about the version, findings, cells of tables, and files of charts.
 
 Decisions:
-- Tables and pictures come from the figures of a run. A finding was written by a person who read the figures of one
-  version; it names that version, and a newer run does not change it.
+- Tables and pictures come from the figures of a run. People write findings after they have read the figures of one
+  version. A finding names this version, and a newer run does not change it.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from weightgpt.formatting import format_number
 from weightgpt.io import atomic_write
 
 
@@ -28,7 +29,7 @@ def measured_by(rows: Sequence[dict[str, Any]], *commands: str) -> str:
 
 
 def findings(version: str, *texts: str) -> str:
-    """A list of what a person concluded from the figures of one version.
+    """A list of conclusions from the figures of one version.
 
     Args:
         version: the version of weightgpt that measured the figures.
@@ -36,6 +37,16 @@ def findings(version: str, *texts: str) -> str:
     """
     items = [f"- {' '.join(text.split())}" for text in texts]
     return "\n".join([f"**Findings, from the figures of version {version}:**", "", *items])
+
+
+def format_cell(value: Any, style: str) -> str:
+    """A value of a row in the style of its column; a dash if there is no value.
+
+    Args:
+        value: the value, or None.
+        style: a format specification, such as ".3f".
+    """
+    return format_number(None) if value is None else format(value, style)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

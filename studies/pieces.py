@@ -1,8 +1,8 @@
 """Which losses keep thin parts attached? `python -m studies.pieces`.
 
 We learn RVQ autoencoders of six families with four losses: with and without balanced sides near the surface, with and
-without squared errors. New shapes become tokens and fields again, and we count the fields that are in one piece. We also
-count fields with noise on their latents, because a GPT does not write exact codes.
+without squared errors. New shapes become tokens and fields again, and we count the fields that are in one piece. We
+also count fields with noise on their latents, because a GPT does not write exact codes.
 
 Decisions:
 - Every loss is measured with several seeds, because autoencoders of one loss differ: some lose the column of many

@@ -1,9 +1,9 @@
-"""Sequences of tokens to train a GPT on, to validate it on, and to measure it on, with their tokenizer.
+"""A tokenizer, and its sequences for training, validating and measuring a GPT.
 
 Decisions:
-- `tokenization.measure` leaves a folder for each tokenizer, and `training.pipeline` leaves a folder for each run. Both
+- `tokenization.measure` writes a folder for each tokenizer, and `training.pipeline` writes a folder for each run. Both
   hold the tokenizer, the sequences of its training shapes, and the sequences of held-out shapes.
-- If the classes of a tokenizer are built-in families, we can draw more shapes and encode them.
+- If the classes of a tokenizer are built-in families, we can also draw new shapes and encode them.
 
 Dimensions: N training sequences, V validation sequences, H held-out sequences, L tokens of a sequence.
 """
@@ -26,9 +26,9 @@ from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.tokens.vocabulary import NONE
 
 DRAW_SEED = 1000
-"""First seed of drawn shapes. Runs and measurements use smaller seeds, so they contain none of these shapes."""
-VALIDATION_FRACTION = 16
-"""One in this many training sequences of a measured tokenizer is used for validation."""
+"""Least seed of drawn shapes. Runs and measurements use smaller seeds, so they have other shapes."""
+VALIDATION_DIVISOR = 16
+"""The number of validation sequences of a measured tokenizer is the number of training sequences divided by this."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class TokenizedCorpus:
-    """A tokenizer and the sequences that come with it."""
+    """A tokenizer and the sequences of its shapes."""
 
     corpus: str
     """Name of the corpus."""
@@ -60,7 +60,7 @@ class TokenizedCorpus:
 
 
 def load_measured(folder: Path) -> TokenizedCorpus:
-    """A tokenizer that `tokenization.measure` left.
+    """A tokenizer that `tokenization.measure` wrote.
 
     Args:
         folder: its folder, `OUTPUT/CORPUS/TOKENIZER-…`.
@@ -70,7 +70,7 @@ def load_measured(folder: Path) -> TokenizedCorpus:
     """
     tokenizer, ids = WeightTokenizer.from_pretrained(folder), read_tensors(folder / "ids.safetensors")
     train, rows_file = ids["train"].long(), folder.parents[1] / "tokenizers.json"
-    num_train = len(train) - len(train) // VALIDATION_FRACTION
+    num_train = len(train) - len(train) // VALIDATION_DIVISOR
     sequences = Sequences(train[:num_train], train[num_train:], ids["held_out"].long())
     rows = read_json(rows_file)["rows"] if rows_file.is_file() else []
     of_tokenizer = [row for row in rows if row.get("fingerprint") == tokenizer.quantizer.fingerprint]

@@ -91,6 +91,8 @@ def test_all_speeds_are_measured_and_shown(tmp_path, monkeypatch, capsys):
 
 def test_a_model_with_a_weight_vq_is_refused(tmp_path, monkeypatch, capsys):
     WeightTokenizer.create(tiny_weight_vq(), ["chair"]).save_pretrained(tmp_path / "tables")
-    monkeypatch.setattr(sys, "argv", ["speed", "--output", str(tmp_path / "x"), "--tokenizer", str(tmp_path / "tables")])
+    monkeypatch.setattr(
+        sys, "argv", ["speed", "--output", str(tmp_path / "x"), "--tokenizer", str(tmp_path / "tables")]
+    )
     assert encoding_speed.main() == 2
     assert "use an RVQ autoencoder" in capsys.readouterr().err

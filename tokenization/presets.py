@@ -42,10 +42,10 @@ class TokenizerConfig:
 
 
 BUILT_IN = TokenizerConfig(
-    # With five levels a field has 20 tokens instead of the 32 of eight levels, and is nearly as accurate as a plain fit.
-    # We train eight levels, because with five trained levels more decoded shapes fell into pieces. Squared errors and
-    # points from both sides of the surface keep thin parts attached. After 18,000 steps more shapes stay in one piece
-    # than after 12,000.
+    # With five levels a field has 20 tokens instead of the 32 of eight levels, and is nearly as accurate as a plain
+    # fit. We train eight levels, because with five trained levels more decoded shapes fell into pieces. Squared errors
+    # and points from both sides of the surface keep thin parts attached. After 18,000 steps more shapes stay in one
+    # piece than after 12,000.
     codebook=CodebookConfig(
         num_quantizers=5, trained_quantizers=8, steps=18_000, balance_sides=True, squared_weight=4.0
     ),

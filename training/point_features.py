@@ -1,9 +1,11 @@
 """Train the point features of `weightgpt.metrics.frechet`: `python -m training.point_features`.
 
-Decisions: we train a classifier of the six built-in families, and its last hidden layer gives the features. The shapes
-are drawn with a separate seed, so no shape of a run is among them. Each step samples other points of each cloud and
-adds noise to them, so that no feature depends on single points. The program takes about a minute on one core and prints
-the accuracy on held-out shapes.
+The program takes about a minute on one core and prints the accuracy on held-out shapes.
+
+Decisions:
+- We train a classifier of the six built-in families, and its last hidden layer gives the features.
+- The shapes have a separate seed, so that they differ from the shapes of every run.
+- Each step samples other points of each cloud and adds noise to them, so that no feature depends on single points.
 
 Dimensions: N shapes, n points of a cloud.
 """
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from weightgpt._programs import cli_main, parse
+from weightgpt.errors import check_at_least
 from weightgpt.io import write_tensors
 from weightgpt.metrics.frechet import FEATURE_POINTS, WEIGHTS, WIDTH, PointFeatures
 from weightgpt.shapes.families import FAMILIES, draw_shapes
@@ -44,7 +47,10 @@ class PointFeaturesConfig:
     num_shapes: int = 1500
     """Shapes to train on."""
     num_held_out: int = 300
-    """Further shapes, on which the accuracy is measured."""
+    """Held-out shapes, on which the accuracy is measured."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "num_shapes", "num_held_out")
 
 
 def family_clouds(shapes: Sequence[Shape]) -> tuple[Tensor, Tensor]:

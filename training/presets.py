@@ -136,8 +136,8 @@ def _from_dict(kind: type[Config], values: Any, name: str) -> Config:
 
 BUILT_IN = PipelineConfig(
     tokenizer=TOKENIZERS["built-in"],
-    # The codes of an extra shape cost one pass of the encoder. So a small GPT sees many shapes once instead of few shapes
-    # often.
+    # The codes of an extra shape cost one pass of the encoder. So a small GPT sees many shapes once instead of few
+    # shapes often.
     num_extra_shapes=65_536,
     # Samples with unlikely codes are more often in several pieces.
     top_p=0.95,

@@ -81,9 +81,9 @@ class PretrainConfig:
     lr_scheduler_type: str = "cosine"
     """Schedule of the learning rate after the warm-up: linear, cosine or constant_with_warmup."""
     embedding_init_scale: float = 2.0
-    """Standard deviation of the initial embeddings of codes, divided by that of other parameters. These embeddings begin
-    as the code vectors, and must be larger than the position embeddings that are added to them. With 0 they begin at
-    random."""
+    """Standard deviation of the initial embeddings of codes, divided by that of other parameters. These embeddings
+    begin as the code vectors, and must be larger than the position embeddings that are added to them. With 0 they begin
+    at random."""
     dropout: float = 0.0
     """Dropout of embeddings, attention and residual branches. Dropout helps small corpora and makes training slower."""
     num_evaluations: int = 12
@@ -167,7 +167,7 @@ def new_model(tokenizer: WeightTokenizer, config: PretrainConfig, seed: int = 0)
 
 
 def code_loss(model: GPT2LMHeadModel, input_ids: torch.Tensor, batch_size: int = 64) -> float:
-    """Mean cross-entropy, in nats, of the code tokens of sequences. The model reads the class first; EOS does not count.
+    """Mean cross-entropy of the code tokens of sequences, in nats; the class comes before them, and EOS does not count.
 
     Args:
         model: the model.

@@ -45,8 +45,8 @@ class Run:
         differences = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
         if differences:
             raise InputError(
-                f"{self.output} was started with other settings ({', '.join(differences)}); repeat that command to resume,"
-                " or choose another --output."
+                f"{self.output} was started with other settings ({', '.join(differences)}); repeat that command to"
+                " resume, or choose another --output."
             )
 
     @contextmanager

@@ -1,7 +1,7 @@
 """The shapes of a run: drawn or read from files, split, and augmented.
 
-The quantizer and the GPT learn from the training shapes. Only the GPT learns from the extra shapes. These are new shapes
-of the built-in families or further copies of files; their codes cost one pass of the encoder.
+The quantizer and the GPT learn from the training shapes. Only the GPT learns from the extra shapes. These are new
+shapes of the built-in families or further copies of files; their codes cost one pass of the encoder.
 """
 
 import sys
@@ -24,7 +24,8 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
         The split, and the files that were refused.
 
     Raises:
-        InputError: the folder of meshes cannot be used, or there are too few shapes to hold any out and learn from others.
+        InputError: the folder of meshes cannot be used, or there are too few shapes to hold some out and learn from the
+            others.
     """
     split, refusals = _draw_split(config) if config.is_built_in else _read_split(config)
     if not split.train:

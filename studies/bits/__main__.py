@@ -5,8 +5,8 @@ neither the tokenizer nor the GPT has seen, and the cross-entropy of the same co
 
 Decisions:
 - Bits count the code tokens alone; the GPT reads the class first. Early stopping uses other shapes.
-- The tokenizers of a corpus were learned from the same shapes, so their rows can be compared. With `--sizes` we draw new
-  built-in shapes instead, and train one GPT for each number of shapes.
+- The tokenizers of a corpus were learned from the same shapes, so their rows can be compared. With `--sizes` we draw
+  new built-in shapes instead, and train one GPT for each number of shapes.
 - All GPTs have the same layers and the same budget of floating-point operations, and make at most `max_epochs` passes
   over their sequences. So a GPT of long sequences takes fewer steps.
 - A trained GPT stays in a folder that is named after its settings, so the same command resumes.

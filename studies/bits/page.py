@@ -11,8 +11,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from studies.pages import findings, measured_by, save_figure
-from weightgpt.formatting import format_number, markdown_table
+from studies.pages import findings, format_cell, measured_by, save_figure
+from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json, write_json, write_text
 
 ROWS_FILE, PAGE_FILE, PLOT_FILE = "predictability.json", "predictability.md", "predictability.png"
@@ -122,10 +122,7 @@ def markdown_rows(rows: list[Row]) -> str:
     Args:
         rows: rows of `predictability.json`.
     """
-    cells = [
-        [format_number(None) if row[key] is None else format(row[key], form) for key, (_, form) in COLUMNS.items()]
-        for row in rows
-    ]
+    cells = [[format_cell(row[key], style) for key, (_, style) in COLUMNS.items()] for row in rows]
     return markdown_table([title for title, _ in COLUMNS.values()], cells)
 
 

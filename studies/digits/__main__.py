@@ -76,10 +76,10 @@ def load_split(config: PipelineConfig, images: ImageSet) -> tuple[Split, list[Re
 
 
 def new_evaluator(learned: LearnedRun, images: ImageSet, seed: int) -> DigitsEvaluator:
-    """Fit the edge width, train the classifier, and join them with the model and the images of the split.
+    """Fit the edge width and train the classifier that compare the digits of the model with the images of the split.
 
     Args:
-        learned: what the stages of the pipeline left.
+        learned: the results of the stages of the pipeline.
         images: all images.
         seed: seed of the classifier.
     """

@@ -101,7 +101,7 @@ def compare_with_test_images(evaluator: DigitsEvaluator, chosen: Row, seed: int)
 
 
 def compare_with_one_class(evaluator: DigitsEvaluator, chosen: Row, seed: int) -> list[Row]:
-    """Measure samples of one class on training images, as NeF-GPT was measured.
+    """Compare samples of one class with training images, as NeF-GPT was compared.
 
     Args:
         evaluator: the model and the images.
@@ -125,7 +125,7 @@ def measure_stages(evaluator: DigitsEvaluator, learned: LearnedRun) -> Row:
 
     Args:
         evaluator: the model and the images.
-        learned: what the stages of the pipeline left.
+        learned: the results of the stages of the pipeline.
     """
     test, images = split_rows(learned.corpus, "test"), evaluator.test.images
     ids, tokenizer = column_tensor(test, "input_ids").long(), evaluator.model.tokenizer

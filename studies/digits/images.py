@@ -1,8 +1,8 @@
-"""Small gray images: read them, take them as shapes, render fields as images, and compare images.
+"""Small gray images: read images, convert them to shapes, render fields as images, and compare images.
 
 Decisions:
-- A gray image becomes a shape at its gray level 1/2. The image is first enlarged by bilinear interpolation, so that the
-  outline runs between pixels where the gray values put it.
+- The outline of a shape is where a gray image has the gray level 1/2. We first enlarge the image by bilinear
+  interpolation, so that the outline can run between pixels.
 - A field is rendered as sigmoid(-f / edge_width) at the pixel centers. All images have one edge width, which is fitted
   to training images and their true distances, never to generated images.
 - Images are compared by SSIM (Wang et al. 2004) with the settings of `skimage.metrics.structural_similarity`: a uniform
@@ -31,7 +31,7 @@ from weightgpt.shapes.shape import Shape
 from weightgpt.visual.rendering import pixel_centers
 
 MAX_BYTES = 256 * 2**20
-"""Bytes of an idx file that are read at most."""
+"""Largest size of an idx file, in bytes."""
 ZOOM = 4
 """Enlargement of an image before its outline is taken."""
 WINDOW = 7

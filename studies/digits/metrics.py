@@ -1,8 +1,8 @@
 """Metrics of sets of images: accuracy of a classifier, MMD, COV and 1-NNA under SSIM, and memorization.
 
 Decisions:
-- We always compare images. Fields are rendered at the size of the images, and references are the original gray values
-  of held-out images, not renderings of them.
+- We compare images, never fields. Fields are rendered at the size of the images, and references are the original gray
+  images, not renderings of them.
 - The two sets of a comparison have equal size and the same number of images of each class.
 
 Dimensions: N images of h x w pixels, B fields, L tokens of a sequence.
@@ -58,7 +58,7 @@ def image_set_metrics(images: Tensor, references: Tensor) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class DigitsEvaluator:
-    """A trained model, the true images, and what is needed to compare its digits with them."""
+    """A trained model, the true images, and the classifier and the renderer that compare its digits with them."""
 
     model: WeightGPT
     edge_width: float
@@ -104,7 +104,7 @@ class DigitsEvaluator:
             name: name of the row.
             images: (N, h, w) images with the classes of `reference`, in the same order.
             reference: N true images.
-            memorization: whether to compare with the training images; it means nothing for training images.
+            memorization: whether to check memorization; the check means nothing for training images.
         """
         memorized = None
         if memorization:

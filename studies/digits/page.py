@@ -17,30 +17,31 @@ PER_CLASS = 10
 Row = dict[str, Any]
 
 PUBLISHED = {"set": "NeF-GPT, as published", "accuracy": "0.77–0.81", "mmd": 0.216, "cov": 0.277, "one_nna": 0.84}
-"""The model card of `fxmarty/resnet-tiny-mnist` reports 64 digits; the set metrics are of 256 threes."""
+"""Accuracy by the classifier `fxmarty/resnet-tiny-mnist` on 64 digits; the set metrics compare 256 threes."""
 
 INTRODUCTION = """Gray images become outlines (at gray level 1/2), outlines become planar fields of the signed distance,
-fields become tokens, and a GPT-2 with class tokens generates new ones. Shapes are augmented, weights are not. Generated
-fields are rendered as sigmoid(-f / edge width); the one edge width is fitted to training images. We compare the
-renderings with the *original gray images*, not with renderings of them. The distance is 1 - SSIM (window of 7 pixels).
-Lower MMD and higher COV are better; 1-NNA is best at 0.5. Sets have equal size, are drawn without replacement, and have
-the same number of images of each class.
+fields become tokens, and a GPT-2 with class tokens generates new tokens. We augment shapes, not weights. We render
+generated fields as sigmoid(-f / edge width); all fields have the same edge width, which is fitted to training images.
+We compare the renderings with the *original gray images*, not with renderings of them. The distance is 1 - SSIM (window
+of 7 pixels). Lower MMD and higher COV are better; 1-NNA is best at 0.5. Sets have equal size, are drawn without
+replacement, and have the same number of images of each class.
 
 *Accuracy* is the share of images that a small convolutional network assigns to their class. The network learned from
-the true training images, so its accuracy on test images is what a perfect generator would reach. *Memorized* is the
-share of images that are more similar to their nearest training image than 95 % of the test images are: 0.05 is what new
-images have, 1 means copies."""
+the true training images, so a perfect generator would reach its accuracy on test images. *Memorized* is the share of
+images that are more similar to their nearest training image than 95 % of the test images are. New images have 0.05,
+copies have 1."""
 
-ROWS = """*reference* are training images, *round-trip* are the same images after tokens, and *independent-codes* draws
-each code with its frequency in the class. *ours* uses the chosen temperature and top-k."""
+ROWS = """*reference*: training images. *round-trip*: the same images, encoded and decoded. *independent-codes*: each
+code is drawn independently, by its frequency at its position in its class. *ours*: samples of our GPT at the chosen
+temperature and top-k."""
 
-ONE_CLASS = """The next table compares one class with training images. The references of NeF-GPT were its own training
-fields, rendered. Its MMD is on the scale of its renderings and does not compare with ours; the reference row shows what
-true images reach on our scale."""
+ONE_CLASS = """The next table compares one class with training images. NeF-GPT was compared with renderings of its
+training fields, so its MMD has another scale and cannot be compared with ours. The reference row shows the values of
+true images on our scale."""
 
-CHOICE = """The next table shows the validation images, on which temperature and top-k were chosen: the setting of the
-lowest 1-NNA among those with an accuracy of 0.95 or more. The other settings of this page, and the bound on the
-accuracy, were decided with test figures in view."""
+CHOICE = """The next table compares samples with the validation images. We chose the temperature and top-k with the
+lowest 1-NNA among those with an accuracy of 0.95 or more. When we chose the other settings of this page and the bound
+on the accuracy, we had seen figures of the test images."""
 
 FACTS = (
     ("training / validation / test images", lambda f: " / ".join(map(str, f["images"].values()))),
@@ -62,7 +63,7 @@ FACTS = (
     ("chosen temperature, top-k", lambda f: f"{f['chosen']['temperature']:g}, {_top_k(f['chosen'])}"),
     ("minutes in total, on a shared machine", lambda f: f"{f['seconds'] / 60:.1f}"),
 )
-"""The rows of the first table: what they say, and how to read it from the figures."""
+"""The rows of the first table: title, and text of the value."""
 
 
 def write_page(figures: Row, output: Path) -> None:

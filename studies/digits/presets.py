@@ -14,7 +14,8 @@ from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
 
 TRUNCATION = 15.0
-"""The strokes are thin, so distances saturate nearer to the outline than those of solid shapes."""
+"""Factor t of the loss. It is larger than the default because strokes are thin: distances far from the outline then
+matter less."""
 
 DIGITS = PipelineConfig(
     corpus="digits",
@@ -59,7 +60,7 @@ QUICK = dataclasses.replace(
     ),
     gpt=PretrainConfig(model_size="nano", epochs=20.0, batch_size=16),
 )
-"""A few hundred images in seconds; the figures mean nothing."""
+"""A run of seconds on a few hundred images; its figures mean nothing."""
 
 PRESETS = {"full": DIGITS, "quick": QUICK}
 """The presets by name, as the command line takes them."""

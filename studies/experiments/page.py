@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from studies.pages import measured_by, save_figure
+from studies.pages import format_cell, measured_by, save_figure
 from weightgpt.formatting import format_number, markdown_table
 from weightgpt.io import read_json, write_text
 
@@ -52,14 +52,15 @@ COLUMNS = {
 }
 """Keys of a row, the headers of their columns and their formats."""
 
-INTRODUCTION = """One setting at a time differs from a base. Each trial trains a GPT and draws {count} samples. We
-compare them with {count} true shapes, which no GPT was trained on and no other page uses. The base is {base}.
+INTRODUCTION = """Each trial changes one setting of a base, trains a GPT and draws {count} samples. We compare the
+samples with {count} true shapes. No GPT was trained on these shapes, and no other page uses them. The base is {base}.
 
 - *Reference*: {count} other true shapes instead of samples.
 - *Steps*: the training steps until early stopping. *Training FLOPs* are those of these steps.
 - *GPT bits / uniform*: the cross-entropy of the codes of held-out shapes, divided by the bits of equally likely codes.
-  This page has no memorization check. A GPT of few training shapes may get good set metrics from copies, but then its
-  bits are many."""
+
+This page has no memorization check. A GPT that copies its few training shapes may have good set metrics, but it needs
+many bits for held-out shapes."""
 
 
 def write_page(output: Path) -> None:
@@ -116,10 +117,7 @@ def markdown_rows(axis: str, rows: list[Row]) -> str:
     cells = [
         [
             REFERENCE if row["axis"] == REFERENCE else _value_text(row[axis]),
-            *(
-                format_number(None) if row.get(key) is None else format(row[key], form)
-                for key, (_, form) in COLUMNS.items()
-            ),
+            *(format_cell(row.get(key), style) for key, (_, style) in COLUMNS.items()),
         ]
         for row in rows
     ]

@@ -2,8 +2,8 @@
 
 We learn a codebook from many shapes of one family. We fit fewer shapes from random weights, and graph encoders learn
 from these fields. Held-out shapes, also fitted from random weights, become tokens and fields again. We compare these
-fields, and plain fits of the same shapes, with the true shapes. We train one graph encoder for each entry of `VARIANTS`,
-because their differences show the effects of neuron values, weights and messages.
+fields, and plain fits of the same shapes, with the true shapes. We train one graph encoder for each entry of
+`VARIANTS`, because their differences show the effects of neuron values, weights and messages.
 
 Decisions:
 - Finished stages stay in a folder that is named after the settings, so the same command resumes. `metrics.json` has the

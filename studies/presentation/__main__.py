@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ from studies.presentation import conditioning, permutation, regression, tokens
 from studies.presentation.page import FOLDER, PAGE, join_parts, publish
 from weightgpt import __version__
 from weightgpt._programs import cli_main, command_line, parse
+from weightgpt.errors import check_seed
+from weightgpt.tokens.tokenizer import WeightTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,26 +36,30 @@ class PresentationConfig:
     )
     """The parts to run."""
     tokenizer: Path = Path("runs/demo/model")
-    """Model or tokenizer folder for the part "tokens"."""
+    """Folder of a model or a tokenizer, for the part "tokens"."""
     docs: Path | None = None
-    """Folder to which the page and its pictures are copied."""
+    """Copy the page and its pictures to this folder; None copies nothing."""
     quick: bool = False
-    """Run small versions of all parts in about a minute; their figures mean nothing."""
+    """Whether to run small versions of all parts in about a minute; their figures mean nothing."""
     seed: int = 0
     """Seed of the shapes, the fits and the transformers."""
 
+    def __post_init__(self) -> None:
+        check_seed(self)
 
-PARTS: dict[str, Callable[[Path, PresentationConfig], None]] = {
-    "conditioning": lambda folder, config: conditioning.run(folder, config.quick, config.seed),
-    "permutation": lambda folder, config: permutation.run(folder, config.quick, config.seed),
-    "regression": lambda folder, config: regression.run(folder, config.quick, config.seed),
-    "tokens": lambda folder, config: tokens.run(folder, config.quick, config.seed, config.tokenizer),
+
+PARTS: dict[str, Callable[[Path, bool, int], None]] = {
+    "conditioning": conditioning.run_part,
+    "permutation": permutation.run_part,
+    "regression": regression.run_part,
 }
-"""The parts in the order of the page; each writes `NAME.md`, `NAME.json` and its pictures into a folder."""
+"""The parts without a tokenizer; each writes `NAME.md`, `NAME.json` and its pictures into a folder."""
+ORDER = (*PARTS, "tokens")
+"""The order of the parts on the page."""
 
 
-def run(config: PresentationConfig, command: str) -> None:
-    """Run the parts, and join the page after each of them, so that an interrupted study leaves what it finished.
+def run_study(config: PresentationConfig, command: str) -> None:
+    """Run the parts, and join the page after each part, so that the results of an interrupted study can be read.
 
     Args:
         config: what to run.
@@ -61,11 +68,14 @@ def run(config: PresentationConfig, command: str) -> None:
     Raises:
         InputError: there is no tokenizer in the folder of the part "tokens".
     """
+    parts = dict(PARTS)
+    if "tokens" in config.parts:
+        parts["tokens"] = partial(tokens.run_part, tokenizer=WeightTokenizer.from_pretrained(config.tokenizer))
     for name in config.parts:
         start = time.perf_counter()
-        PARTS[name](config.output / FOLDER, config)
+        parts[name](config.output / FOLDER, config.quick, config.seed)
         record = {"command": command, "version": __version__, "seconds": time.perf_counter() - start}
-        join_parts(config.output, list(PARTS), {name: record})
+        join_parts(config.output, ORDER, {name: record})
     if config.docs:
         publish(config.output, config.docs)
 
@@ -75,7 +85,7 @@ def main() -> None:
     """Read the command line and run the study."""
     torch.set_num_threads(1)  # the tensors are small, and a second thread does not help
     config = parse(PresentationConfig, "studies.presentation")
-    run(config, command_line("studies.presentation"))
+    run_study(config, command_line("studies.presentation"))
     print(f"page: {config.output / PAGE}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Conditioned and unconditioned fits of the same shapes: pictures, weights, and how similar the weights are.
+"""Conditioned and unconditioned fits of the same shapes: pictures, weights, and the similarity of the weights.
 
 Decisions:
 - As in the presentation, one shape is overfitted first. The others start from its weights (conditioned) or from random
@@ -12,8 +12,8 @@ Dimensions: N shapes, P parameters, B fields.
 from pathlib import Path
 from typing import Any
 
-from matplotlib import pyplot
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from studies.pages import findings, save_figure
@@ -37,13 +37,13 @@ FINDINGS = (
 weights would be √2 apart). Half of the variance of the conditioned fits needs 10 of 63 principal components, half of
 the variance of the unconditioned fits needs 27.""",
     "The conditioned fits also match their shapes better: their IoU is 0.931 instead of 0.897.",
-    """Aligning the neurons of the unconditioned fits lowers their distance by 10 %, which is 18 % of what conditioning
-does. The order of the neurons is only a part of what separates such fits.""",
+    """Aligning the neurons of the unconditioned fits lowers their distance by 10 %, which is 18 % of the decrease by
+conditioning. The order of the neurons is thus only a small cause of the distance between such fits.""",
 )
 
 
-def run(output: Path, quick: bool, seed: int) -> None:
-    """Fit, measure and draw.
+def run_part(output: Path, quick: bool, seed: int) -> None:
+    """Fit shapes under both conditions, measure and draw the fits, and write the part.
 
     Args:
         output: folder of the parts.
@@ -55,7 +55,7 @@ def run(output: Path, quick: bool, seed: int) -> None:
     fits = shapes.fit_conditions(config, fit_config)
     first = fits[CONDITIONS[0]].flat[0]
     aligned = Fields(config, align(config, fits[CONDITIONS[0]].flat, first)[0])
-    conditions = {name: measure(shapes, fields) for name, fields in {**fits, ALIGNED: aligned}.items()}
+    conditions = {name: measure_fits(shapes, fields) for name, fields in {**fits, ALIGNED: aligned}.items()}
     labels = [shape.label for shape in shapes.shapes]
     draw_shapes(shapes, fits, output / "conditioning-shapes.png")
     differences = {name: first - fields.flat[1 : 1 + CHART_SHAPES] for name, fields in fits.items()}
@@ -76,7 +76,7 @@ def run(output: Path, quick: bool, seed: int) -> None:
     write_part(output, NAME, "Conditioning", paragraphs(figures), figures)
 
 
-def measure(shapes: StudyShapes, fields: Fields) -> dict[str, Any]:
+def measure_fits(shapes: StudyShapes, fields: Fields) -> dict[str, Any]:
     """Measure the fits of one condition.
 
     Args:
@@ -102,7 +102,7 @@ def paragraphs(figures: dict[str, Any]) -> list[str]:
     """The section as Markdown.
 
     Args:
-        figures: what `run` measured.
+        figures: the figures of the part.
     """
     conditions, color_limit = figures["conditions"], figures["color_limit"]
     counts = [k for k in COMPONENTS if k <= figures["shapes"] - 1]
@@ -165,14 +165,8 @@ def draw_differences(
         path: the PNG to write.
     """
     widths = [width for num_inputs, _ in config.layers for width in (num_inputs, 2.5)]
-    figure, axes = pyplot.subplots(
-        len(differences),
-        len(widths),
-        figsize=(11, 2.1 * len(differences) + 0.6),
-        width_ratios=widths,
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(11, 2.1 * len(differences) + 0.6), layout="constrained")
+    axes = figure.subplots(len(differences), len(widths), width_ratios=widths, squeeze=False)
     scale = Normalize(-color_limit, color_limit)
     for row, matrices in enumerate(zip(*layer_matrices(config, differences), strict=True)):
         for layer, matrix in enumerate(matrices):
@@ -188,17 +182,17 @@ def draw_differences(
     figure.suptitle(title, fontsize=11)
     figure.colorbar(image, ax=axes, shrink=0.8, extend="both", pad=0.01)
     save_figure(figure, path)
-    pyplot.close(figure)
 
 
 def draw_components(conditions: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw the explained variance against the number of components.
 
     Args:
-        conditions: the figures of `measure` by name.
+        conditions: the figures of `measure_fits` by name.
         path: the PNG to write.
     """
-    figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
     for name, row in conditions.items():
         style = "--" if name == ALIGNED else "-"
         shares = row["explained_variance"]
@@ -207,4 +201,3 @@ def draw_components(conditions: dict[str, dict[str, Any]], path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     save_figure(figure, path)
-    pyplot.close(figure)

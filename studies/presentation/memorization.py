@@ -1,13 +1,14 @@
-"""How many fields a transformer memorizes: the sweep over N that the parts "regression" and "tokens" share.
+"""The number of fields that a transformer memorizes: the sweep over N of the parts "regression" and "tokens".
 
 Decisions:
-- The same small transformer, the same number of steps and the same batches serve every N and every way to write a
-  field. The tables also give the floating-point operations of the training.
-- Free-running, a model continues the start of a sequence, about a twentieth of it, from its own outputs.
-  Teacher-forced, it sees the true sequence before each position. Errors count the positions after the start, in both.
-- Agreement is the IoU of a decoded field with the field to memorize: 1 is memorized. We also compute the IoU with the
-  true shape.
-- The mean of the N fields is the baseline: it is the best constant answer of a model that cannot tell fields apart.
+- We use the same small transformer, number of steps and batches for every N, for weights and for tokens. The tables
+  also give the floating-point operations of the training.
+- A free-running model gets the start of a sequence, about a twentieth of it, and continues from its outputs. A
+  teacher-forced model sees the true sequence before each position. Both errors count the positions after the start.
+- Agreement is the IoU of a decoded field with the field to memorize; it is 1 if the field is memorized. We also compute
+  the IoU with the true shape.
+- The mean of the N fields is the baseline, because a model that cannot distinguish the fields can only learn their
+  mean.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from studies.pages import save_figure
@@ -29,7 +30,7 @@ from weightgpt.visual.rendering import contact_sheet, render
 SIZE = 128
 """Pixels along each side of a picture."""
 METHODS = {"teacher_forced": "teacher-forced", "free_running": "free-running", "mean_field": "mean field"}
-"""How fields come out of the sweep: key and words."""
+"""The ways to decode fields: the keys of the figures, and the words of the page."""
 
 Row = dict[str, Any]
 Cell = tuple[np.ndarray, str]
@@ -38,7 +39,7 @@ Cell = tuple[np.ndarray, str]
 
 @dataclass(frozen=True, kw_only=True)
 class MemorizationConfig:
-    """What a sweep over the number of fields trains."""
+    """The transformers of a sweep over the number of fields."""
 
     counts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     """The numbers N of fields."""
@@ -51,7 +52,7 @@ class MemorizationConfig:
     width: int = 64
     """Width of a block."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(batch_size=8, learning_rate=3e-3))
-    """Optimizer; a batch has at most this number of fields."""
+    """How the transformers are trained; a batch has at most N fields."""
 
     def flop_budget(self, step: Callable[[], Any]) -> float:
         """Floating-point operations of all steps.
@@ -142,7 +143,8 @@ def draw_agreement(curves: Mapping[str, tuple[list[int], list[float], str]], pat
         curves: the numbers N, the agreements and the line style of each curve, by name.
         path: the PNG to write.
     """
-    figure, axes = pyplot.subplots(figsize=(6.5, 3.8), layout="constrained")
+    figure = Figure(figsize=(6.5, 3.8), layout="constrained")
+    axes = figure.subplots()
     for name, (counts, agreements, style) in curves.items():
         axes.plot(counts, agreements, style, label=name)
     counts = next(iter(curves.values()))[0]
@@ -153,7 +155,6 @@ def draw_agreement(curves: Mapping[str, tuple[list[int], list[float], str]], pat
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     save_figure(figure, path)
-    pyplot.close(figure)
 
 
 def count_distinct(starts: Tensor) -> int:

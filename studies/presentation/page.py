@@ -1,4 +1,4 @@
-"""The files of a part of the study, and the page that joins the parts.
+"""The files of the parts of the study, and the page that joins the parts.
 
 Decisions:
 - A part writes into one folder: `NAME.md` (a page with one main heading), `NAME.json` (its figures) and pictures. The
@@ -9,10 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 from PIL import Image
 

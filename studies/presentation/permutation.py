@@ -1,8 +1,8 @@
-"""Two different weight matrices, one signal: hidden neurons in another order, drawn, measured and aligned again.
+"""Hidden neurons in another order: the weights change, and the field does not. We draw, measure and align such fields.
 
 Decisions:
-- The picture permutes one layer of one small field, W̃₀ = P W₀ and W̃₁ = W₁ Pᵀ, as in the presentation. The figures
-  permute all hidden layers of many fields.
+- The picture permutes one layer of one small field, W̃₀ = P W₀ and W̃₁ = W₁ Pᵀ, as in the presentation. For the figures
+  we permute all hidden layers of many fields.
 - Aligning a permuted field to the original must restore its weights bit for bit, because a permutation only moves
   weights.
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from studies.pages import findings, save_figure
@@ -35,8 +35,8 @@ FINDINGS = (
 )
 
 
-def run(output: Path, quick: bool, seed: int) -> None:
-    """Fit, permute, align, measure and draw.
+def run_part(output: Path, quick: bool, seed: int) -> None:
+    """Fit, permute and align fields, measure and draw them, and write the part.
 
     Args:
         output: folder of the parts.
@@ -53,18 +53,18 @@ def run(output: Path, quick: bool, seed: int) -> None:
         "fields": len(flat),
         "parameters_per_field": CONFIG.parameters,
         "largest_difference_of_values": largest_difference(shapes, flat, permuted),
-        "largest_value": float(values(shapes, flat).abs().max()),
+        "largest_value": float(evaluate_fields(shapes, flat).abs().max()),
         "relative_difference_of_weights": float(((permuted - flat).norm(dim=1) / flat.norm(dim=1)).mean()),
         "restored_exactly": int((aligned == flat).all(1).sum()),
     }
     order = random_permutations(CONFIG, 1, seed + 1)[0]
     one_layer = [order, torch.arange(CONFIG.hidden[1])[None]]
-    draw(flat[:1], permute(CONFIG, flat[:1], one_layer), order[0], output / "permutation.png")
+    draw_permutation(flat[:1], permute(CONFIG, flat[:1], one_layer), order[0], output / "permutation.png")
     write_part(output, NAME, "Permutation", paragraphs(figures), figures)
 
 
 @torch.no_grad()
-def values(shapes: StudyShapes, flat: Tensor) -> Tensor:
+def evaluate_fields(shapes: StudyShapes, flat: Tensor) -> Tensor:
     """(B, n) values of fields (B, P) at the n evaluation points of the shapes."""
     return evaluate(CONFIG, flat, shapes.evaluation.points)[..., 0]
 
@@ -77,14 +77,14 @@ def largest_difference(shapes: StudyShapes, flat: Tensor, other: Tensor) -> floa
         flat: (B, P) weights.
         other: (B, P) weights.
     """
-    return float((values(shapes, flat) - values(shapes, other)).abs().max())
+    return float((evaluate_fields(shapes, flat) - evaluate_fields(shapes, other)).abs().max())
 
 
 def paragraphs(figures: dict[str, Any]) -> list[str]:
     """The section as Markdown.
 
     Args:
-        figures: what `run` measured.
+        figures: the figures of the part.
     """
     rows = [
         ("mean change of the weights, as a share of their norm", f"{figures['relative_difference_of_weights']:.2f}"),
@@ -103,7 +103,7 @@ def paragraphs(figures: dict[str, Any]) -> list[str]:
     ]
 
 
-def draw(flat: Tensor, permuted: Tensor, order: Tensor, path: Path) -> None:
+def draw_permutation(flat: Tensor, permuted: Tensor, order: Tensor, path: Path) -> None:
     """Draw P; W₀, W₁ and their shape above; P W₀, W₁ Pᵀ and their shape below; one scale for all matrices.
 
     Args:
@@ -118,7 +118,8 @@ def draw(flat: Tensor, permuted: Tensor, order: Tensor, path: Path) -> None:
     assert torch.equal(after[1], before[1] @ p.T)
     color_limit = float(torch.cat([m.flatten() for m in before]).abs().quantile(0.98))
     pictures = render(lambda points: evaluate(CONFIG, torch.cat([flat, permuted]), points)[..., 0], 240)
-    figure, axes = pyplot.subplots(2, 4, figsize=(10.5, 5.4), width_ratios=(1, 1.25, 1, 1), layout="constrained")
+    figure = Figure(figsize=(10.5, 5.4), layout="constrained")
+    axes = figure.subplots(2, 4, width_ratios=(1, 1.25, 1, 1))
     rows = (("$W_0$", "$W_1$", before), ("$P\\,W_0$", "$W_1P^T$", after))
     for row, (left, right, matrices) in enumerate(rows):
         for column, name, matrix in ((1, left, matrices[0]), (2, right, matrices[1])):
@@ -135,4 +136,3 @@ def draw(flat: Tensor, permuted: Tensor, order: Tensor, path: Path) -> None:
         cell.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=axes[:, 2], shrink=0.8, extend="both")
     save_figure(figure, path)
-    pyplot.close(figure)

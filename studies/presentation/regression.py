@@ -1,9 +1,9 @@
 """The regression transformer of the presentation on N = 1 … 64 fields, conditioned and unconditioned.
 
 Decisions:
-- Fields have a few hundred weights, as in the presentation; their plain fits still show their shapes.
-- The start of a free-running sequence is a whole neuron of the first layer, because a single number hardly tells 64
-  fields apart.
+- Fields have a few hundred weights, as in the presentation. One can still recognize the shapes of their plain fits.
+- The start of a free-running sequence is a whole neuron of the first layer, because a single number hardly
+  distinguishes 64 fields.
 - With N = 1 both conditions have the same field.
 
 Dimensions: N fields, P parameters.
@@ -40,19 +40,19 @@ CAPTIONS = dict(zip(CONDITIONS, ("uncond.", "cond."), strict=True))
 
 FINDINGS = (
     """*The transformer fails for larger N when unconditioned*: confirmed. Unconditioned, a free run has an agreement of
-0.9 or more for N = 1 only; from N = 2 on its agreement is below 0.5.""",
+0.9 or more for N = 1 only; from N = 2 on the agreement is below 0.5.""",
     """*Conditioned fields make it better*: confirmed. Conditioned, a free run has an agreement of 0.9 or more up to
-N = 2; from N = 4 on its agreement is below 0.5. For every N from 2 to 64 the error of a free run is smaller than
+N = 2; from N = 4 on the agreement is below 0.5. For every N from 2 to 64 the error of a free run is smaller than
 unconditioned and the agreement is larger. At N = 64 the error is 0.52 instead of 0.99 and the agreement 0.23 instead
 of 0.07.""",
-    """Much of a smaller error needs no memory: the mean of 64 conditioned fields alone has an error of 0.53 (0.99
+    """A small error does not prove memorization: the mean of 64 conditioned fields already has an error of 0.53 (0.99
 unconditioned). Conditioned, a free run agrees with its field better than that mean does for N = 2, 4, 8, 32.""",
-    """No two fields share their start. All transformers had the same small number of steps; the figures do not show
-what more steps would do.""",
+    """No two fields have the same start. All transformers had the same small number of steps; the figures do not show
+the effect of more steps.""",
 )
 
 
-def run(output: Path, quick: bool, seed: int) -> None:
+def run_part(output: Path, quick: bool, seed: int) -> None:
     """Fit the fields, sweep over N and both conditions, and write the section.
 
     Args:
@@ -80,7 +80,7 @@ def run(output: Path, quick: bool, seed: int) -> None:
             for name, part in pictures.items():
                 cells.setdefault(name, []).append(memorization.captioned_picture(shapes, targets, part, index))
     memorization.draw_sheet(cells, output / "regression-shapes.png")
-    draw(rows, output / "regression.png")
+    draw_agreement(rows, output / "regression.png")
     figures = {
         "parameters_per_field": CONFIG.parameters,
         "start": START,
@@ -96,7 +96,7 @@ def run(output: Path, quick: bool, seed: int) -> None:
 def train_and_decode(
     shapes: StudyShapes, targets: Fields, config: MemorizationConfig, seed: int
 ) -> tuple[Row, dict[str, Fields]]:
-    """Train a regression transformer on N fields and let it write them again.
+    """Train a regression transformer on N fields, and generate the fields again.
 
     Args:
         shapes: the true shapes.
@@ -156,7 +156,7 @@ def paragraphs(figures: Row, config: MemorizationConfig) -> list[str]:
     """The section as Markdown.
 
     Args:
-        figures: what `run` measured.
+        figures: the figures of the part.
         config: the transformers and their training.
     """
     rows = sorted(figures["rows"], key=lambda row: (row["fields"], CONDITIONS.index(row["condition"])))
@@ -193,7 +193,7 @@ def paragraphs(figures: Row, config: MemorizationConfig) -> list[str]:
     ]
 
 
-def draw(rows: list[Row], path: Path) -> None:
+def draw_agreement(rows: list[Row], path: Path) -> None:
     """Draw agreement against N, by condition and method.
 
     Args:

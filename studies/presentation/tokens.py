@@ -1,9 +1,9 @@
-"""The same sweep with tokens: an ordinary GPT-2 on the codes of a tokenizer that was learned before.
+"""The sweep over N with tokens: an ordinary GPT-2 learns the codes of an existing tokenizer.
 
 Decisions:
 - The shapes, the blocks, the steps and the batches are those of the regression sweep; the fields are those that the
   tokens decode to.
-- Every sequence has the class token "none", so only the codes at the start tell fields apart. A free-running model
+- Every sequence has the class token "none", so only the codes at the start distinguish fields. A free-running model
   gets the first two codes and takes the likeliest code at each position.
 
 Dimensions: N fields, L tokens of a sequence.
@@ -33,26 +33,23 @@ from weightgpt.tokens.vocabulary import NONE
 NAME = "tokens"
 FINDINGS = (
     """As tokens, fields have a mean agreement of 0.9 or more up to N = 64, the largest N of the sweep.""",
-    """Tokens carry further than weights: a free run keeps an agreement of 0.9 or more up to N = 64 fields instead of 2,
-at the same steps and with 16 times fewer operations at N = 64, although each field of tokens has more weights. The
-training of the tokenizer is not counted. At N = 64 a free run has an IoU of 0.837 with the true shapes instead of
-0.223.""",
+    """A GPT memorizes more fields as tokens than the regression transformer does as weights: a free run has an
+agreement of 0.9 or more up to N = 64 fields instead of 2. The steps are the same and the operations at N = 64 are 16
+times fewer, although each field of tokens has more weights. The training of the tokenizer is not counted. At N = 64 a
+free run has an IoU of 0.837 with the true shapes instead of 0.223.""",
 )
 
 
-def run(output: Path, quick: bool, seed: int, tokenizer_folder: Path) -> None:
+def run_part(output: Path, quick: bool, seed: int, tokenizer: WeightTokenizer) -> None:
     """Encode the shapes, sweep over N, and write the section.
 
     Args:
         output: folder of the parts.
         quick: use few shapes and steps.
         seed: seed of the shapes and the transformers.
-        tokenizer_folder: folder of a model or a tokenizer.
-
-    Raises:
-        InputError: there is no tokenizer in that folder.
+        tokenizer: encodes the shapes.
     """
-    config, tokenizer = QUICK if quick else FULL, WeightTokenizer.from_pretrained(tokenizer_folder)
+    config = QUICK if quick else FULL
     shapes = StudyShapes.draw(max(config.counts), seed, 2048 if quick else 8192)
     codes = tokenizer.quantizer.encode_shapes(shapes.shapes, EncodeConfig(steps=0))
     ids = tokenizer.vocabulary.ids(codes, [NONE] * len(codes))
@@ -76,7 +73,7 @@ def run(output: Path, quick: bool, seed: int, tokenizer_folder: Path) -> None:
         "rows": rows,
     }
     weight_rows = regression_rows(output, figures)
-    draw(rows, weight_rows, output / "tokens.png")
+    draw_agreement(rows, weight_rows, output / "tokens.png")
     write_part(output, NAME, "Tokens", paragraphs(figures, weight_rows, config), figures)
 
 
@@ -113,7 +110,7 @@ def train_and_decode(
     config: MemorizationConfig,
     seed: int,
 ) -> tuple[Row, dict[str, Fields]]:
-    """Train a GPT-2 on N sequences and let it write them again.
+    """Train a GPT-2 on N sequences, and generate the sequences again.
 
     Args:
         shapes: the true shapes.
@@ -167,7 +164,7 @@ def regression_rows(output: Path, figures: Row) -> list[Row]:
 
     Args:
         output: folder of the parts.
-        figures: what `run` measured.
+        figures: the figures of the part.
 
     Returns:
         No rows where that sweep is absent or had other steps or other numbers N.
@@ -184,7 +181,7 @@ def paragraphs(figures: Row, weight_rows: list[Row], config: MemorizationConfig)
     """The section as Markdown.
 
     Args:
-        figures: what `run` measured.
+        figures: the figures of the part.
         weight_rows: the rows of the regression sweep to compare with, or none.
         config: the transformers and their training.
     """
@@ -206,10 +203,10 @@ def paragraphs(figures: Row, weight_rows: list[Row], config: MemorizationConfig)
         f"The same shapes become {figures['tokens_per_field']} tokens each, with {figures['codebook_size']} codes at"
         f" every position. The tokens decode to fields of {figures['parameters_per_field']} weights; their IoU with the"
         f" true shapes is {figures['iou']:.3f}. GPT-2 has {config.describe()}, as above. A free-running model gets the"
-        f" first {START_CODES} codes, so it cannot tell fields with equal first codes apart.",
+        f" first {START_CODES} codes, so it cannot distinguish fields with equal first codes.",
         markdown_table(headers, lines),
         findings("0.1.0", FINDINGS[0]),
-        *(comparison(figures["rows"], weight_rows) if weight_rows else []),
+        *(compare_with_weights(figures["rows"], weight_rows) if weight_rows else []),
         "![Agreement against N, tokens and weights](tokens.png)",
         "The pictures show the second of the N shapes (for N = 1 the first) and below it the field with the lowest"
         " agreement; the captions give the agreement with the field.",
@@ -217,8 +214,8 @@ def paragraphs(figures: Row, weight_rows: list[Row], config: MemorizationConfig)
     ]
 
 
-def comparison(rows: list[Row], weight_rows: list[Row]) -> list[str]:
-    """Tokens and the weights of conditioned fields side by side.
+def compare_with_weights(rows: list[Row], weight_rows: list[Row]) -> list[str]:
+    """A table of tokens and of the weights of conditioned fields.
 
     Args:
         rows: the figures of the tokens.
@@ -241,7 +238,7 @@ def comparison(rows: list[Row], weight_rows: list[Row]) -> list[str]:
     ]
 
 
-def draw(rows: list[Row], weight_rows: list[Row], path: Path) -> None:
+def draw_agreement(rows: list[Row], weight_rows: list[Row], path: Path) -> None:
     """Draw agreement against N, of tokens and of weights.
 
     Args:

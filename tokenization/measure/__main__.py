@@ -5,8 +5,8 @@ Decisions:
   held-out shapes. The plain fits are measured too, as the reference.
 - Each tokenizer has a folder `DIR/CORPUS/TOKENIZER-…` for its settings, with the ids of all shapes, so that a GPT can
   be trained on them. A second measurement with equal settings reads the folder, so an interrupted one continues.
-- `tokenizers.json` has the rows of all corpora, tokenizers and settings. Tables, plots and pictures show these rows, and
-  nobody types a value by hand.
+- `tokenizers.json` has the rows of all corpora, tokenizers and settings. Tables, plots and pictures show these rows,
+  and nobody types a value by hand.
 
 Dimensions: F training shapes with plain fits, H held-out shapes, C chunks, Q quantizer levels, L tokens of a sequence.
 """

@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 import torch
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tokenization.measure.rows import Row, unique_titles
@@ -52,7 +48,7 @@ def shown_shapes(shapes: Sequence[Shape]) -> list[int]:
 
 
 def write_sheet(rows: Sequence[Row], folder: Path, path: Path) -> None:
-    """Stack the pictures of the rows, the true shapes first; write nothing if there are no pictures.
+    """Stack the pictures of the rows below the picture of the true shapes; write nothing if there are no pictures.
 
     Args:
         rows: rows of one corpus.
@@ -72,7 +68,8 @@ def plot_iou_against_bits(rows: Sequence[Row], path: Path) -> None:
         rows: comparable rows of one corpus.
         path: the PNG file.
     """
-    figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
     coded = [pair for pair in zip(unique_titles(rows), rows, strict=True) if pair[1].get("by_num_quantizers")]
     for number, (title, row) in enumerate(coded):
         color, marker = f"C{number % 10}", "o" if number < 10 else "s"
@@ -87,4 +84,3 @@ def plot_iou_against_bits(rows: Sequence[Row], path: Path) -> None:
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     with atomic_write(path) as draft:
         figure.savefig(draft, dpi=150, format="png")
-    pyplot.close(figure)

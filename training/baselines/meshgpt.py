@@ -73,7 +73,7 @@ class MeshGptConfig:
     output: Path
     """Folder to write the samples and their cost to."""
     run: Path | None = None
-    """A run over the built-in families; its training shapes become the meshes if the folder of meshes does not exist."""
+    """A run over the built-in families. Its training shapes become the meshes if there is no folder of meshes yet."""
     num_meshes: int = 4096
     """Training shapes of the run to mesh."""
     budget_flops: float = 5e13

@@ -3,11 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from weightgpt.io import atomic_write
 from weightgpt.metrics.shape_set import ShapeSet
@@ -35,11 +31,11 @@ def plot_losses(path: Path, curves: Mapping[str, Sequence[tuple[int, float]]]) -
         path: the .png file.
         curves: (step, loss) pairs, by name of the training.
     """
-    figure, panels = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(4 * len(curves), 3), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)
     for axes, (name, curve) in zip(panels[0], curves.items(), strict=True):
         axes.plot([step for step, _ in curve], [loss for _, loss in curve])
         axes.set(title=name, xlabel="steps", ylabel="loss")
         axes.grid(alpha=0.3)
     with atomic_write(path) as draft:
         figure.savefig(draft, dpi=100, format="png")
-    pyplot.close(figure)

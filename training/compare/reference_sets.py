@@ -1,8 +1,8 @@
 """A finished run, and the sets of shapes that its comparison needs.
 
 Decisions:
-- If the run learned from the built-in families, the held-out shapes are new shapes of another seed. If the
-  run learned from files, they are its validation and test files; of these only early stopping used the validation files.
+- If the run learned from the built-in families, the held-out shapes are new shapes of another seed. If the run learned
+  from files, they are its validation and test files. Of these only early stopping used the validation files.
 - Held-out meshes and plain fits take long, so we compute them when a row first needs them.
 
 Dimensions: n shapes of a set, S sets, N training shapes, P parameters, L tokens.

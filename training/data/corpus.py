@@ -1,9 +1,13 @@
 """The corpus on disk: a `datasets.Dataset` that can be streamed, filtered and pushed.
 
-Columns: `name`; `label` (class name); `split` (train, validation or test; the quantizer saw only train); `weights` (P
-float32, the field that the tokens decode to, flat as in `weightgpt.fields.field`); `input_ids` (L tokens);
-`iou_plain_fit` (of the plain fit, null where there is none); `iou` (of the decoded field). Both are volume IoU with the
-true shape at the same uniform points, null where it was not measured.
+Columns:
+- `name`: the name of the shape.
+- `label`: the class name.
+- `split`: train, validation or test; the quantizer learned from train only.
+- `weights`: P float32, the field that the tokens decode to, flat as in `weightgpt.fields.field`.
+- `input_ids`: L tokens.
+- `iou_plain_fit` and `iou`: volume IoU of the plain fit and of the decoded field with the true shape, at the same
+  uniform points; null if it was not measured.
 
 Dimensions: N shapes, P parameters of a field, L tokens of a sequence.
 """
@@ -19,6 +23,7 @@ from weightgpt.errors import InputError
 from weightgpt.io import atomic_write
 
 SPLITS = ("train", "validation", "test")
+"""Values of the column `split`."""
 
 
 def corpus_features(num_parameters: int, length: int) -> Features:
@@ -88,7 +93,7 @@ def _fixed_size_lists(rows: Tensor) -> pa.FixedSizeListArray:
 
 
 def save_corpus(corpus: Dataset, folder: Path) -> None:
-    """Write a corpus to `folder`, whole or not at all.
+    """Write a corpus to `folder`, completely or not at all.
 
     Args:
         corpus: the corpus.

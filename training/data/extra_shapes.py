@@ -1,8 +1,8 @@
 """Extra training shapes, for the GPT alone.
 
-More sequences teach a GPT more than more passes over few sequences do. We do not store the weights of these shapes. We
-store their distances at the first shared points, because the memorization check must know every shape that the GPT has
-seen.
+A GPT learns more from many sequences than from many passes over few sequences. We do not store the weights of these
+shapes. We store their distances at the first shared points, because the memorization check compares samples with every
+shape that the GPT has seen.
 
 File: {input_ids (E, L) int32, probe_sdf (E, m) float16}.
 
@@ -29,7 +29,7 @@ from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 NUM_PROBES = 2048
-"""m. The encoder sees a shape at these points too; without refinement it needs no others."""
+"""m. The encoder reads a shape at the same points. Encoding without refinement needs no other points."""
 BATCH_SIZE = 1024
 """Shapes encoded at once."""
 
@@ -76,7 +76,7 @@ def join_shapes(train: Sequence[Shape], extra: Sequence[Shape]) -> LazySequence[
 def encode_extra_shapes(
     shapes: Sequence[Shape], tokenizer: WeightTokenizer, points: Tensor, encode: EncodeConfig, path: Path
 ) -> ExtraShapes:
-    """Encode extra shapes, or read the sequences that an earlier run left.
+    """Encode extra shapes, or read the sequences of an earlier call.
 
     Args:
         shapes: E shapes.

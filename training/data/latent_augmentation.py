@@ -1,7 +1,8 @@
 """Data augmentation for the GPT: latents are re-quantized with Gaussian noise.
 
-A GPT of few sequences memorizes them. Noise on the latents of a shape, in proportion to how the latents of all shapes
-vary, gives similar shapes, as in vicinal risk minimization (Chapelle et al. 2000). The GPT learns the codes of these.
+A GPT memorizes a corpus of few sequences. We therefore add noise to the latents of each shape, in proportion to the
+standard deviations of the latents over all shapes. The latents then stand for similar shapes, and the GPT learns their
+codes (vicinal risk minimization, Chapelle et al. 2000).
 
 Dimensions: N shapes, C chunks, Q quantizer levels, L tokens of a sequence, r latent width.
 """
@@ -19,7 +20,7 @@ BATCH_SIZE = 1024
 
 @torch.no_grad()
 def requantize_with_noise(quantizer: Quantizer, codes: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-    """Codes of the latents of other codes, with Gaussian noise on these latents.
+    """Add Gaussian noise to the latents of codes, and quantize the latents again.
 
     Args:
         quantizer: the quantizer of the codes; its `has_latents` is true.

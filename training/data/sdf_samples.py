@@ -1,4 +1,4 @@
-"""The signed distances of a run: all of its shapes, sampled once at shared points.
+"""The signed distances of a run: all shapes of the run, sampled once at shared points.
 
 File: {points (M, D), eval_points (m, D), train (N, M) float16, validation (V, M), test (T, M), eval_train (T, m),
 eval_test (T, m)}. The many training rows are stored in half precision.
@@ -31,7 +31,7 @@ class SampledSplit:
 
 
 def sample_split(split: Split, num_points: int, num_eval_points: int, seed: int, path: Path) -> SampledSplit:
-    """Sample all shapes, or read the samples that an earlier run left.
+    """Sample all shapes, or read the samples of an earlier call.
 
     Args:
         split: the shapes.

@@ -1,10 +1,10 @@
 """Learning curves as inline SVG, drawn by matplotlib.
 
 Decisions:
-- The SVG is part of the page, so its colors can be variables of the page's style and follow the light or dark theme.
-  matplotlib draws with placeholder colors, which are then replaced by the variables.
-- The SVG refers to nothing outside itself. We remove the header, the metadata and the global style that matplotlib
-  writes, and draw without clip paths.
+- The SVG is part of the page, so its colors are variables of the style of the page and follow the light or dark theme.
+  matplotlib draws with placeholder colors, and we replace them by the variables.
+- The SVG needs no other file. We remove the header, the metadata and the global style that matplotlib writes, and draw
+  without clip paths.
 """
 
 import io

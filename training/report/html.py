@@ -1,15 +1,13 @@
 """The report of a run as one HTML file that opens offline.
 
 Decisions:
-
-- The page refers to nothing outside itself, and its content policy forbids it to. All text is escaped.
+- The page loads no other file, and its content policy forbids loading. All text is escaped.
 - Meshes are stored as deflated differences of 16-bit coordinates and of indices: 2.3 MB for 24 pairs. As GLB files the
   same meshes take 13.6 MB, or 4.6 MB deflated, so the page would exceed 5 MB.
 - One WebGL context draws all 48 meshes, because browsers allow about 16 contexts. Without WebGL the pictures remain.
-- The viewer is written for this page. We do not use the packaged one of trimesh: it is a private template that holds
-  three.js (0.7 MB) and a program for one GLB scene in one window, so we would have to cut the library out of its text,
-  and to write the gallery, the camera and the loading of packed meshes all the same.
-- The look and the viewer are in `template.html`. This module fills its `{{places}}` in one pass.
+- The page has a small viewer of its own. The packaged viewer of trimesh shows one GLB scene in one window and includes
+  three.js (0.7 MB). With it we would still have to write the gallery, the camera and the loading of packed meshes.
+- `template.html` has the style and the viewer. This module fills its `{{places}}` in one pass.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""What the report of a run shows: which metrics under which title, pairs of shapes, and learning curves."""
+"""The content of the report of a run: metrics with their titles, pairs of shapes, and learning curves."""
 
 import io
 import math

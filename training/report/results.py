@@ -1,7 +1,7 @@
 """The last three stages of a run: samples, metrics and the report.
 
-Every metric is measured here from what the earlier stages left, and written to `metrics.json`. The report, the README
-and other pages only show these values. docs/metrics.md lists the keys.
+This module measures every metric from the results of the earlier stages and writes `metrics.json`. The report, the
+README and other pages only show these values. docs/metrics.md lists the keys.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedRun:
-    """Everything that the stages up to the GPT left."""
+    """The results of all stages up to the GPT."""
 
     output: Path
     """Folder of the run."""
@@ -64,7 +64,7 @@ def report_run(run: LearnedRun, stage: Stage) -> dict[str, Any]:
     """Generate samples, measure them, and write the report of a run.
 
     Args:
-        run: what the earlier stages left.
+        run: the results of the earlier stages.
         stage: announces a stage and measures its time.
 
     Returns:
@@ -88,7 +88,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
     """Measure a run.
 
     Args:
-        run: what the earlier stages left.
+        run: the results of the earlier stages.
         samples: the generated shapes.
 
     Returns:
@@ -127,9 +127,9 @@ def write_page(run: LearnedRun, samples: RunSamples, metrics: dict[str, Any], ne
     """Write `report.html`.
 
     Args:
-        run: what the earlier stages left.
+        run: the results of the earlier stages.
         samples: the generated shapes.
-        metrics: what was measured.
+        metrics: the content of `metrics.json` without the cost.
         nearest: the nearest training shape of each sample with a surface.
     """
     report = build_report(

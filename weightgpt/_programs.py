@@ -160,4 +160,5 @@ def _sentence(message: str) -> str:
     lines = [re.sub("\x1b\\[[0-9;]*m", "", line).strip(" │") for line in message.splitlines()]
     rulers = [i for i, line in enumerate(lines) if line and set(line) <= set("-─")]
     body = lines[rulers[0] + 1 : rulers[1]] if len(rulers) > 1 else lines
-    return " ".join(" ".join(body).split()).rstrip(".:")
+    sentence = " ".join(" ".join(body).split()).rstrip(".:")
+    return re.sub(r"^Error parsing \w+: ", "", sentence)  # tyro names the dataclass, which no user knows

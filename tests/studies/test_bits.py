@@ -101,8 +101,8 @@ def test_a_gpt_uses_dependencies_that_frequencies_do_not_show(tmp_path: Path):
     ("changes", "sentence"),
     [
         ({"model_size": "huge"}, "choose one of nano"),
-        ({"max_train_flops": 0.0}, "give positive numbers"),
-        ({"sizes": (8, 0)}, "give positive numbers"),
+        ({"max_train_flops": 0.0}, "give a number above 0"),
+        ({"sizes": (8, 0)}, "sizes are 8, 0; give numbers of 1 or more"),
     ],
 )
 def test_an_impossible_setting_is_refused(changes, sentence):

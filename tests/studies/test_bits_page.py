@@ -95,7 +95,7 @@ def test_the_chart_shows_gpts_independent_codes_and_uniform_codes():
     [
         (["--corpus=cubes"], "has no tokenizers; measure them"),
         (["--corpus=balls", "--tokenizers", "other"], "has no tokenizers other"),
-        (["--corpus=balls", "--max-epochs=0"], "give positive numbers"),
+        (["--corpus=balls", "--max-epochs=0"], "error: max_epochs is 0.0; give a number above 0"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_two(tmp_path: Path, run, capsys, arguments, sentence):

@@ -76,7 +76,7 @@ def test_presets_are_planar_and_complete():
 
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="has 0 files"):
-        digits.run(dataclasses.replace(QUICK, corpus=str(tmp_path)), tmp_path / "out", "")
+        digits.run_study(dataclasses.replace(QUICK, corpus=str(tmp_path)), tmp_path / "out", "")
 
 
 def test_shapes_are_named_by_the_number_of_their_image(tmp_path):

@@ -211,6 +211,6 @@ def test_the_help_of_a_preset_shows_its_values(preset, capsys):
         pipeline.read_job([preset, "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert end.value.code == 0
-    assert "--gpt.epochs FLOAT Passes over the training sequences at most" in text
+    assert "--gpt.epochs FLOAT Largest number of passes over the training sequences" in text
     assert f"(default: {PRESETS[preset].gpt.epochs})" in text
     assert "Folder of the run. (required)" in text

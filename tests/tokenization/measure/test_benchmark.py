@@ -65,10 +65,10 @@ def test_other_codebook_settings_reuse_the_fits_and_other_fields_need_new_ones(t
 
 def test_fits_get_more_steps_while_they_still_improve(tmp_path, monkeypatch):
     gains = iter([0.02, 0.006, 0.004])
-    monkeypatch.setattr(benchmark, "_gain", lambda *_: next(gains))
+    monkeypatch.setattr(benchmark, "iou_gain_last_quarter", lambda *_: next(gains))
     longest = prepare_benchmark(replace(SMALL, max_fit_steps=100), tmp_path)
     assert (longest.corpus.fit.steps, longest.iou_gain_last_quarter) == (8, 0.004)
-    monkeypatch.setattr(benchmark, "_gain", lambda *_: 1.0)
+    monkeypatch.setattr(benchmark, "iou_gain_last_quarter", lambda *_: 1.0)
     assert prepare_benchmark(replace(SMALL, max_fit_steps=5), tmp_path).corpus.fit.steps == 4
 
 

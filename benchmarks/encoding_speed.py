@@ -265,7 +265,7 @@ def time_all_nearest_codes(config: SpeedConfig, corpus: Corpus, quantizer: RVQAu
     fit_config = FitConfig(steps=config.short_fit_steps)
     fields = fit(quantizer.field_config, corpus.samples, fit_config, shared_init=corpus.shared_init).fields
     latents, codebook = latents_of(quantizer, fields), quantizer.codebook
-    repeated = latents.repeat(config.repeats, 1, 1)
+    repeated_latents = latents.repeat(config.repeats, 1, 1)
     weight_codebook = learn_vector_quantizer(corpus, width=8, codebook_size=1024, num_quantizers=3).quantizer.codebook
     vectors, code_vectors = (
         weight_codebook.split_weights(fields.flat[: config.num_weight_fields]),
@@ -273,7 +273,7 @@ def time_all_nearest_codes(config: SpeedConfig, corpus: Corpus, quantizer: RVQAu
     )
     return [
         time_nearest_codes("latents", latents, codebook.quantize, code_vectors, config.turns),
-        time_nearest_codes("latents", repeated, codebook.quantize, code_vectors, config.turns),
+        time_nearest_codes("latents", repeated_latents, codebook.quantize, code_vectors, config.turns),
         time_nearest_codes("weights", vectors, weight_codebook.quantize, weight_codebook.code_vectors[0], config.turns),
     ]
 

@@ -135,8 +135,8 @@ def draw_sequences(tokenizer: WeightTokenizer, num_train: int, num_held_out: int
             ids = _encode_drawn(tokenizer, families, settings["count"], settings["seed"])
             write_tensors(draft / "ids.safetensors", {"ids": ids.int()})
 
-        stored = cached_folder(folder, settings, write, name=f"drawn-{count}")
-        parts.append(read_tensors(stored / "ids.safetensors")["ids"].long())
+        part_folder = cached_folder(folder, settings, write, name=f"drawn-{count}")
+        parts.append(read_tensors(part_folder / "ids.safetensors")["ids"].long())
     return Sequences(*parts)
 
 

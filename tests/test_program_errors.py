@@ -37,7 +37,10 @@ SPEED = ("benchmarks.encoding_speed", "--output", "out")
         ((*BASELINE, "gan"), "no baseline 'gan'"),
         ((*BASELINE, "nef-gpt", "--budget-flops", "0"), "budget_flops is 0.0; give a number above 0"),
         ((*BASELINE, "nef-gpt"), "out has no corpus"),
-        (("training.baselines.meshgpt", "--meshes", "out", "--output", "out", "--num-samples", "0"), "num_samples is 0"),
+        (
+            ("training.baselines.meshgpt", "--meshes", "out", "--output", "out", "--num-samples", "0"),
+            "num_samples is 0",
+        ),
         ((*PRETRAIN, "--epochs", "-1"), "epochs is -1.0; give a number above 0"),
         (PRETRAIN, "out holds no corpus"),
         ((*COMPARE, "--num-points", "0"), "num_points is 0; give 1 or more"),

@@ -90,7 +90,7 @@ def reconstruction_loss(
     config: AutoencoderConfig,
     field_config: FieldConfig,
     flat: Tensor,
-    encoded: Tensor,
+    point_features: Tensor,
     sdf: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
@@ -100,7 +100,7 @@ def reconstruction_loss(
         config: how points are drawn and how errors count.
         field_config: the architecture of the fields.
         flat: (B, P) weights of the decoded fields.
-        encoded: (D, M) Fourier features of the points, shared by all shapes.
+        point_features: (D, M) Fourier features of the points, shared by all shapes.
         sdf: (B, M) signed distances of the shapes at these points.
         generator: draws the points.
     """
@@ -112,7 +112,7 @@ def reconstruction_loss(
         generator,
         config.balance_sides,
     )
-    features = encoded[:, index].transpose(0, 1).contiguous()
+    features = point_features[:, index].transpose(0, 1).contiguous()
     values = evaluate_encoded(field_config, flat, features)[..., 0]
     return truncated_loss(values, sdf.gather(1, index), config.truncation, config.squared_weight).mean()
 

@@ -265,21 +265,23 @@ def _train(
 ) -> History:
     """Train all parts on random batches of shapes."""
     field_config, rvq = autoencoder.layout.field_config, autoencoder.rvq
-    encoded = fourier_features(samples.points, field_config.num_frequencies)
-    generator, first_quantized = torch.Generator().manual_seed(seed), int(config.warmup_fraction * config.steps)
+    point_features = fourier_features(samples.points, field_config.num_frequencies)
+    generator, first_quantized_step = torch.Generator().manual_seed(seed), int(config.warmup_fraction * config.steps)
 
     def step_losses(step: int) -> tuple[Tensor, Tensor]:
         rows = torch.randint(0, len(samples.sdf), (config.batch_size,), generator=generator)
         sdf = samples.sdf[rows].float()
         predicted = autoencoder.encoder(sdf[:, : config.num_probes])
         latents = autoencoder.latents(rows, predicted)
-        if step == first_quantized:
+        if step == first_quantized_step:
             rvq.update(autoencoder.sample_latents(samples))
-        elif step > first_quantized and step % UPDATE_INTERVAL == 0:
+        elif step > first_quantized_step and step % UPDATE_INTERVAL == 0:
             rvq.update(latents.detach())
-        passed, quantized = straight_through(latents, rvq.quantize if step >= first_quantized else lambda z: z)
-        flat = autoencoder.weights(passed)
-        loss = reconstruction_loss(config, field_config, flat, encoded, sdf, generator)
+        decoder_input, quantized = straight_through(
+            latents, rvq.quantize if step >= first_quantized_step else lambda z: z
+        )
+        flat = autoencoder.weights(decoder_input)
+        loss = reconstruction_loss(config, field_config, flat, point_features, sdf, generator)
         penalty = LATENT_WEIGHT * latents.square().mean() + commitment_penalty(latents, quantized)
         penalty = penalty + (predicted - latents.detach()).square().mean()  # zero without auto-decoding
         return loss, penalty

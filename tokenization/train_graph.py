@@ -125,7 +125,7 @@ def _train(
     callback: Callable[[int, float], None] | None,
 ) -> History:
     """Train the encoder on random batches of fields with weights `flat` (N, P)."""
-    encoded = fourier_features(samples.points, codebook.layout.field_config.num_frequencies)
+    point_features = fourier_features(samples.points, codebook.layout.field_config.num_frequencies)
     probe_values = torch.cat([encoder.evaluate_probes(part) for part in flat.split(32)])
     generator = torch.Generator().manual_seed(seed)
 
@@ -135,9 +135,9 @@ def _train(
     def step_losses(_: int) -> tuple[Tensor, Tensor]:
         rows = torch.randint(0, len(flat), (config.batch_size,), generator=generator)
         sdf, latents = samples.sdf[rows].float(), encoder(flat[rows], probe_values[rows])
-        passed, quantized = straight_through(latents, quantize)
-        weights = codebook.weights(passed)
-        loss = reconstruction_loss(config, encoder.field_config, weights, encoded, sdf, generator)
+        decoder_input, quantized = straight_through(latents, quantize)
+        weights = codebook.weights(decoder_input)
+        loss = reconstruction_loss(config, encoder.field_config, weights, point_features, sdf, generator)
         return loss, commitment_penalty(latents, quantized)
 
     return optimize(config.steps, step_losses, [_optimizer(encoder, config)], title=title, callback=callback)

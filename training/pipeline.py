@@ -87,15 +87,15 @@ def run_learning_stages(run: Run, load_split: LoadSplit) -> LearnedRun:
         run.write_config()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         path = output / "sdf_samples.safetensors"
-        sampled = sample_split(split, config.tokenizer.num_points, config.num_eval_points, config.seed, path)
+        sdf_samples = sample_split(split, config.tokenizer.num_points, config.num_eval_points, config.seed, path)
     with run.stage("fits"):
-        quantizer_corpus, test_fits = fit_reference_fields(config, sampled, output / "fits")
+        quantizer_corpus, test_fits = fit_reference_fields(config, sdf_samples, output / "fits")
     with run.stage("codebook"):
         quantizer = learn_quantizer(config, quantizer_corpus, output / "codebook")
         tokenizer = WeightTokenizer.create(quantizer, [shape.label for shape in split.train])
     with run.stage("corpus"):
-        corpus = encode_corpus(config, tokenizer, split, sampled, test_fits, output / "corpus")
-        path, points = output / "extra_shapes.safetensors", sampled.train.points
+        corpus = encode_corpus(config, tokenizer, split, sdf_samples, test_fits, output / "corpus")
+        path, points = output / "extra_shapes.safetensors", sdf_samples.train.points
         extra = encode_extra_shapes(split.extra, tokenizer, points, config.tokenizer.encode, path)
     with run.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, extra, tokenizer, output)
@@ -104,21 +104,21 @@ def run_learning_stages(run: Run, load_split: LoadSplit) -> LearnedRun:
         config=config,
         split=split,
         refusals=refusals,
-        sampled=sampled,
+        sdf_samples=sdf_samples,
         fit_history=test_fits.history,
-        iou_gain=iou_gain_last_quarter(test_fits, sampled.eval_test),
+        iou_gain=iou_gain_last_quarter(test_fits, sdf_samples.eval_test),
         corpus=corpus,
         extra_shapes=extra,
         model=WeightGPT(model, tokenizer),
     )
 
 
-def fit_reference_fields(config: PipelineConfig, sampled: SampledSplit, folder: Path) -> tuple[Corpus, Fits]:
+def fit_reference_fields(config: PipelineConfig, sdf_samples: SampledSplit, folder: Path) -> tuple[Corpus, Fits]:
     """Make plain shared-init fits, or read the fits of an earlier call.
 
     Args:
         config: the configuration of the run.
-        sampled: the signed distances of the run.
+        sdf_samples: the signed distances of the run.
         folder: folder of the fits.
 
     Returns:
@@ -126,13 +126,15 @@ def fit_reference_fields(config: PipelineConfig, sampled: SampledSplit, folder: 
         reference of the round trip.
     """
     field_config, fit_config = config.tokenizer.field, config.tokenizer.fit
-    shared_init = load_or_fit_shared_init(field_config, sampled.train, fit_config, folder / "shared_init.safetensors")
-    first = sampled.train.select(slice(0, config.tokenizer.num_init_fits))
+    shared_init = load_or_fit_shared_init(
+        field_config, sdf_samples.train, fit_config, folder / "shared_init.safetensors"
+    )
+    first = sdf_samples.train.select(slice(0, config.tokenizer.num_init_fits))
     train, test = (
         fit(field_config, samples, fit_config, shared_init=shared_init, folder=folder / name, progress=title)
-        for samples, name, title in ((first, "train", "plain fits"), (sampled.test, "test", "test fits"))
+        for samples, name, title in ((first, "train", "plain fits"), (sdf_samples.test, "test", "test fits"))
     )
-    return Corpus(sampled.train, train.fields, shared_init, fit_config, config.seed), test
+    return Corpus(sdf_samples.train, train.fields, shared_init, fit_config, config.seed), test
 
 
 def learn_quantizer(config: PipelineConfig, corpus: Corpus, folder: Path) -> Quantizer:
@@ -155,7 +157,7 @@ def encode_corpus(
     config: PipelineConfig,
     tokenizer: WeightTokenizer,
     split: Split,
-    sampled: SampledSplit,
+    sdf_samples: SampledSplit,
     test_fits: Fits,
     folder: Path,
 ) -> Dataset:
@@ -165,7 +167,7 @@ def encode_corpus(
         config: the configuration of the run.
         tokenizer: encodes the shapes.
         split: the shapes.
-        sampled: their signed distances.
+        sdf_samples: their signed distances.
         test_fits: plain fits of the test shapes.
         folder: the folder that the corpus is written to or read from.
     """
@@ -174,12 +176,12 @@ def encode_corpus(
     quantizer, labels = tokenizer.quantizer, [shape.label for shape in split.all]
     codes = [
         quantizer.encode_samples(samples, config.tokenizer.encode, progress=True)
-        for samples in (sampled.train, sampled.validation, sampled.test)
+        for samples in (sdf_samples.train, sdf_samples.validation, sdf_samples.test)
     ]
     train, validation, test = (quantizer.decode(part) for part in codes)
     # IoU is measured on as many training shapes as there are test shapes, and on the test shapes.
-    num_measured = len(sampled.eval_train.sdf)
-    train_iou = field_iou(train.select(slice(0, num_measured)), sampled.eval_train).tolist()
+    num_measured = len(sdf_samples.eval_train.sdf)
+    train_iou = field_iou(train.select(slice(0, num_measured)), sdf_samples.eval_train).tolist()
     no_iou: list[float | None] = [None] * (len(train) - num_measured + len(validation))
     no_fits: list[float | None] = [None] * (len(train) + len(validation))
     corpus = build_corpus(
@@ -188,8 +190,8 @@ def encode_corpus(
         splits=["train"] * len(train) + ["validation"] * len(validation) + ["test"] * len(test),
         weights=torch.cat([train.flat, validation.flat, test.flat]),
         input_ids=tokenizer.vocabulary.ids(torch.cat(codes), labels),
-        iou_plain_fit=[*no_fits, *field_iou(test_fits.fields, sampled.eval_test).tolist()],
-        iou=[*train_iou, *no_iou, *field_iou(test, sampled.eval_test).tolist()],
+        iou_plain_fit=[*no_fits, *field_iou(test_fits.fields, sdf_samples.eval_test).tolist()],
+        iou=[*train_iou, *no_iou, *field_iou(test, sdf_samples.eval_test).tolist()],
     )
     save_corpus(corpus, folder)
     return load_corpus(folder)

@@ -281,7 +281,7 @@ class PretrainJob:
     corpus: Path
     """Folder of a `datasets.Dataset` with the columns `input_ids` and `split`."""
     tokenizer: Path
-    """Folder of a `WeightTokenizer`."""
+    """Folder of a model or a tokenizer."""
     output: Path
     """Folder of the checkpoints and the model."""
     seed: int = 0

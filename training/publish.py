@@ -64,7 +64,7 @@ class PublishConfig:
     """Write measured values into a page."""
 
     page: Path
-    """Page with places such as `<!-- figures:demo --><!-- /figures:demo -->`, each on two lines."""
+    """Page with places: a line `<!-- figures:demo -->`, and below it a line `<!-- /figures:demo -->`."""
     run: Path | None = None
     """Folder of a finished run of `training.pipeline`."""
     comparison: Path | None = None
@@ -157,14 +157,14 @@ def publish(page: Path, tables: Mapping[str, str]) -> None:
     if not page.is_file():
         raise InputError(f"{page} is not a file; give a page with places such as figures:{next(iter(tables))}.")
     text = page.read_text(encoding="utf-8")
-    filled = 0
+    num_places = 0
     for name, table in tables.items():
         pattern = rf"(<!-- figures:{re.escape(name)} -->\n).*?(<!-- /figures:{re.escape(name)} -->)"
         text, count = re.subn(pattern, lambda match, new=table: f"{match[1]}{new}\n{match[2]}", text, flags=re.DOTALL)
         if count > 1:
             raise InputError(f"{page} has {count} places called figures:{name}; leave one.")
-        filled += count
-    if not filled:
+        num_places += count
+    if not num_places:
         raise InputError(f"{page} has no place called {' or '.join(f'figures:{name}' for name in tables)}; add one.")
     write_text(page, text)
 

@@ -161,4 +161,4 @@ def _sentence(message: str) -> str:
     rulers = [i for i, line in enumerate(lines) if line and set(line) <= set("-─")]
     body = lines[rulers[0] + 1 : rulers[1]] if len(rulers) > 1 else lines
     sentence = " ".join(" ".join(body).split()).rstrip(".:")
-    return re.sub(r"^Error parsing \w+: ", "", sentence)  # tyro names the dataclass, which no user knows
+    return re.sub(r"^Error parsing [A-Za-z_]\S*: ", "", sentence)  # tyro names the dataclass, which users do not know

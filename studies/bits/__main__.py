@@ -59,7 +59,7 @@ class BitsConfig:
     sizes: tuple[int, ...] = ()
     """Numbers of new built-in shapes to train on; empty to train on the sequences that come with the tokenizer."""
     num_held_out: int = 512
-    """H and V of new built-in shapes."""
+    """New built-in shapes to measure on, and further ones for early stopping; only with `sizes`."""
     model_size: str = "small"
     """Size of the GPT: nano, tiny, small, medium or large."""
     max_train_flops: float = 12e12

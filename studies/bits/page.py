@@ -89,8 +89,8 @@ def add_rows(output: Path, rows: list[Row], measurements: Path | None) -> None:
             folder.
     """
     old = read_json(output / ROWS_FILE)["rows"] if (output / ROWS_FILE).is_file() else []
-    replaced = {identity(row) for row in rows}
-    rows = [*(row for row in old if identity(row) not in replaced), *rows]
+    new_identities = {identity(row) for row in rows}
+    rows = [*(row for row in old if identity(row) not in new_identities), *rows]
     write_json(output / ROWS_FILE, {"rows": rows})
     if measurements and (measurements / "tokenizers.json").is_file():
         content = read_json(measurements / "tokenizers.json")

@@ -122,15 +122,15 @@ def run_study(config: PipelineConfig, output: Path, command: str) -> Row:
     with run.stage("figures"):
         evaluator = new_evaluator(learned, images, seed)
         sampling = sweep_sampling(evaluator, seed)
-        chosen = choose_sampling(sampling)
-        rows, fields = compare_with_test_images(evaluator, chosen, seed)
-        one_class = compare_with_one_class(evaluator, chosen, seed)
+        best = choose_sampling(sampling)
+        rows, fields = compare_with_test_images(evaluator, best, seed)
+        one_class = compare_with_one_class(evaluator, best, seed)
     figures = {
         "version": __version__,
         "command": command,
         "settings": shown_settings(config),
         **measure_stages(evaluator, learned),
-        "chosen": chosen,
+        "best_sampling": best,
         "rows": rows,
         "one_class": one_class,
         "sampling": sampling,

@@ -4,7 +4,7 @@ Decisions:
 - Temperature and top-k are chosen on the validation images. The rows of the chosen setting use a new seed and the test
   images.
 
-Dimensions: N rows, B wanted rows.
+Dimensions: N rows, B target rows.
 """
 
 import math
@@ -31,18 +31,18 @@ ONE_CLASS_COUNT = 256
 """Images in the sets of NeF-GPT."""
 
 
-def rows_with_labels(labels: Tensor, wanted: Tensor) -> Tensor:
-    """Find one row for each wanted class, and use no row twice.
+def rows_with_labels(labels: Tensor, targets: Tensor) -> Tensor:
+    """Find one row for each target class, and use no row twice.
 
     Args:
         labels: (N,) classes of the rows.
-        wanted: (B,) wanted classes.
+        targets: (B,) target classes.
 
     Returns:
         (B,) indices into `labels`.
     """
-    unused = {label: (labels == label).nonzero()[:, 0].tolist()[::-1] for label in set(wanted.tolist())}
-    return torch.tensor([unused[label].pop() for label in wanted.tolist()])
+    unused = {label: (labels == label).nonzero()[:, 0].tolist()[::-1] for label in set(targets.tolist())}
+    return torch.tensor([unused[label].pop() for label in targets.tolist()])
 
 
 def sweep_sampling(evaluator: DigitsEvaluator, seed: int) -> list[Row]:
@@ -72,12 +72,12 @@ def choose_sampling(rows: list[Row]) -> Row:
     return min(accurate, key=lambda row: row["one_nna"]) if accurate else max(rows, key=lambda row: row["accuracy"])
 
 
-def compare_with_test_images(evaluator: DigitsEvaluator, chosen: Row, seed: int) -> tuple[list[Row], Fields]:
+def compare_with_test_images(evaluator: DigitsEvaluator, best: Row, seed: int) -> tuple[list[Row], Fields]:
     """Measure references, baselines and samples on the test images.
 
     Args:
         evaluator: the model and the images.
-        chosen: the sampling settings of `choose_sampling`.
+        best: the sampling settings of `choose_sampling`.
         seed: seed of the samples.
 
     Returns:
@@ -89,7 +89,7 @@ def compare_with_test_images(evaluator: DigitsEvaluator, chosen: Row, seed: int)
     names, new_names = ([str(label) for label in part.labels.tolist()] for part in (train, test))
     independent = evaluator.render(decode(draw_independent_codes(evaluator.train_ids, names, new_names, seed)))
     plain = evaluator.render(evaluator.sample(test.labels, 1.0, 0, seed + 1))
-    fields = evaluator.sample(test.labels, chosen["temperature"], chosen["top_k"], seed + 1)
+    fields = evaluator.sample(test.labels, best["temperature"], best["top_k"], seed + 1)
     rows = [
         evaluator.evaluate("reference", train.images[index], test, memorization=False),
         evaluator.evaluate("round-trip", round_trip, test, memorization=False),
@@ -100,12 +100,12 @@ def compare_with_test_images(evaluator: DigitsEvaluator, chosen: Row, seed: int)
     return rows, fields
 
 
-def compare_with_one_class(evaluator: DigitsEvaluator, chosen: Row, seed: int) -> list[Row]:
+def compare_with_one_class(evaluator: DigitsEvaluator, best: Row, seed: int) -> list[Row]:
     """Compare samples of one class with training images, as NeF-GPT was compared.
 
     Args:
         evaluator: the model and the images.
-        chosen: the sampling settings of `choose_sampling`.
+        best: the sampling settings of `choose_sampling`.
         seed: seed of the samples.
     """
     train = evaluator.train
@@ -113,7 +113,7 @@ def compare_with_one_class(evaluator: DigitsEvaluator, chosen: Row, seed: int) -
     members = train.select((train.labels == label).nonzero()[:, 0])
     count = min(ONE_CLASS_COUNT, len(members.labels) // 2)
     reference, others = members.select(torch.arange(count)), members.images[count : 2 * count]
-    fields = evaluator.sample(reference.labels, chosen["temperature"], chosen["top_k"], seed + 2)
+    fields = evaluator.sample(reference.labels, best["temperature"], best["top_k"], seed + 2)
     return [
         evaluator.evaluate(f"reference, class {label}", others, reference, memorization=False),
         evaluator.evaluate(f"ours, class {label}", evaluator.render(fields), reference),

@@ -60,7 +60,7 @@ FACTS = (
     ("edge width, pixels", lambda f: f"{f['edge_width_in_pixels']:.3f}"),
     ("GPT bits per token, test", lambda f: f"{f['gpt_bits_per_token']:.2f}"),
     ("GPT parameters", lambda f: format_number(f["gpt_parameters"])),
-    ("chosen temperature, top-k", lambda f: f"{f['chosen']['temperature']:g}, {_top_k(f['chosen'])}"),
+    ("chosen temperature, top-k", lambda f: f"{f['best_sampling']['temperature']:g}, {_top_k(f['best_sampling'])}"),
     ("minutes in total, on a shared machine", lambda f: f"{f['seconds'] / 60:.1f}"),
 )
 """The rows of the first table: title, and text of the value."""

@@ -131,15 +131,15 @@ def train_and_decode(
     batch = torch.arange(min(config.optimizer.batch_size, len(ids)))
     budget = config.flop_budget(lambda: loss(batch, torch.Generator()).backward())
     cost = train_to_budget(model, loss, len(ids), config.optimizer, budget, seed, False)
-    written = {
+    sequences = {
         "teacher_forced": teacher_forced_ids(model, ids, tokenizer),
         "free_running": free_running_ids(model, ids, tokenizer),
     }
-    decoded = {method: tokenizer.batch_decode(rows) for method, rows in written.items()}
+    decoded = {method: tokenizer.batch_decode(rows) for method, rows in sequences.items()}
     decoded["mean_field"] = Fields(targets.config, targets.flat.mean(0).expand(len(ids), -1))
     row = {
         "fields": len(ids),
-        **{f"{method}_wrong_codes": wrong_codes(rows, ids) for method, rows in written.items()},
+        **{f"{method}_wrong_codes": wrong_codes(rows, ids) for method, rows in sequences.items()},
         **memorization.compare(shapes, targets, decoded),
         "distinct_starts": memorization.count_distinct(ids[:, :START]),
         "steps": cost.steps,
@@ -149,14 +149,14 @@ def train_and_decode(
     return row, decoded
 
 
-def wrong_codes(written: Tensor, ids: Tensor) -> float:
+def wrong_codes(sequences: Tensor, ids: Tensor) -> float:
     """Share of the codes after the start that differ.
 
     Args:
-        written: (N, L) sequences of the model.
+        sequences: (N, L) sequences of the model.
         ids: (N, L) true sequences.
     """
-    return float((written[:, START:-1] != ids[:, START:-1]).float().mean())
+    return float((sequences[:, START:-1] != ids[:, START:-1]).float().mean())
 
 
 def regression_rows(output: Path, figures: Row) -> list[Row]:

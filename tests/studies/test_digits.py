@@ -118,7 +118,7 @@ def test_set_metrics_follow_their_definitions():
     assert 0 < metrics["one_nna"] < 1
 
 
-def test_each_row_is_used_for_one_wanted_class_only():
+def test_each_row_is_used_for_one_class_only():
     labels = torch.tensor([1, 0, 1, 0, 1])
     assert comparison.rows_with_labels(labels, torch.tensor([1, 1, 0, 1])).tolist() == [0, 2, 1, 4]
 

@@ -109,13 +109,13 @@ def prepare_benchmark(config: MeasureConfig, folder: Path) -> Benchmark:
         InputError: as `load_shapes`.
     """
     train, held_out = load_shapes(config)
-    stored = _sample_shapes(config, train, held_out, folder)
-    tensors = read_tensors(stored / "samples.safetensors")
+    samples_folder = _sample_shapes(config, train, held_out, folder)
+    tensors = read_tensors(samples_folder / "samples.safetensors")
     train_samples, samples = (Samples(tensors["points"], tensors[name]) for name in ("train", "held_out"))
     eval_samples = Samples(tensors["eval_points"], tensors["eval"])
     field_config, fit_config = config.tokenizer.field, replace(config.tokenizer.fit, seed=config.seed)
     while True:
-        fits_folder = _fits_folder(stored, config, fit_config)
+        fits_folder = _fits_folder(samples_folder, config, fit_config)
         path = fits_folder / "shared_init.safetensors"
         shared_init = load_or_fit_shared_init(field_config, train_samples, fit_config, path)
         fit_shapes = partial(fit, field_config, options=fit_config, shared_init=shared_init)
@@ -155,7 +155,7 @@ def _sample_shapes(config: MeasureConfig, train: list[Shape], held_out: list[Sha
     return cached_folder(folder, settings, write, name="samples")
 
 
-def _fits_folder(stored: Path, config: MeasureConfig, fit_config: FitConfig) -> Path:
+def _fits_folder(samples_folder: Path, config: MeasureConfig, fit_config: FitConfig) -> Path:
     """The folder of fits of one architecture with the same settings. Fits are stored in parts, so the folder grows."""
     settings = {"field": config.tokenizer.field.to_dict(), "fit": fit_config}
-    return stored / f"fits-{fit_config.steps}-steps-{settings_digest(settings)}"
+    return samples_folder / f"fits-{fit_config.steps}-steps-{settings_digest(settings)}"

@@ -70,8 +70,8 @@ def plot_iou_against_bits(rows: Sequence[Row], path: Path) -> None:
     """
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
-    coded = [pair for pair in zip(unique_titles(rows), rows, strict=True) if pair[1].get("by_num_quantizers")]
-    for number, (title, row) in enumerate(coded):
+    tokenizer_rows = [pair for pair in zip(unique_titles(rows), rows, strict=True) if pair[1].get("by_num_quantizers")]
+    for number, (title, row) in enumerate(tokenizer_rows):
         color, marker = f"C{number % 10}", "o" if number < 10 else "s"
         bits, iou = ([level[key] for level in row["by_num_quantizers"]] for key in ("bits_per_field", "iou"))
         axes.plot(bits, iou, "-", color=color, linewidth=1, alpha=0.5)

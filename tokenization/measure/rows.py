@@ -70,8 +70,8 @@ def add_rows(output: Path, rows: list[Row]) -> None:
     old = read_rows(output)
     gpt = {row.get("fingerprint"): {key: row[key] for key in row if key.startswith("gpt_")} for row in old}
     rows = [{**row, **(gpt.get(row["fingerprint"], {}) if row.get("fingerprint") else {})} for row in rows]
-    replaced = {identity(row) for row in rows}
-    write_json(output / ROWS_FILE, {"rows": [*(row for row in old if identity(row) not in replaced), *rows]})
+    new_identities = {identity(row) for row in rows}
+    write_json(output / ROWS_FILE, {"rows": [*(row for row in old if identity(row) not in new_identities), *rows]})
 
 
 def identity(row: Row) -> tuple[str, str, str]:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from training.baselines.budget import OptimizerConfig, bf16_autocast, count_flops, train_to_budget
 from training.baselines.field_sets import FieldSets
-from training.baselines.trained import TrainedBaseline, model_size
+from training.baselines.trained_baseline import TrainedBaseline, model_size
 
 NOISE_LEVELS = 1000
 """Noise levels as the network sees them: 0 is no noise, 1000 is noise alone."""
@@ -169,14 +169,14 @@ def train_flow(
     """
     config = config or DenoiserConfig(steps=50)
 
-    def scaled(noisy: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def scale_input(noisy: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         deviation = ((1 - time) ** 2 + time**2).sqrt()
         return noisy / deviation[:, None], time * NOISE_LEVELS
 
     def loss(model: Denoiser, clean: Tensor, classes: Tensor, source: torch.Generator) -> Tensor:
         time = torch.sigmoid(torch.randn(len(clean), generator=source))[:, None]
         noisy = (1 - time) * clean + time * torch.randn(clean.shape, generator=source)
-        errors = (model(*scaled(noisy, time[:, 0]), classes) - clean).square().mean(1)
+        errors = (model(*scale_input(noisy, time[:, 0]), classes) - clean).square().mean(1)
         return (errors / time[:, 0].clamp(min=MIN_TIME) ** 2).mean()  # velocity = (noisy - clean) / time
 
     def sampler(model: Denoiser, classes: Tensor, source: torch.Generator) -> Tensor:
@@ -185,7 +185,7 @@ def train_flow(
         fields = torch.randn(len(classes), len(model.mean), generator=source)
         for step in scheduler.timesteps:
             time = (step / NOISE_LEVELS).expand(len(classes))
-            clean = model(*scaled(fields, time), classes)
+            clean = model(*scale_input(fields, time), classes)
             fields = scheduler.step((fields - clean) / time[:, None], step, fields).prev_sample
         return fields
 

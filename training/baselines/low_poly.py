@@ -109,6 +109,6 @@ def mesh_batches(meshes: list[Mesh], batch_size: int, seed: int) -> Iterator[tup
     while True:
         order = rng.permutation(len(meshes))
         for start in range(0, max(1, len(order) - batch_size + 1), batch_size):
-            chosen = [meshes[i] for i in order[start : start + batch_size]]
-            parts = [nn.utils.rnn.pad_sequence([torch.as_tensor(mesh[k]) for mesh in chosen], True, -1) for k in (0, 1)]
+            batch = [meshes[i] for i in order[start : start + batch_size]]
+            parts = [nn.utils.rnn.pad_sequence([torch.as_tensor(mesh[k]) for mesh in batch], True, -1) for k in (0, 1)]
             yield parts[0].float(), parts[1].long()

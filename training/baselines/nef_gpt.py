@@ -25,7 +25,7 @@ from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
 from training.baselines.budget import OptimizerConfig, bf16_autocast, count_flops, train_to_budget
 from training.baselines.field_sets import FieldSets
-from training.baselines.trained import TrainedBaseline, model_size, use_eager_attention
+from training.baselines.trained_baseline import TrainedBaseline, model_size, use_eager_attention
 
 KMEANS_WEIGHTS, KMEANS_ROUNDS = 100_000, 30
 """Weights that k-means sees, and its iterations."""

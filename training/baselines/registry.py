@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from training.baselines import denoiser, nef_gpt, regression
 from training.baselines.field_sets import FieldSets
-from training.baselines.trained import TrainedBaseline
+from training.baselines.trained_baseline import TrainedBaseline
 from weightgpt.errors import InputError
 
 Baseline = Callable[[FieldSets, float, int, bool], TrainedBaseline]

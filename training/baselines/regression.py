@@ -21,7 +21,7 @@ from transformers import DynamicCache, GPT2Config, GPT2Model
 
 from training.baselines.budget import BudgetedRun, OptimizerConfig, bf16_autocast, count_flops, train_to_budget
 from training.baselines.field_sets import FieldSets
-from training.baselines.trained import TrainedBaseline, model_size, use_eager_attention
+from training.baselines.trained_baseline import TrainedBaseline, model_size, use_eager_attention
 from weightgpt.errors import InputError
 
 HELD_OUT_FIELDS = 16

@@ -14,7 +14,7 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from training.baselines.budget import count_flops
-from training.baselines.trained import model_size
+from training.baselines.trained_baseline import model_size
 from training.data.corpus import load_corpus
 from training.presets import PipelineConfig
 from training.run import read_config

@@ -46,7 +46,7 @@ class LearnedRun:
     """Training, validation and test shapes."""
     refusals: list[Refusal]
     """Mesh files that were refused."""
-    sampled: SampledSplit
+    sdf_samples: SampledSplit
     """Signed distances of the shapes."""
     fit_history: Tensor
     """(B, 20) losses of the plain fits of the test shapes."""
@@ -103,7 +103,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
         samples.shapes,
         [shape.sdf for shape in reference],
         [shape.sdf for shape in run.split.test],
-        run.extra_shapes.seen_by_gpt(run.split.train, run.sampled.train),
+        run.extra_shapes.seen_by_gpt(run.split.train, run.sdf_samples.train),
         run.config.resolution,
     )
     training_sequences = set(map(tuple, train_ids.tolist()))

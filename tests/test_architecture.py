@@ -1,21 +1,12 @@
-"""What may import what, what may never be called, and how long a file may be: read from the source, nothing is run."""
+"""What may import what, and what may never be called: read from the source, nothing is run."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
+from tests.sources import SOURCES, TREES
 from tokenization import registry
 from weightgpt.quantizers import auto as kinds
-
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("weightgpt", "tokenization", "training", "studies")
-SOURCES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
-    for package in PACKAGES
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
-TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 
 ORDER = [
     {"errors"},
@@ -47,7 +38,10 @@ ONLY_IN = {
     "igl": {"weightgpt.shapes.meshes"},
     "skimage": {"weightgpt.visual.meshing"},
     "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
-    "vector_quantize_pytorch": {"tokenization.weight_vq_learners", "tokenization.train_codebook"},
+    "vector_quantize_pytorch": {
+        *("tokenization.weight_vq_learners", "tokenization.train_codebook"),
+        "benchmarks.nearest_codes",
+    },
     "typer": {"weightgpt.cli"},
     "diffusers": {"training.baselines.denoiser"},
     "meshgpt_pytorch": {"training.baselines.meshgpt"},
@@ -91,17 +85,6 @@ def unsafe_code(source: str) -> list[str]:
     return faults + sorted({name.split(".")[0] for name in imported(tree)} & CODE_RUNNERS)
 
 
-def public(tree: ast.Module) -> list[ast.AST]:
-    """The module, its public classes and functions, and their public methods."""
-    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes: list[ast.AST] = [tree]
-    for node in tree.body:
-        if isinstance(node, kinds) and not node.name.startswith("_"):
-            members = node.body if isinstance(node, ast.ClassDef) else []
-            nodes += [node, *(m for m in members if isinstance(m, kinds) and not m.name.startswith("_"))]
-    return nodes
-
-
 def part(module: str) -> str:
     """The package of the library that a module belongs to, or the module itself if it belongs to none."""
     return module.split(".")[1]
@@ -131,9 +114,15 @@ def test_every_package_imports_only_from_earlier_ones():
 
 
 def test_the_library_imports_none_of_the_programs():
-    for module in TREES:
-        if module.startswith("weightgpt."):
-            assert not packages(module) & {"tokenization", "training", "studies"}, module
+    programs = {"tokenization", "training", "studies", "benchmarks", "examples", "tests"}
+    assert {module: packages(module) & programs for module in LIBRARY if packages(module) & programs} == {}
+
+
+@pytest.mark.parametrize(("package", "most"), [("weightgpt", 16), ("training", 14)])
+def test_a_package_has_few_entries(package, most):
+    """Modules and packages directly inside it, without those that every package has."""
+    entries = {module.split(".")[1] for module in TREES if module.startswith(f"{package}.")}
+    assert len(entries - {"__init__", "__main__"}) <= most
 
 
 def test_tokenization_imports_no_training_and_only_the_pipeline_imports_both():
@@ -141,7 +130,7 @@ def test_tokenization_imports_no_training_and_only_the_pipeline_imports_both():
         if module.startswith("tokenization."):
             assert "training" not in packages(module), module
     users = {module for module in TREES if "tokenization" in packages(module)}
-    assert {module for module in users if not module.startswith(("tokenization.", "studies."))} <= {
+    assert {module for module in users if not module.startswith(("tokenization.", "studies.", "benchmarks."))} <= {
         "training.pipeline",
         "training.presets",
     }
@@ -198,30 +187,3 @@ def test_safe_code_is_not_reported():
         unsafe_code("model.eval()\nf(weights_only=True, trust_remote_code=False)\nnp.load(path, allow_pickle=False)")
         == []
     )
-
-
-def test_everything_public_is_documented():
-    bare = [
-        f"{module}: {getattr(node, 'name', 'module')}"
-        for module, tree in TREES.items()
-        if SOURCES[module].strip()
-        for node in public(tree)
-        if not ast.get_docstring(node)
-    ]
-    assert bare == []
-
-
-def code_lines(function: ast.FunctionDef) -> int:
-    """The lines of a function without its docstring."""
-    first = function.body[0]
-    documentation = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0
-    return function.end_lineno - function.lineno + 1 - documentation
-
-
-def test_files_and_functions_are_short():
-    long = [module for module, source in SOURCES.items() if len(source.splitlines()) > 350]
-    for module, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and code_lines(node) > 45:
-                long.append(f"{module}.{node.name}")
-    assert long == []

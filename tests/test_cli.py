@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import trimesh
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tests.fakes import command, tiny_gpt, tiny_tokenizer
+from tests.pictures import picture_size
 from weightgpt import cli
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
@@ -101,7 +101,7 @@ def test_sample_writes_equal_files_for_equal_seeds(capsys: pytest.CaptureFixture
     assert values["meshes"] == len(meshes)
     assert values["meshes"] + values["empty"] + values["full"] + values["nonfinite"] == 5
     assert set(meshes) <= {"0000-chair.glb", "0001-table.glb", "0002-chair.glb", "0003-table.glb", "0004-chair.glb"}
-    assert Image.open(tmp_path / "a" / "samples.png").size[0] == 5 * 160
+    assert picture_size(tmp_path / "a" / "samples.png")[0] == 5 * 160
     results(capsys, *arguments, str(tmp_path / "b"))
     for name in ("fields.safetensors", "tokens.json", *meshes):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -125,7 +125,7 @@ def test_render_draws_solids_and_images_and_mesh_refuses_images(capsys: pytest.C
     save_fields(tmp_path / "planar.safetensors", planar, ShapeMetadata.plain(["a", "b"], ["none", "none"], 2))
     for fields in ("fields.safetensors", str(tmp_path / "planar.safetensors")):
         assert results(capsys, "render", fields, "-o", str(tmp_path / "sheet.png"), "--size", "24")["fields"] == 2
-        assert Image.open(tmp_path / "sheet.png").size[0] == 48
+        assert picture_size(tmp_path / "sheet.png")[0] == 48
     assert command("mesh", str(tmp_path / "planar.safetensors"), "-o", str(tmp_path / "out")) == 2
 
 

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import weightgpt
 from tests.fakes import tiny_gpt, tiny_tokenizer
+from tests.pictures import picture_size
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
 from weightgpt.model import FILES, GeneratedShapes, WeightGPT
@@ -239,7 +240,7 @@ def test_the_code_on_the_card_runs(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(folder.parent)
     Path("card.py").write_text(code)
     runpy.run_path("card.py")
-    assert Image.open("shapes.png").size[0] == 4 * 160
+    assert picture_size("shapes.png")[0] == 4 * 160
     assert Path("shape.glb").stat().st_size > 1000
 
 

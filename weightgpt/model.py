@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
+from jaxtyping import Int
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
@@ -54,7 +55,7 @@ class GeneratedShape:
 
     field: Field
     """The neural field of its signed distance."""
-    ids: Tensor
+    ids: Int[Tensor, " L"]
     """(L,) tokens."""
     label: str
     """Its class."""
@@ -91,7 +92,7 @@ class GeneratedShapes(Sequence[GeneratedShape]):
 
     fields: Fields
     """N fields."""
-    ids: Tensor
+    ids: Int[Tensor, "N L"]
     """(N, L) tokens."""
     labels: list[str]
     """The class of each."""

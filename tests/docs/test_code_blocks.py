@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,4 +96,5 @@ def parse_options(module: str, arguments: list[str], monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as patch, pytest.raises(ParsedError):
         patch.setattr(_programs, "parse", parse_only)
+        patch.delitem(sys.modules, module, raising=False)  # Python warns where a program was imported before
         runpy.run_module(module, run_name="__main__", alter_sys=True)

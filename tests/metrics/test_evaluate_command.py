@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from tests import fakes
+from tests.pictures import picture_size
 from weightgpt import cli
 from weightgpt.metrics.evaluation import evaluate
 
@@ -34,7 +34,7 @@ def test_copies_end_with_exit_code_one(capsys: pytest.CaptureFixture[str], tmp_p
     counts, objection = streams.err.splitlines()
     assert counts == "compared 4 shapes of each set; the sets hold 5 samples, 4 held-out, 5 training shapes."
     assert "a share of 1.0000 of the samples is memorized" in objection
-    assert Image.open(picture).size == (8 * 128, 128 + 20)
+    assert picture_size(picture) == (8 * 128, 128 + 20)
 
 
 def test_new_shapes_end_with_exit_code_zero_and_a_table(capsys: pytest.CaptureFixture[str]):

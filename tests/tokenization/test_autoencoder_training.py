@@ -29,7 +29,7 @@ def test_values_are_quantized_and_gradients_pass_unchanged():
 def test_the_commitment_penalty_draws_latents_to_constant_code_vectors():
     latents = torch.tensor([[0.5, 2.0]], requires_grad=True)
     penalty = commitment_penalty(latents, torch.round(latents.detach()))
-    assert float(penalty) == pytest.approx(COMMITMENT_WEIGHT * 0.125)
+    assert penalty.item() == pytest.approx(COMMITMENT_WEIGHT * 0.125)
     penalty.backward()
     assert torch.allclose(latents.grad, COMMITMENT_WEIGHT * torch.tensor([[0.5, 0.0]]))
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.fakes import box_shape, sphere_shape
+from tests.pictures import read_picture
 from training.baselines.__main__ import BaselineConfig
 from training.baselines.meshgpt import MeshGptConfig
 from training.compare import page, pictures, tables
@@ -180,7 +180,7 @@ def test_a_strip_shows_each_shape_in_a_tile_of_its_own(tmp_path: Path):
     pictures.draw_samples(
         tmp_path / "x" / "row.png", mesh_shapes([s.sdf for s in shapes], seed=0, resolution=16, points=32)
     )
-    image = np.asarray(Image.open(tmp_path / "x" / "row.png").convert("RGB")).astype(int)
+    image = read_picture(tmp_path / "x" / "row.png").astype(int)
     assert image.shape[1] >= 3 * pictures.TILE
     tiles = [image[: pictures.TILE, i * pictures.TILE : (i + 1) * pictures.TILE] for i in range(3)]
     covered = [(abs(tile - tile[0, 0]).sum(-1) > 30).mean() for tile in tiles]
@@ -191,7 +191,7 @@ def test_a_strip_shows_each_shape_in_a_tile_of_its_own(tmp_path: Path):
 def test_a_plot_of_losses_has_a_panel_for_each_training_that_shows_its_curve(tmp_path: Path):
     def plot(name: str, curves: dict) -> np.ndarray:
         pictures.plot_losses(tmp_path / name, curves)
-        return np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)
+        return read_picture(tmp_path / name).astype(int)
 
     falling, rising = [(1, 5.0), (2, 4.0)], [(1, 4.0), (2, 5.0)]
     one, two = plot("one.png", {"a": falling}), plot("two.png", {"a": falling, "b": rising})

@@ -48,7 +48,7 @@ class Transformer(nn.Module):
         return self.value(codes.float()).square().mean()
 
     def generate(self, batch_size, temperature):
-        triangles = torch.as_tensor(np.asarray(BOX.triangles)).float().expand(batch_size, -1, -1, -1)
+        triangles = torch.tensor(np.asarray(BOX.triangles)).float().expand(batch_size, -1, -1, -1)
         return triangles, torch.ones(triangles.shape[:2], dtype=torch.bool)
 
 

@@ -56,7 +56,11 @@ def write_sheet(rows: Sequence[Row], folder: Path, path: Path) -> None:
         path: the PNG file.
     """
     files = dict.fromkeys([TRUE_SHAPES, *(row["picture"] for row in rows if row["picture"])])
-    strips = [np.asarray(Image.open(folder / file)) for file in files if (folder / file).is_file()]
+    strips = []
+    for file in files:
+        if (folder / file).is_file():
+            with Image.open(folder / file) as picture:
+                strips.append(np.asarray(picture))
     if strips:
         save_png(Image.fromarray(np.concatenate(strips)), path)
 

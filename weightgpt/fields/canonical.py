@@ -20,6 +20,7 @@ Dimensions: B fields, P parameters.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from weightgpt.fields.field import FieldConfig, Fields
@@ -27,7 +28,7 @@ from weightgpt.fields.functional import layer_matrices
 
 
 @torch.no_grad()
-def canonicalize(config: FieldConfig, flat: Tensor) -> Tensor:
+def canonicalize(config: FieldConfig, flat: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
     """Bring fields to their canonical form, which is the same function.
 
     Args:

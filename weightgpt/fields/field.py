@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
@@ -48,7 +49,7 @@ class Field(nn.Module):
         self.config = config
         self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in config.layers)
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Float[Tensor, "... D"]) -> Float[Tensor, "... O"]:
         """Evaluate the field.
 
         Args:
@@ -62,7 +63,7 @@ class Field(nn.Module):
             values = activate(layer(values), self.config.activation)
         return apply_output(self.layers[-1](values), self.config.output)
 
-    def sdf(self, points: Tensor) -> Tensor:
+    def sdf(self, points: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
         """Evaluate the signed distance; the points may be on another device than the field.
 
         Args:
@@ -123,7 +124,7 @@ class Field(nn.Module):
         values: Tensor = self(points.to(next(self.parameters()).device))
         return values.to(points.device)
 
-    def flat(self) -> Tensor:
+    def flat(self) -> Float[Tensor, " P"]:
         """Concatenate all parameters as (P,), neuron by neuron. Inverse of `load_flat`."""
         rows = [torch.cat([layer.weight, layer.bias[:, None]], 1).flatten() for layer in self._linear_layers()]
         return torch.cat(rows)
@@ -209,7 +210,7 @@ class Fields:
             return self.select(index)
         return Field(self.config).to(self.flat.device).load_flat(self.flat[index])
 
-    def __call__(self, points: Tensor) -> Tensor:
+    def __call__(self, points: Float[Tensor, "n D"] | Float[Tensor, "B n D"]) -> Float[Tensor, "B n O"]:
         """Evaluate the fields.
 
         Args:

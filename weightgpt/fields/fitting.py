@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -62,7 +63,7 @@ class Fits:
 
     fields: Fields
     """The N fitted fields."""
-    loss: Tensor
+    loss: Float[Tensor, " N"]
     """(N,) mean truncated loss over the last tenth of the steps."""
     at_three_quarters: Fields
     """The fields after three quarters of the steps: their difference shows whether the fit was long enough."""
@@ -75,7 +76,7 @@ def fit_fields(
     config: FieldConfig | None = None,
     options: FitConfig | None = None,
     *,
-    shared_init: Tensor | None = None,
+    shared_init: Float[Tensor, " P"] | None = None,
     num_points: int = 32768,
     progress: bool = False,
 ) -> Fields:
@@ -110,7 +111,7 @@ def fit_shapes(
     config: FieldConfig | None = None,
     options: FitConfig | None = None,
     *,
-    shared_init: Tensor | None = None,
+    shared_init: Float[Tensor, " P"] | None = None,
     num_points: int = 32768,
     progress: bool = False,
 ) -> Fits:
@@ -132,7 +133,7 @@ def fit_shapes(
     return fit(config, samples, options, shared_init=shared_init, progress="fitting" if progress else None)
 
 
-def random_initializations(config: FieldConfig, count: int, seed: int) -> Tensor:
+def random_initializations(config: FieldConfig, count: int, seed: int) -> Float[Tensor, "N P"]:
     """Draw independent random initial weights, PyTorch's default for linear layers.
 
     Args:
@@ -151,7 +152,7 @@ def random_initializations(config: FieldConfig, count: int, seed: int) -> Tensor
     return torch.stack(rows)
 
 
-def fit_mean_initialization(config: FieldConfig, samples: Samples, options: FitConfig) -> Tensor:
+def fit_mean_initialization(config: FieldConfig, samples: Samples, options: FitConfig) -> Float[Tensor, " P"]:
     """Fit one field to the mean truncated distance of all shapes, to start shared-init fits from.
 
     Args:
@@ -172,7 +173,7 @@ def fit(
     samples: Samples,
     options: FitConfig,
     *,
-    shared_init: Tensor | None = None,
+    shared_init: Float[Tensor, " P"] | None = None,
     folder: Path | None = None,
     progress: str | None = None,
 ) -> Fits:

@@ -13,13 +13,14 @@ import math
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.fields.config import FieldConfig
 
 
-def fourier_encoding(points: Tensor, num_frequencies: int) -> Tensor:
+def fourier_encoding(points: Float[Tensor, "*n D"], num_frequencies: int) -> Float[Tensor, "*n E"]:
     """Encode points: x, and then sin(2^k π x) and cos(2^k π x) for each frequency k.
 
     Args:
@@ -60,7 +61,7 @@ def apply_output(values: Tensor, kind: str) -> Tensor:
     return torch.tanh(values) if kind == "tanh" else torch.sigmoid(values)
 
 
-def layer_matrices(config: FieldConfig, flat: Tensor) -> list[Tensor]:
+def layer_matrices(config: FieldConfig, flat: Tensor) -> list[Float[Tensor, "B outputs inputs"]]:
     """View flat weights as one matrix for each layer.
 
     Args:
@@ -86,7 +87,9 @@ def layer_matrices(config: FieldConfig, flat: Tensor) -> list[Tensor]:
     return matrices
 
 
-def evaluate(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
+def evaluate(
+    config: FieldConfig, flat: Tensor, points: Float[Tensor, "n D"] | Float[Tensor, "B n D"]
+) -> Float[Tensor, "B n O"]:
     """Evaluate B fields at once.
 
     Args:
@@ -100,7 +103,7 @@ def evaluate(config: FieldConfig, flat: Tensor, points: Tensor) -> Tensor:
     return evaluate_encoded(config, flat, fourier_features(points, config.num_frequencies))
 
 
-def fourier_features(points: Tensor, num_frequencies: int) -> Tensor:
+def fourier_features(points: Float[Tensor, "*B n D"], num_frequencies: int) -> Float[Tensor, "*B E n"]:
     """Encode points for `evaluate_encoded`: features first, with a last row of ones for the bias.
 
     Args:
@@ -114,7 +117,9 @@ def fourier_features(points: Tensor, num_frequencies: int) -> Tensor:
     return torch.cat([encoded, torch.ones_like(encoded[..., :1])], -1).mT.contiguous()
 
 
-def evaluate_encoded(config: FieldConfig, flat: Tensor, encoded: Tensor) -> Tensor:
+def evaluate_encoded(
+    config: FieldConfig, flat: Tensor, encoded: Float[Tensor, "E n"] | Float[Tensor, "B E n"]
+) -> Float[Tensor, "B n O"]:
     """Evaluate B fields at points that `fourier_features` has already encoded.
 
     The points are along the last axis throughout, so that every product and activation works on contiguous rows.

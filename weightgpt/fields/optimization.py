@@ -6,13 +6,19 @@ Dimensions: B fields, n points of a step.
 from collections.abc import Iterable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 DEFAULT_TRUNCATION = 5.0
 """t of `truncated_loss`, in 1/units: distances beyond about 2/t = 0.4 count as equally far."""
 
 
-def truncated_loss(values: Tensor, sdf: Tensor, truncation: float = DEFAULT_TRUNCATION, squared: float = 0.0) -> Tensor:
+def truncated_loss(
+    values: Float[Tensor, "*B n"],
+    sdf: Float[Tensor, "*B n"],
+    truncation: float = DEFAULT_TRUNCATION,
+    squared: float = 0.0,
+) -> Float[Tensor, "*B"]:
     """Compute the mean error e = |tanh(t·values) - tanh(t·sdf)| of each field over the points.
 
     Args:
@@ -57,7 +63,7 @@ def point_slices(total: int, size: int, steps: int, seed: int) -> list[slice]:
     return [slice(start, start + size) for start in starts.tolist()]
 
 
-def minimize(loss: Tensor, optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+def minimize(loss: Float[Tensor, ""], optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
     """Take one step of all optimizers down the gradient of a loss.
 
     Args:

@@ -18,6 +18,7 @@ Dimensions: B fields, P parameters.
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -29,7 +30,7 @@ TOLERANCE = 1e-12
 """Gain, as a share of |field| · |reference|, up to which two orders are equally good."""
 
 
-def permute(config: FieldConfig, flat: Tensor, permutations: Sequence[Tensor]) -> Tensor:
+def permute(config: FieldConfig, flat: Tensor, permutations: Sequence[Tensor]) -> Float[Tensor, "B P"]:
     """Permute the hidden neurons of fields, which does not change the functions.
 
     Args:
@@ -50,7 +51,7 @@ def permute(config: FieldConfig, flat: Tensor, permutations: Sequence[Tensor]) -
     return _permute(config, flat, orders)
 
 
-def random_permutations(config: FieldConfig, count: int, seed: int) -> list[Tensor]:
+def random_permutations(config: FieldConfig, count: int, seed: int) -> list[Int[Tensor, "B width"]]:
     """Draw independent random permutations of the hidden neurons of fields.
 
     Args:
@@ -71,7 +72,9 @@ def random_permutations(config: FieldConfig, count: int, seed: int) -> list[Tens
 
 
 @torch.no_grad()
-def align(config: FieldConfig, flat: Tensor, reference: Tensor) -> tuple[Tensor, list[Tensor]]:
+def align(
+    config: FieldConfig, flat: Tensor, reference: Tensor
+) -> tuple[Float[Tensor, "B P"], list[Int[Tensor, "B width"]]]:
     """Permute the hidden neurons of each field so that its weights are as near as possible to one reference.
 
     The distance |aligned - reference| is never larger than before, and reordering a single layer cannot lower it

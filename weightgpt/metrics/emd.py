@@ -10,6 +10,7 @@ Dimensions: n points of each cloud, A and B clouds of two lists. Lengths are in 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
@@ -40,7 +41,7 @@ def emd(a: Array, b: Array) -> float:
     return float(emd_matrix([a], [b])[0, 0])
 
 
-def emd_matrix(a: Sequence[Array], b: Sequence[Array]) -> Array:
+def emd_matrix(a: Sequence[Array], b: Sequence[Array]) -> Float[Array, "A B"]:
     """Compute the earth mover's distances of all pairs of two lists of clouds.
 
     Args:

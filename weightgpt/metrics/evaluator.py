@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Float
 
 from weightgpt.errors import InputError
 from weightgpt.metrics.emd import emd_matrix
@@ -179,7 +180,7 @@ class SetEvaluator:
         return self.held_out.split(self.size)
 
     @cached_property
-    def held_out_emd(self) -> Array:
+    def held_out_emd(self) -> Float[Array, "n n"]:
         """Earth mover's distances between the first held-out shapes."""
         clouds = _emd_clouds(self.held_out, self.emd)
         return emd_matrix(clouds, clouds)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
@@ -45,7 +46,7 @@ class PointFeatures(nn.Module):
         self.points = nn.Sequential(*(module for layer in layers for module in layer))
         self.whole = nn.Linear(widths[-1], WIDTH)
 
-    def forward(self, clouds: Tensor) -> Tensor:
+    def forward(self, clouds: Tensor) -> Float[Tensor, "N d"]:
         """Compute the features of clouds.
 
         Args:
@@ -86,7 +87,7 @@ def load_point_features(path: Path | str = WEIGHTS) -> PointFeatures:
 
 
 @torch.no_grad()
-def extract_features(model: nn.Module, clouds: Tensor, batch_size: int = 64) -> Array:
+def extract_features(model: nn.Module, clouds: Tensor, batch_size: int = 64) -> Float[Array, "N d"]:
     """Compute features of many clouds in batches.
 
     Args:

@@ -22,6 +22,7 @@ from statistics import median
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -71,7 +72,7 @@ class MemorizationStats:
 class TrainingShapes:
     """All training shapes, prepared for the search of the nearest one."""
 
-    def __init__(self, shapes: Sequence[Sdf], probes: Tensor, sdf: Tensor) -> None:
+    def __init__(self, shapes: Sequence[Sdf], probes: Float[Tensor, "m D"], sdf: Tensor) -> None:
         """Prepare the search.
 
         Args:
@@ -120,7 +121,7 @@ class TrainingShapes:
         return self._clouds[index]
 
 
-def surface_cloud(sdf: Sdf, dimension: int) -> Tensor:
+def surface_cloud(sdf: Sdf, dimension: int) -> Float[Tensor, "n D"]:
     """Sample points on the zero level of a signed distance function.
 
     Args:
@@ -133,7 +134,7 @@ def surface_cloud(sdf: Sdf, dimension: int) -> Tensor:
     return near_surface_points(sdf, NUM_SURFACE_POINTS, dimension, 0.0, seed=0, steps=NEWTON_STEPS)
 
 
-def surface_distance(a: Sdf, on_a: Tensor, b: Sdf, on_b: Tensor) -> float:
+def surface_distance(a: Sdf, on_a: Float[Tensor, "n D"], b: Sdf, on_b: Float[Tensor, "m D"]) -> float:
     """Compute the Chamfer-L1 distance of two surfaces.
 
     1/2 (mean over x on A of d(x, B) + mean over y on B of d(y, A)), where d(x, B) is |b(x)| / |grad b(x)|, the distance
@@ -185,7 +186,7 @@ def memorization_stats(samples: Sequence[float], held_out: Sequence[float]) -> M
     )
 
 
-def nearest_weights(flat: Tensor, train: Tensor) -> Tensor:
+def nearest_weights(flat: Float[Tensor, "B _"], train: Float[Tensor, "N _"]) -> Float[Tensor, " B"]:
     """Compute the relative distance of weights to the nearest training weights.
 
     Args:

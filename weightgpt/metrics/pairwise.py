@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import trimesh
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -32,7 +33,7 @@ Array = NDArray[np.float64]
 _FIELDS_AT_ONCE = 16
 
 
-def iou(a: Tensor, b: Tensor) -> Tensor:
+def iou(a: Tensor, b: Tensor) -> Float[Tensor, "..."]:
     """Compute the volume intersection over union (IoU) of two solids.
 
     Args:
@@ -59,7 +60,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def field_iou(fields: Fields, samples: Samples) -> Tensor:
+def field_iou(fields: Fields, samples: Samples) -> Float[Tensor, " B"]:
     """Compute the volume IoU of each field with the shape that the field stands for.
 
     Args:
@@ -77,7 +78,7 @@ def field_iou(fields: Fields, samples: Samples) -> Tensor:
     return iou(torch.cat(values), samples.sdf)
 
 
-def surface_points(mesh: trimesh.Trimesh, n: int, seed: int) -> Array:
+def surface_points(mesh: trimesh.Trimesh, n: int, seed: int) -> Float[Array, "n 3"]:
     """Sample points on a mesh, uniformly by area.
 
     Args:
@@ -94,7 +95,7 @@ def surface_points(mesh: trimesh.Trimesh, n: int, seed: int) -> Array:
     return oriented_points(mesh, n, seed)[0]
 
 
-def oriented_points(mesh: trimesh.Trimesh, n: int, seed: int) -> tuple[Array, Array]:
+def oriented_points(mesh: trimesh.Trimesh, n: int, seed: int) -> tuple[Float[Array, "n 3"], Float[Array, "n 3"]]:
     """Sample points on a mesh with their normals; the points are those of `surface_points`.
 
     Args:
@@ -163,7 +164,7 @@ def normal_consistency(a: tuple[Array, Array], b: tuple[Array, Array]) -> float:
     return float((a_to_b + b_to_a) / 2)
 
 
-def chamfer_matrix(a: Sequence[Array], b: Sequence[Array]) -> Array:
+def chamfer_matrix(a: Sequence[Array], b: Sequence[Array]) -> Float[Array, "A B"]:
     """Compute the Chamfer-L1 distances of all pairs of two lists of clouds.
 
     Args:
@@ -179,7 +180,7 @@ def chamfer_matrix(a: Sequence[Array], b: Sequence[Array]) -> Array:
     return chamfer_matrices(a, b)[0]
 
 
-def chamfer_matrices(a: Sequence[Array], b: Sequence[Array]) -> tuple[Array, Array]:
+def chamfer_matrices(a: Sequence[Array], b: Sequence[Array]) -> tuple[Float[Array, "A B"], Float[Array, "A B"]]:
     """Compute Chamfer-L1 distances and squared Chamfer distances of all pairs with one search.
 
     The squared distance is that of Erkoç et al. 2023 (HyperDiffusion), as in PointFlow's code: the mean squared

@@ -17,6 +17,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from tqdm import tqdm
 
 from weightgpt.errors import InputError
@@ -55,15 +56,15 @@ class ShapeSet:
 
     sdfs: list[Sdf] = field(default_factory=list)
     """Signed distance functions."""
-    clouds: list[Array | None] = field(default_factory=list)
+    clouds: list[Float[Array, "m 3"] | None] = field(default_factory=list)
     """Surface points (m, 3) of each shape; None where there is no surface."""
     pieces: list[int] = field(default_factory=list)
     """Number of separate pieces of each solid."""
     broken: list[bool] = field(default_factory=list)
     """Whether a value of the shape is not finite."""
-    thin: list[Array] = field(default_factory=list)
+    thin: list[Float[Array, "_ 3"]] = field(default_factory=list)
     """The surface points where each solid is thinner than `THIN_THICKNESS`."""
-    dense: list[Array] = field(default_factory=list)
+    dense: list[Float[Array, "_ 3"]] = field(default_factory=list)
     """Further surface points (`DENSE_POINTS`, 3) of each shape; (0, 3) if not sampled or if there is no surface."""
 
     def __len__(self) -> int:
@@ -75,18 +76,18 @@ class ShapeSet:
         return [i for i, cloud in enumerate(self.clouds) if cloud is not None]
 
     @cached_property
-    def surfaces(self) -> list[Array]:
+    def surfaces(self) -> list[Float[Array, "m 3"]]:
         """Surface points of the shapes that have a surface."""
         return [cloud for cloud in self.clouds if cloud is not None]
 
     @cached_property
-    def features(self) -> Array:
+    def features(self) -> Float[Array, "_ d"]:
         """Point features of the shapes that have a surface, from their first `FEATURE_POINTS` points."""
         clouds = np.stack([cloud[:FEATURE_POINTS] for cloud in self.surfaces])
         return extract_features(load_point_features(), torch.from_numpy(clouds).float())
 
     @cached_property
-    def distances(self) -> tuple[Array, Array]:
+    def distances(self) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
         """Chamfer-L1 and squared distances between the shapes that have a surface."""
         return chamfer_matrices(self.surfaces, self.surfaces)
 

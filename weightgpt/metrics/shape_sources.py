@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -67,7 +68,7 @@ class LoadedSet:
         fields = None if self.fields is None else self.fields.select(torch.tensor(index, dtype=torch.long))
         return replace(self, shapes=[self.shapes[i] for i in index], fields=fields)
 
-    def sdf_at(self, points: Tensor) -> Tensor:
+    def sdf_at(self, points: Float[Tensor, "m 3"]) -> Float[Tensor, "N m"]:
         """Evaluate all shapes.
 
         Args:

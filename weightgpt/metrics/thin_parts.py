@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -39,7 +40,9 @@ _ENTRY_STEPS = 5
 
 
 @torch.no_grad()
-def thickness(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, max_thickness: float) -> Tensor:
+def thickness(
+    sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, max_thickness: float
+) -> Float[Tensor, " n"]:
     """Measure the local thickness of a solid at points of its surface.
 
     Args:
@@ -73,8 +76,11 @@ def thickness(sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, 
 
 
 def thin_points(
-    sdf: Callable[[Tensor], Tensor], points: Tensor, normals: Tensor, max_thickness: float = MAX_THICKNESS
-) -> Array:
+    sdf: Callable[[Tensor], Tensor],
+    points: Tensor,
+    normals: Tensor,
+    max_thickness: float = MAX_THICKNESS,
+) -> Float[Array, "m 3"]:
     """Select the surface points where a solid is thin.
 
     Args:

@@ -15,6 +15,7 @@ width.
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.fields.functional import evaluate_encoded, fourier_features
@@ -41,12 +42,14 @@ class Refinement:
         config: how latents are refined.
     """
 
-    def __init__(self, codebook: Codebook, points: Tensor, config: EncodeConfig) -> None:
+    def __init__(self, codebook: Codebook, points: Float[Tensor, "M D"], config: EncodeConfig) -> None:
         self.codebook, self.config = codebook, config
         self.field_config = codebook.layout.field_config
         self.encoded = fourier_features(points, self.field_config.num_frequencies)
 
-    def choose_nearer(self, first: Tensor, second: Tensor, sdf: Tensor) -> Tensor:
+    def choose_nearer(
+        self, first: Float[Tensor, "B C r"], second: Float[Tensor, "B C r"], sdf: Float[Tensor, "B M"]
+    ) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r): for each shape `second` where its loss is smaller, otherwise `first`.
 
         Args:
@@ -57,7 +60,7 @@ class Refinement:
         losses = [self._loss(latents, self.encoded, sdf) for latents in (first, second)]
         return torch.where((losses[1] < losses[0])[:, None, None], second, first)
 
-    def refine(self, start: Tensor, sdf: Tensor) -> Tensor:
+    def refine(self, start: Float[Tensor, "B C r"], sdf: Float[Tensor, "B M"]) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of refined latents.
 
         Args:

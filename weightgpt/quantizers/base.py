@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -88,7 +89,7 @@ class Quantizer(HubObject):
     """Q, coarse level first: the first levels of a field alone decode to a coarser field."""
     codebook_size: int
     """K."""
-    shared_init: Tensor
+    shared_init: Float[Tensor, " P"]
     """(P,) weights that plain fits start from."""
     fingerprint: str
     """16 hexadecimal digits; equal for two quantizers only if they decode equally."""
@@ -99,12 +100,12 @@ class Quantizer(HubObject):
         return self.num_chunks * self.num_quantizers
 
     @property
-    def code_vectors(self) -> Tensor | None:
+    def code_vectors(self) -> Float[Tensor, "Q K r"] | None:
         """(Q, K, r) the vector of each code at each level; None where chunks have different code vectors."""
         return None
 
     @property
-    def probes(self) -> Tensor | None:
+    def probes(self) -> Float[Tensor, "m D"] | None:
         """(m, D) points at which one pass of an encoder reads a shape; None where each shape must be fitted first."""
         return None
 
@@ -113,7 +114,7 @@ class Quantizer(HubObject):
         """Whether codes are those of continuous latents; `latents`, `quantize` and `decode_latents` then work."""
         return False
 
-    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Tensor:
+    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r) of codes.
 
         Args:
@@ -125,7 +126,7 @@ class Quantizer(HubObject):
         """
         raise self._no_latents()
 
-    def quantize(self, latents: Tensor) -> Tensor:
+    def quantize(self, latents: Tensor) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of latents.
 
         Args:
@@ -154,7 +155,7 @@ class Quantizer(HubObject):
         )
 
     @abstractmethod
-    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Tensor:
+    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of existing fields.
 
         Args:
@@ -166,7 +167,9 @@ class Quantizer(HubObject):
         """
 
     @abstractmethod
-    def encode_samples(self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False) -> Tensor:
+    def encode_samples(
+        self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes that are sampled at the points of the corpus that the quantizer was learned from.
 
         Args:
@@ -180,7 +183,7 @@ class Quantizer(HubObject):
 
     def encode_fits(
         self, samples: Samples, fits: Fields, config: EncodeConfig | None = None, *, progress: bool = False
-    ) -> Tensor:
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) as of `encode_samples`, for shapes whose plain fits exist: they are not fitted again.
 
         Args:
@@ -197,7 +200,7 @@ class Quantizer(HubObject):
     @abstractmethod
     def encode_shapes(
         self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False
-    ) -> Tensor:
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes.
 
         Args:

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -58,7 +59,7 @@ class ChunkLayout:
         """d, the number of parameters of the largest chunk."""
         return max(self.sizes)
 
-    def split(self, flat: Tensor) -> Tensor:
+    def split(self, flat: Float[Tensor, "B P"]) -> Float[Tensor, "B C d"]:
         """Chunks (B, C, d) of weights, with zeros in the padding. Inverse of `join`.
 
         Args:
@@ -67,7 +68,7 @@ class ChunkLayout:
         chunks = flat.split(list(self.sizes), dim=1)
         return torch.stack([F.pad(chunk, (0, self.width - chunk.shape[1])) for chunk in chunks], 1)
 
-    def join(self, chunks: Tensor) -> Tensor:
+    def join(self, chunks: Float[Tensor, "B C d"]) -> Float[Tensor, "B P"]:
         """Weights (B, P) of chunks; the padding is dropped. Inverse of `split`.
 
         Args:

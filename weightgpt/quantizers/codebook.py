@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -116,7 +117,7 @@ class Codebook(HubObject):
             code_vectors=self.code_vectors.to(device),
         )
 
-    def quantize(self, latents: Tensor) -> Tensor:
+    def quantize(self, latents: Float[Tensor, "B C r"]) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) int64 of latents: at each level, the code vector nearest to the residual.
 
         Args:
@@ -125,7 +126,7 @@ class Codebook(HubObject):
         codes = residual_encode(latents.flatten(0, 1), self.code_vectors)
         return codes.view(*latents.shape[:2], self.num_quantizers)
 
-    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Tensor:
+    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r) of codes.
 
         Args:
@@ -138,7 +139,7 @@ class Codebook(HubObject):
         sizes = (self.layout.num_chunks, self.num_quantizers, self.codebook_size)
         return residual_decode(codes, self.code_vectors, check_codes(codes, sizes, num_quantizers))
 
-    def weights(self, latents: Tensor) -> Tensor:
+    def weights(self, latents: Float[Tensor, "B C r"]) -> Float[Tensor, "B P"]:
         """Weights (B, P) of latents; gradients flow through.
 
         Args:
@@ -147,7 +148,7 @@ class Codebook(HubObject):
         chunks = self.base + torch.einsum("bck,ckd->bcd", self.latent_decoder(latents), self.basis)
         return self.layout.join(chunks)
 
-    def project(self, fields: Fields, start: Tensor | None = None) -> Tensor:
+    def project(self, fields: Fields, start: Float[Tensor, "B C r"] | None = None) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r) whose weights are nearest to those of existing fields, by least squares.
 
         Args:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -25,7 +26,7 @@ SLICE = 1024
 
 
 @torch.no_grad()
-def nearest_codes(vectors: Tensor, code_vectors: Tensor) -> Tensor:
+def nearest_codes(vectors: Float[Tensor, "n r"], code_vectors: Float[Tensor, "K r"]) -> Int[Tensor, " n"]:
     """The index of the nearest code vector for each vector.
 
     Args:
@@ -50,7 +51,7 @@ def _row_argmin(rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def residual_encode(vectors: Tensor, code_vectors: Tensor) -> Tensor:
+def residual_encode(vectors: Float[Tensor, "n r"], code_vectors: Float[Tensor, "Q K r"]) -> Int[Tensor, "n Q"]:
     """Residual codes of vectors: at each level, the code vector nearest to the residual of the levels before it.
 
     Args:
@@ -74,7 +75,9 @@ def residual_encode(vectors: Tensor, code_vectors: Tensor) -> Tensor:
     return torch.stack(codes, -1)
 
 
-def residual_decode(codes: Tensor, code_vectors: Tensor, num_quantizers: int | None = None) -> Tensor:
+def residual_decode(
+    codes: Int[Tensor, "*n Q"], code_vectors: Float[Tensor, "Q K r"], num_quantizers: int | None = None
+) -> Float[Tensor, "*n r"]:
     """Vectors of residual codes: the sum of their code vectors. Inverse of `residual_encode` up to the last residual.
 
     Args:
@@ -110,7 +113,7 @@ class CodebookUsage:
     """exp(entropy) of the code frequencies, for each level; K when all codes are equally frequent."""
 
 
-def measure_usage(codes: Tensor, codebook_size: int) -> CodebookUsage:
+def measure_usage(codes: Int[Tensor, "B C Q"], codebook_size: int) -> CodebookUsage:
     """Count how often each code occurs.
 
     Args:

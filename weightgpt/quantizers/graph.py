@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -61,7 +62,7 @@ class GraphQuantizer(LatentQuantizer):
         self.encoder = encoder.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Tensor:
+    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of fields fitted from any initialization.
 
         Args:
@@ -80,7 +81,9 @@ class GraphQuantizer(LatentQuantizer):
             codes.append(self.quantize(latents))
         return torch.cat(codes)
 
-    def encode_samples(self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False) -> Tensor:
+    def encode_samples(
+        self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes, each fitted from a random initialization.
 
         Args:
@@ -96,7 +99,7 @@ class GraphQuantizer(LatentQuantizer):
 
     def encode_shapes(
         self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False
-    ) -> Tensor:
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes, each fitted from a random initialization.
 
         Args:

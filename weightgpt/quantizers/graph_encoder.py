@@ -26,6 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
@@ -60,7 +61,7 @@ class GraphEncoder(nn.Module):
         field_config: FieldConfig,
         num_chunks: int,
         latent_width: int,
-        trace_points: Tensor,
+        trace_points: Float[Tensor, "t D"],
         width: int = 64,
         num_rounds: int = 2,
         shape_encoder: ShapeEncoder | None = None,
@@ -89,7 +90,7 @@ class GraphEncoder(nn.Module):
             last.weight.mul_(0.3 if shape_encoder is None else 0.0)
             last.bias.zero_()
 
-    def forward(self, flat: Tensor, probed: Tensor | None = None) -> Tensor:
+    def forward(self, flat: Tensor, probed: Float[Tensor, "B m"] | None = None) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r) of fields in canonical form.
 
         Args:
@@ -109,7 +110,7 @@ class GraphEncoder(nn.Module):
             latents = latents + self.shape_encoder(self.evaluate_probes(flat) if probed is None else probed)
         return latents
 
-    def evaluate_probes(self, flat: Tensor) -> Tensor:
+    def evaluate_probes(self, flat: Float[Tensor, "B P"]) -> Float[Tensor, "B m"]:
         """Values (B, m) of fields at the probes of the shape encoder; m is 0 without one.
 
         Args:
@@ -197,7 +198,9 @@ class MessageRound(nn.Module):
         self.down = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
         self.update = nn.ModuleList(_perceptron(3 * width, 2 * width, width) for _ in range(layers))
 
-    def forward(self, nodes: list[Tensor], edges: list[Tensor]) -> list[Tensor]:
+    def forward(
+        self, nodes: list[Float[Tensor, "B _ h"]], edges: list[Float[Tensor, "B _ _"]]
+    ) -> list[Float[Tensor, "B _ h"]]:
         """New node states (B, w, h) of each layer.
 
         Args:

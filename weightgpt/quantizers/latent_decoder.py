@@ -16,6 +16,7 @@ from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -35,7 +36,7 @@ class LatentDecoder(nn.Module):
         self.inner = nn.Linear(num_chunks * latent_width, width)
         self.outer = nn.Linear(width, num_chunks * num_coefficients)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def forward(self, latents: Float[Tensor, "B C r"]) -> Float[Tensor, "B C k"]:
         """Coefficients (B, C, k) of latents.
 
         Args:
@@ -45,7 +46,13 @@ class LatentDecoder(nn.Module):
         return coefficients.view(-1, self.num_chunks, self.num_coefficients)
 
     @torch.no_grad()
-    def invert(self, coefficients: Tensor, metric: Tensor, start: Tensor, iterations: int = 30) -> Tensor:
+    def invert(
+        self,
+        coefficients: Float[Tensor, "B C k"],
+        metric: Float[Tensor, "C k k"],
+        start: Float[Tensor, "B C r"],
+        iterations: int = 30,
+    ) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r) whose coefficients are nearest to `coefficients`.
 
         Nearest means the least Σ_c |metric_c (decoder(z)_c - coefficients_c)|². The search takes damped Gauss-Newton

@@ -3,6 +3,7 @@
 Dimensions: B fields, C chunks, Q num_quantizers, K codebook_size, r latent width.
 """
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.fields.field import Fields
@@ -28,7 +29,7 @@ class LatentQuantizer(Quantizer):
         self.fingerprint = codebook.fingerprint
 
     @property
-    def code_vectors(self) -> Tensor:
+    def code_vectors(self) -> Float[Tensor, "Q K r"]:
         """(Q, K, r)."""
         return self.codebook.code_vectors
 
@@ -37,7 +38,7 @@ class LatentQuantizer(Quantizer):
         """True."""
         return True
 
-    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Tensor:
+    def latents(self, codes: Tensor, num_quantizers: int | None = None) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r) of codes.
 
         Args:
@@ -49,7 +50,7 @@ class LatentQuantizer(Quantizer):
         """
         return self.codebook.latents(codes, num_quantizers)
 
-    def quantize(self, latents: Tensor) -> Tensor:
+    def quantize(self, latents: Float[Tensor, "B C r"]) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of latents: at each level, the code vector nearest to the residual.
 
         Args:
@@ -57,7 +58,7 @@ class LatentQuantizer(Quantizer):
         """
         return self.codebook.quantize(latents)
 
-    def decode_latents(self, latents: Tensor) -> Fields:
+    def decode_latents(self, latents: Float[Tensor, "B C r"]) -> Fields:
         """Fields of latents that need not be those of any codes.
 
         Args:

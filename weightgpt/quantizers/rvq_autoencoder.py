@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
@@ -75,11 +76,11 @@ class RVQAutoencoder(LatentQuantizer):
         return quantizer
 
     @property
-    def probes(self) -> Tensor:
+    def probes(self) -> Float[Tensor, "m D"]:
         """(m, D) points at which the encoder reads a shape."""
         return self.encoder.probes
 
-    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Tensor:
+    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of existing fields, refined against the signed distances of the fields.
 
         Args:
@@ -97,7 +98,9 @@ class RVQAutoencoder(LatentQuantizer):
             projection = self.codebook.project(fields, self.encoder(probed))
         return self._encode(samples, probed, config, projection=projection)
 
-    def encode_samples(self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False) -> Tensor:
+    def encode_samples(
+        self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes that are sampled at the probes and, for refinement, at further points.
 
         Args:
@@ -118,7 +121,7 @@ class RVQAutoencoder(LatentQuantizer):
 
     def encode_shapes(
         self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False
-    ) -> Tensor:
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes; without refinement they are sampled at the probes alone.
 
         Args:

@@ -16,6 +16,7 @@ Dimensions: B shapes, m probes, D dimension, C chunks, r latent width.
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from weightgpt.errors import InputError
@@ -38,7 +39,12 @@ class ShapeEncoder(nn.Module):
     """(m, D) points in [-1, 1]^D."""
 
     def __init__(
-        self, probes: Tensor, width: int, num_chunks: int, latent_width: int, truncation: float = DEFAULT_TRUNCATION
+        self,
+        probes: Float[Tensor, "m D"],
+        width: int,
+        num_chunks: int,
+        latent_width: int,
+        truncation: float = DEFAULT_TRUNCATION,
     ) -> None:
         super().__init__()
         self.truncation, self.num_chunks, self.latent_width = truncation, num_chunks, latent_width
@@ -53,7 +59,7 @@ class ShapeEncoder(nn.Module):
             nn.Linear(width, num_chunks * latent_width),
         )
 
-    def forward(self, sdf: Tensor) -> Tensor:
+    def forward(self, sdf: Float[Tensor, "B m"]) -> Float[Tensor, "B C r"]:
         """Latents (B, C, r) of shapes.
 
         Args:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -79,7 +80,7 @@ class WeightCodebook:
         """C."""
         return -(-self.field_config.parameters // self.vector_width)
 
-    def split_weights(self, flat: Tensor) -> Tensor:
+    def split_weights(self, flat: Float[Tensor, "B P"]) -> Float[Tensor, "B C d"]:
         """Normalized vectors (B, C, d) of weights. Inverse of `join_vectors` up to rounding.
 
         Args:
@@ -87,7 +88,7 @@ class WeightCodebook:
         """
         return split_vectors((flat - self.center) / self.scale, self.vector_width)
 
-    def join_vectors(self, vectors: Tensor) -> Tensor:
+    def join_vectors(self, vectors: Float[Tensor, "B C d"]) -> Float[Tensor, "B P"]:
         """Weights (B, P) of normalized vectors; the padding is dropped.
 
         Args:
@@ -96,7 +97,7 @@ class WeightCodebook:
         weights: Tensor = vectors.flatten(1)[:, : self.field_config.parameters] * self.scale + self.center
         return weights
 
-    def quantize(self, vectors: Tensor) -> Tensor:
+    def quantize(self, vectors: Float[Tensor, "B C d"]) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) int64 of normalized vectors: at each level, the code vector nearest to the residual.
 
         Args:
@@ -110,7 +111,7 @@ class WeightCodebook:
             )
         return codes
 
-    def vectors(self, codes: Tensor, num_quantizers: int | None = None) -> Tensor:
+    def vectors(self, codes: Tensor, num_quantizers: int | None = None) -> Float[Tensor, "B C d"]:
         """Normalized vectors (B, C, d) of codes.
 
         Args:
@@ -129,7 +130,7 @@ class WeightCodebook:
         return vectors
 
 
-def split_vectors(rows: Tensor, vector_width: int) -> Tensor:
+def split_vectors(rows: Float[Tensor, "B P"], vector_width: int) -> Float[Tensor, "B C d"]:
     """Split rows into vectors of neighbors, with zeros at the end of the last vector.
 
     Args:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -53,7 +54,13 @@ class WeightVQ(Quantizer):
 
     FORMAT, VERSION = "weightgpt.weight-vq", 1
 
-    def __init__(self, codebook: WeightCodebook, shared_init: Tensor, points: Tensor, fit_config: FitConfig) -> None:
+    def __init__(
+        self,
+        codebook: WeightCodebook,
+        shared_init: Tensor,
+        points: Tensor,
+        fit_config: FitConfig,
+    ) -> None:
         config = codebook.field_config
         if shared_init.shape != (config.parameters,) or points.ndim != 2 or points.shape[1] != config.in_features:
             raise InputError(
@@ -68,11 +75,11 @@ class WeightVQ(Quantizer):
         self.fingerprint = fingerprint(self._sizes(), self._tensors())
 
     @property
-    def code_vectors(self) -> Tensor | None:
+    def code_vectors(self) -> Float[Tensor, "Q K d"] | None:
         """(Q, K, d) of a single group; None for several groups, which have different code vectors."""
         return self.codebook.code_vectors[0] if self.codebook.num_groups == 1 else None
 
-    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Tensor:
+    def encode(self, fields: Fields, config: EncodeConfig | None = None) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of existing fields: those of the code vectors nearest to their weights.
 
         Args:
@@ -85,7 +92,9 @@ class WeightVQ(Quantizer):
         check_fields(fields, self.field_config)
         return self.codebook.quantize(self.codebook.split_weights(fields.flat))
 
-    def encode_samples(self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False) -> Tensor:
+    def encode_samples(
+        self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes: a field is fitted to each shape, and its codes are returned.
 
         Args:
@@ -107,7 +116,7 @@ class WeightVQ(Quantizer):
 
     def encode_fits(
         self, samples: Samples, fits: Fields, config: EncodeConfig | None = None, *, progress: bool = False
-    ) -> Tensor:
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of plain fits.
 
         Args:
@@ -123,7 +132,7 @@ class WeightVQ(Quantizer):
 
     def encode_shapes(
         self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False
-    ) -> Tensor:
+    ) -> Int[Tensor, "B C Q"]:
         """Codes (B, C, Q) of shapes, each fitted at the points of the corpus.
 
         Args:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,9 +33,9 @@ FLOOR = 1e-4
 class Samples:
     """Signed distances of N shapes at M shared points."""
 
-    points: Tensor
+    points: Float[Tensor, "M D"]
     """(M, D) coordinates in [-1, 1]^D."""
-    sdf: Tensor
+    sdf: Float[Tensor, "N M"]
     """(N, M) signed distances, positive outside; in half precision where there are many."""
 
     def select(self, index: Tensor | Sequence[int] | slice) -> "Samples":
@@ -46,7 +47,7 @@ class Samples:
         return Samples(self.points, self.sdf[index].float())
 
 
-def uniform_points(n: int, dimension: int, seed: int) -> Tensor:
+def uniform_points(n: int, dimension: int, seed: int) -> Float[Tensor, "n D"]:
     """Sample points uniformly in [-1, 1]^D.
 
     Args:
@@ -60,7 +61,9 @@ def uniform_points(n: int, dimension: int, seed: int) -> Tensor:
     return torch.rand(n, dimension, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def near_surface_points(sdf: Sdf, n: int, dimension: int, std: float, seed: int, steps: int = 2) -> Tensor:
+def near_surface_points(
+    sdf: Sdf, n: int, dimension: int, std: float, seed: int, steps: int = 2
+) -> Float[Tensor, "n D"]:
     """Sample points near the zero level set of `sdf`, with Gaussian noise, clamped to the box.
 
     Uniform points are moved onto the surface by Newton steps with a central-difference gradient.
@@ -89,7 +92,9 @@ def near_surface_points(sdf: Sdf, n: int, dimension: int, std: float, seed: int,
     return (points + torch.randn(points.shape, generator=generator) * std).clamp(-1, 1)
 
 
-def sdf_gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 1e-3) -> Tensor:
+def sdf_gradient(
+    sdf: Callable[[Tensor], Tensor], points: Float[Tensor, "n D"], step: float = 1e-3
+) -> Float[Tensor, "n D"]:
     """Estimate the gradient of `sdf` by central differences.
 
     Args:
@@ -109,7 +114,7 @@ def sdf_gradient(sdf: Callable[[Tensor], Tensor], points: Tensor, step: float = 
 
 def shared_points(
     shapes: Sequence[Shape], num_points: int, seed: int, surface_fraction: float = 0.5, std: float = 0.04
-) -> Tensor:
+) -> Float[Tensor, "M D"]:
     """Choose the points at which all shapes of a corpus are sampled.
 
     Args:
@@ -145,7 +150,7 @@ def shared_points(
     return points[torch.randperm(num_points, generator=generator)]
 
 
-def sample_sdf(shapes: Sequence[Shape], points: Tensor, progress: bool = False) -> Samples:
+def sample_sdf(shapes: Sequence[Shape], points: Float[Tensor, "M D"], progress: bool = False) -> Samples:
     """Evaluate the signed distance of every shape at shared points.
 
     Args:
@@ -161,13 +166,13 @@ def sample_sdf(shapes: Sequence[Shape], points: Tensor, progress: bool = False) 
 
 
 def sample_point_indices(
-    sdf: Tensor,
+    sdf: Float[Tensor, "N M"],
     num_points: int,
     surface_fraction: float,
     surface_bandwidth: float,
     generator: torch.Generator,
     balance_sides: bool = False,
-) -> Tensor:
+) -> Int[Tensor, "N n"]:
     """Sample shared points for each shape: a share of them near its surface, the others uniformly.
 
     Args:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -15,7 +16,7 @@ IGNORED = -100
 """The label that the loss of a GPT-2 ignores."""
 
 
-def loss_labels(ids: Tensor) -> Tensor:
+def loss_labels(ids: Int[Tensor, "B L"]) -> Int[Tensor, "B L"]:
     """Return the labels (B, L) of sequences for the loss of a GPT-2.
 
     A model is sampled from a prompt of BOS and a class, so the loss ignores both.
@@ -37,7 +38,7 @@ class WeightDataCollator:
         [[-100, -100, 6, 13, 2]]
     """
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Int[Tensor, "B L"]]:
         """Return `input_ids`, `attention_mask` and `labels`, each (B, L) int64.
 
         Args:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 from transformers import (
@@ -53,7 +54,7 @@ class Grammar(LogitsProcessor):
             mask[position, legal.start : legal.stop] = 0
         self.mask = mask
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(self, input_ids: Int[Tensor, "B n"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
         """Return scores (B, V) with minus infinity for illegal tokens.
 
         Args:
@@ -147,7 +148,7 @@ def sample_ids(
     sampling: SamplingConfig | None = None,
     *,
     progress: bool = False,
-) -> Tensor:
+) -> Int[Tensor, "B L"]:
     """Sample one sequence for each class label.
 
     Args:

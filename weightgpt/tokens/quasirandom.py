@@ -21,6 +21,7 @@ import random
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 from transformers import LogitsProcessor
@@ -28,7 +29,7 @@ from transformers import LogitsProcessor
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def sobol_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Tensor:
+def sobol_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Float[Tensor, "B T"]:
     """Return uniforms (B, T) in [0, 1) that are spread evenly among the sequences of each class.
 
     Args:
@@ -47,7 +48,7 @@ def sobol_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Te
     return uniforms
 
 
-def random_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Tensor:
+def random_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Float[Tensor, "B T"]:
     """Return independent uniforms (B, T) in [0, 1).
 
     Args:
@@ -78,10 +79,10 @@ class InverseCDFSampler(LogitsProcessor):
         prompt_length: number of tokens before the first code.
     """
 
-    def __init__(self, uniforms: Tensor, prompt_length: int) -> None:
+    def __init__(self, uniforms: Float[Tensor, "B T"], prompt_length: int) -> None:
         self.uniforms, self.prompt_length = uniforms, prompt_length
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(self, input_ids: Int[Tensor, "B n"], scores: Float[Tensor, "B V"]) -> Float[Tensor, "B V"]:
         """Return scores (B, V): 0 for the sampled token and minus infinity for all others.
 
         The sampled token is the first one whose cumulative probability exceeds u. After the last of the T codes the

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
@@ -24,7 +25,7 @@ VERSION = 1
 class Tokens:
     """Sequences of B shapes."""
 
-    ids: Tensor
+    ids: Int[Tensor, "B L"]
     """(B, L) int64."""
     fingerprint: str
     """Fingerprint of the codebook that the ids were written with."""

@@ -277,5 +277,6 @@ def _rename_for_all_versions(path: Path) -> None:
     """Rewrite the names in `tokenizer_config.json` that transformers 4 does not read; version 5 reads both."""
     config = read_json(path)
     config.pop("backend", None)
-    config["additional_special_tokens"] = config.pop("extra_special_tokens", [])
+    names = config.pop("extra_special_tokens", None) or config.get("additional_special_tokens", [])
+    config["additional_special_tokens"] = names
     write_json(path, {**config, "tokenizer_class": "PreTrainedTokenizerFast"})

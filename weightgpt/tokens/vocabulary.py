@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Int
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -125,7 +126,7 @@ class Vocabulary:
         names = [class_name(label) for label in labels]
         return [name if name in self.classes else NONE for name in names]
 
-    def ids(self, codes: Tensor, labels: Sequence[str]) -> Tensor:
+    def ids(self, codes: Tensor, labels: Sequence[str]) -> Int[Tensor, "B L"]:
         """Return the sequences (B, L) int64 of codes; the inverse of `parse`.
 
         Args:
@@ -151,7 +152,7 @@ class Vocabulary:
         ids[:, -1] = EOS
         return ids
 
-    def parse(self, ids: Tensor) -> tuple[Tensor, list[str]]:
+    def parse(self, ids: Tensor) -> tuple[Int[Tensor, "B C Q"], list[str]]:
         """Return the codes (B, C, Q) and the classes of sequences; the inverse of `ids`.
 
         Args:
@@ -198,7 +199,7 @@ class Vocabulary:
             eos_token=SPECIALS[EOS],
             pad_token=SPECIALS[PAD],
             unk_token=SPECIALS[UNK],
-            extra_special_tokens=classes,
+            additional_special_tokens=classes,  # Transformers 4.57 takes the list under this name alone
             model_max_length=self.length,
             padding_side="left",
             model_input_names=["input_ids", "attention_mask"],

@@ -21,6 +21,7 @@ from typing import Literal
 
 import torch
 import trimesh
+from jaxtyping import Float
 from skimage.measure import marching_cubes
 from torch import Tensor
 
@@ -56,7 +57,7 @@ class Meshed:
 
 
 @torch.no_grad()
-def sdf_grid(sdf: Sdf, resolution: int) -> Tensor:
+def sdf_grid(sdf: Sdf, resolution: int) -> Float[Tensor, "R R R"]:
     """Evaluate a field on the regular grid over [-1, 1]^3, exactly near its surface.
 
     Values that are not near the surface have the right sign and are far from zero. The slope of the field is assumed to
@@ -104,7 +105,7 @@ def mesh_sdf(sdf: Sdf, resolution: int = 96) -> Meshed:
     return mesh_grid(sdf_grid(sdf, resolution))
 
 
-def mesh_grid(grid: Tensor) -> Meshed:
+def mesh_grid(grid: Float[Tensor, "R R R"]) -> Meshed:
     """Mesh the values of a grid, as `mesh_sdf` does.
 
     Args:

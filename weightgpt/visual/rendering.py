@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -166,7 +167,7 @@ def save_png(picture: Picture | Image.Image, path: Path | str) -> None:
         draft.write_bytes(buffer.getvalue())
 
 
-def pixel_centers(height: int, width: int) -> Tensor:
+def pixel_centers(height: int, width: int) -> Float[Tensor, "n 2"]:
     """Compute the centers of the pixels of a picture that spans [-1, 1]^2.
 
     Args:

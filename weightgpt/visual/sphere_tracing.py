@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 BatchSdf = Callable[[Tensor], Tensor]
@@ -34,16 +35,16 @@ _KEY = torch.tensor([0.45, 0.80, 0.40]) / math.hypot(0.45, 0.80, 0.40)
 class Rays:
     """The rays of one camera."""
 
-    eye: Tensor
+    eye: Float[Tensor, "3"]
     """(3,) position of the camera."""
-    towards: Tensor
+    towards: Float[Tensor, "n 3"]
     """(n, 3) unit directions."""
-    near: Tensor
+    near: Float[Tensor, " n"]
     """(n,) depth at which each ray enters the box."""
-    far: Tensor
+    far: Float[Tensor, " n"]
     """(n,) depth at which each ray leaves the box."""
 
-    def at(self, t: Tensor) -> Tensor:
+    def at(self, t: Float[Tensor, "B n"]) -> Float[Tensor, "B n 3"]:
         """Compute points on the rays.
 
         Args:
@@ -70,7 +71,9 @@ def _evaluate(field: BatchSdf, points: Tensor, mask: Tensor) -> Tensor:
     return values
 
 
-def march_rays(field: BatchSdf, rays: Rays, mask: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+def march_rays(
+    field: BatchSdf, rays: Rays, mask: Bool[Tensor, "B n"], start: Float[Tensor, "B n"]
+) -> tuple[Float[Tensor, "B n"], Bool[Tensor, "B n"]]:
     """Find the first surface along rays.
 
     Args:
@@ -102,8 +105,14 @@ def march_rays(field: BatchSdf, rays: Rays, mask: Tensor, start: Tensor) -> tupl
 
 
 def shade_rays(
-    field: BatchSdf, rays: Rays, depth: Tensor, hit: Tensor, mask: Tensor, paint: Tensor, floor: Tensor
-) -> Tensor:
+    field: BatchSdf,
+    rays: Rays,
+    depth: Float[Tensor, "B n"],
+    hit: Bool[Tensor, "B n"],
+    mask: Bool[Tensor, "B n"],
+    paint: Float[Tensor, "B 3"],
+    floor: Float[Tensor, "B 1"],
+) -> Float[Tensor, "B n 3"]:
     """Compute the colors that rays see: the surface where they hit, the floor elsewhere.
 
     Args:

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from tests.fakes import sphere_shape, tiny_codebook, tiny_corpus, tiny_graph
+from tests.pictures import picture_size, read_picture
 from tests.tokenization.measure.fakes import SMALL
 from tokenization.measure import __main__ as program
 from tokenization.measure import page, pictures
@@ -60,12 +60,12 @@ def test_the_picture_has_a_line_of_shapes_for_every_row(measured):
     config, rows = measured
     name = f"tokenizers-{config.full_corpus_name}.png"
     assert name in (config.output / "tokenizers.md").read_text()
-    picture = np.asarray(Image.open(config.output / name))
+    picture = read_picture(config.output / name)
     lines = np.split(picture[:, TILE_SIZE:], len(rows) + 1)  # true shapes, plain fits and tokenizers, without names
     assert picture.shape[1] == 7 * TILE_SIZE
     assert lines[0][:TILE_SIZE].std() > 10  # the true shapes are drawn
     assert all(not np.array_equal(line, lines[0]) for line in lines[1:])
-    assert Image.open(config.output / f"rate-distortion-{config.full_corpus_name}.png").size[0] > 500
+    assert picture_size(config.output / f"rate-distortion-{config.full_corpus_name}.png"))[0] > 500
 
 
 def test_a_gpt_can_be_trained_from_the_folder_of_a_tokenizer(measured):

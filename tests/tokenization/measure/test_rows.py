@@ -54,7 +54,7 @@ def test_rows_are_comparable_where_shapes_and_fits_are_equal():
     assert comparable_rows(rows) == [rows[0], rows[2], rows[3]]
 
 
-def test_two_rows_of_one_tokenizer_are_told_apart_by_their_tokens():
+def test_two_rows_of_one_tokenizer_differ_by_their_tokens():
     rows = [row("rvq-ae", tokens_per_field=8), row("bins", tokens_per_field=8), row("rvq-ae", tokens_per_field=64)]
     assert unique_titles(rows) == ["rvq-ae-8", "bins", "rvq-ae-64"]
 

@@ -1,6 +1,5 @@
 """A floor for the quality of the whole pipeline: a small run that learns something, from built-in shapes and a seed."""
 
-import json
 from typing import Any
 
 import pytest
@@ -57,8 +56,7 @@ SMALL = PipelineConfig(
 def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The `metrics.json` of the small run."""
     output = tmp_path_factory.mktemp("quality")
-    pipeline.run(SMALL, output)
-    return json.loads((output / "metrics.json").read_text())
+    return pipeline.run_pipeline(SMALL, output)
 
 
 @pytest.mark.slow

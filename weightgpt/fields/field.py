@@ -39,6 +39,8 @@ class Field(nn.Module):
         config: the architecture.
 
     Examples:
+        >>> import torch
+        >>> from weightgpt import Field, FieldConfig
         >>> field = Field(FieldConfig(hidden=(8, 8)))
         >>> field(torch.zeros(5, 3)).shape, field.sdf(torch.zeros(5, 3)).shape
         (torch.Size([5, 1]), torch.Size([5]))
@@ -91,6 +93,7 @@ class Field(nn.Module):
             InputError: the field is no solid, has no surface, or has values that are NaN or infinite.
 
         Examples:
+            >>> from weightgpt import Field, FieldConfig
             >>> field = Field(FieldConfig())
             >>> field.to_mesh(resolution=128).export("chair.glb")  # doctest: +SKIP
         """

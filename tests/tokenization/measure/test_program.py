@@ -65,7 +65,7 @@ def test_the_picture_has_a_line_of_shapes_for_every_row(measured):
     assert picture.shape[1] == 7 * TILE_SIZE
     assert lines[0][:TILE_SIZE].std() > 10  # the true shapes are drawn
     assert all(not np.array_equal(line, lines[0]) for line in lines[1:])
-    assert picture_size(config.output / f"rate-distortion-{config.full_corpus_name}.png"))[0] > 500
+    assert picture_size(config.output / f"rate-distortion-{config.full_corpus_name}.png")[0] > 500
 
 
 def test_a_gpt_can_be_trained_from_the_folder_of_a_tokenizer(measured):

@@ -132,7 +132,7 @@ def draw_sequences(tokenizer: WeightTokenizer, num_train: int, num_held_out: int
         }
 
         def write(draft: Path, settings: dict[str, Any] = settings) -> None:
-            ids = _encode_drawn(tokenizer, families, settings["count"], settings["seed"])
+            ids = _encode_families(tokenizer, families, settings["count"], settings["seed"])
             write_tensors(draft / "ids.safetensors", {"ids": ids.int()})
 
         part_folder = cached_folder(folder, settings, write, name=f"drawn-{count}")
@@ -140,7 +140,7 @@ def draw_sequences(tokenizer: WeightTokenizer, num_train: int, num_held_out: int
     return Sequences(*parts)
 
 
-def _encode_drawn(tokenizer: WeightTokenizer, families: list[str], count: int, seed: int) -> Tensor:
+def _encode_families(tokenizer: WeightTokenizer, families: list[str], count: int, seed: int) -> Tensor:
     """Ids (count, L) of drawn shapes, which are encoded in parts so that they fit into memory."""
     shapes, config = draw_shapes(count, seed, families), EncodeConfig(steps=0)
     rows = [

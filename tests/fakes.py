@@ -127,8 +127,13 @@ def tiny_tokenizer(classes: tuple[str, ...] = ("chair", "table"), seed: int = 0)
 def tiny_corpus(shapes: int = 24) -> Corpus:
     """Balls and boxes with their plain fits, 109 weights each."""
     sizes = [0.4 + 0.4 * i / shapes for i in range(shapes)]
-    drawn = [sphere_shape(size) if i % 2 else box_shape((2 * size, 1.0, 0.8)) for i, size in enumerate(sizes)]
-    samples, options = sample_sdf(drawn, shared_points(drawn, 1024, 0)), FitConfig(steps=60, points_per_step=256)
+    shapes_of_corpus = [
+        sphere_shape(size) if i % 2 else box_shape((2 * size, 1.0, 0.8)) for i, size in enumerate(sizes)
+    ]
+    samples, options = (
+        sample_sdf(shapes_of_corpus, shared_points(shapes_of_corpus, 1024, 0)),
+        FitConfig(steps=60, points_per_step=256),
+    )
     fits = fit(tiny_config(), samples, options, shared_init=fitted_sphere()).fields
     return Corpus(samples, fits, fitted_sphere(), options)
 

@@ -68,7 +68,7 @@ def test_generated_shapes_are_a_sequence():
         shapes[5]
 
 
-def test_a_generated_shape_is_meshed_and_drawn():
+def test_a_generated_shape_is_meshed_and_rendered():
     shapes = tiny_model(seed=1).generate(2, seed=0)
     mesh = shapes[0].to_mesh(resolution=24)
     assert len(mesh.faces) > 10

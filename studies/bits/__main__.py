@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from studies.bits.page import CORPUS, DRAWN, PAGE_FILE, Row, add_rows, markdown_rows, write_page
+from studies.bits.page import BUILT_IN_SHAPES, CORPUS, PAGE_FILE, Row, add_rows, markdown_rows, write_page
 from studies.sequences import Sequences, TokenizedCorpus, draw_sequences, load_measured, load_run
 from training.compare.flops import step_flops
 from training.data.corpus import sequence_dataset
@@ -111,7 +111,7 @@ def run_study(config: BitsConfig, command: str) -> list[Row]:
             part = Sequences(sequences.train[:size], sequences.validation, sequences.held_out)
             rows.append(
                 {
-                    "training_set": DRAWN if sizes else CORPUS,
+                    "training_set": BUILT_IN_SHAPES if sizes else CORPUS,
                     "corpus": source.corpus,
                     "tokenizer": source.name,
                     "fingerprint": source.tokenizer.quantizer.fingerprint,

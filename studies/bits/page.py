@@ -16,7 +16,7 @@ from weightgpt.formatting import markdown_table
 from weightgpt.io import read_json, write_json, write_text
 
 ROWS_FILE, PAGE_FILE, PLOT_FILE = "predictability.json", "predictability.md", "predictability.png"
-CORPUS, DRAWN = "corpus", "drawn"
+CORPUS, BUILT_IN_SHAPES = "corpus", "drawn"
 """Values of `training_set`: the shapes that the tokenizer was learned from, or new built-in shapes."""
 
 Row = dict[str, Any]
@@ -133,9 +133,11 @@ def write_page(output: Path) -> None:
         output: folder of `predictability.json`.
     """
     rows = read_json(output / ROWS_FILE)["rows"]
-    drawn = sorted((row for row in rows if row["training_set"] == DRAWN), key=lambda row: row["train_shapes"])
-    if drawn:
-        save_figure(plot_bits(drawn), output / PLOT_FILE)
+    built_in_rows = sorted(
+        (row for row in rows if row["training_set"] == BUILT_IN_SHAPES), key=lambda row: row["train_shapes"]
+    )
+    if built_in_rows:
+        save_figure(plot_bits(built_in_rows), output / PLOT_FILE)
     write_text(output / PAGE_FILE, render_page(rows))
 
 
@@ -150,11 +152,13 @@ def render_page(rows: list[Row]) -> str:
     for corpus in dict.fromkeys(row["corpus"] for row in same):
         part = [row for row in same if row["corpus"] == corpus]
         parts += [f"## {corpus}: the same training shapes for every tokenizer", *_section(part)]
-    drawn = sorted((row for row in rows if row["training_set"] == DRAWN), key=lambda row: row["train_shapes"])
-    for corpus in dict.fromkeys(row["corpus"] for row in drawn):
-        part = [row for row in drawn if row["corpus"] == corpus]
+    built_in_rows = sorted(
+        (row for row in rows if row["training_set"] == BUILT_IN_SHAPES), key=lambda row: row["train_shapes"]
+    )
+    for corpus in dict.fromkeys(row["corpus"] for row in built_in_rows):
+        part = [row for row in built_in_rows if row["corpus"] == corpus]
         parts += [f"## {corpus}: more training shapes", *_section(part)]
-    if drawn:
+    if built_in_rows:
         parts.append(f"![Bits of a field against training shapes]({PLOT_FILE})")
     return "\n\n".join(parts) + "\n"
 

@@ -82,7 +82,7 @@ def test_a_contact_sheet_has_the_picture_of_each_field():
     assert fields.render(16, captions=["a"] * 18, columns=6).height > 48
 
 
-def test_fields_that_cannot_be_drawn_are_refused():
+def test_fields_that_cannot_be_rendered_are_refused():
     config = FieldConfig(out_features=2, hidden=(4,))
     for fields in (Fields(config, torch.zeros(1, config.parameters)), planar(2)):
         with pytest.raises(InputError, match="cannot be drawn"):

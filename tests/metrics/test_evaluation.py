@@ -116,15 +116,15 @@ def test_the_picture_shows_each_sample_with_its_nearest_training_shape(world: Pa
     assert {text.split()[1] for text in captions[1::2]} <= {f"train-{i}" for i in range(5)}
 
 
-def test_sets_are_drawn_without_replacement_and_their_fields_with_them(world: Path):
+def test_sets_are_selected_without_replacement_and_their_fields_with_them(world: Path):
     sets = [load_set(world / f"{name}.safetensors") for name in ("train", "new", "held")]
     points = uniform_points(8, 3, 0)
-    drawn = equal_sets(sets, 3, 0)
-    assert [len({shape.name for shape in part.shapes}) for part in drawn] == [3, 3, 3]
-    for part in drawn:
+    selected = equal_sets(sets, 3, 0)
+    assert [len({shape.name for shape in part.shapes}) for part in selected] == [3, 3, 3]
+    for part in selected:
         assert torch.allclose(part.sdf_at(points), torch.stack([sdf(points) for sdf in part.sdfs]), atol=1e-6)
     draws = {tuple(shape.name for shape in equal_sets(sets, 3, seed)[0].shapes) for seed in range(9)}
-    assert draws > {tuple(shape.name for shape in drawn[0].shapes)}
+    assert draws > {tuple(shape.name for shape in selected[0].shapes)}
 
 
 def test_the_earth_movers_distance_is_optional(world: Path):

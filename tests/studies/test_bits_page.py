@@ -24,7 +24,13 @@ def run(monkeypatch):
 
 def make_row(train_shapes: int, gpt_bits: float, **changes: object) -> dict:
     """A row of drawn shapes."""
-    row = {"training_set": page.DRAWN, "corpus": "balls", "tokenizer": "tiny", "fingerprint": "f", "version": "0.2.0"}
+    row = {
+        "training_set": page.BUILT_IN_SHAPES,
+        "corpus": "balls",
+        "tokenizer": "tiny",
+        "fingerprint": "f",
+        "version": "0.2.0",
+    }
     row |= {"settings": {"max_train_flops": 1e9}, "model_size": "nano", "train_shapes": train_shapes}
     row |= {"gpt_bits_per_field": gpt_bits, "independent_bits_per_field": 14.0, "bits_per_field": 18.0}
     return {**row, "gpt_bits_fraction": gpt_bits / 18, **changes}
@@ -54,7 +60,7 @@ def test_a_run_is_measured_without_a_folder_of_tokenizers(tmp_path: Path, run):
     assert (row["train_shapes"], row["validation_shapes"], row["held_out"]) == (40, 8, 16)
 
 
-def test_each_size_is_a_row_of_the_first_drawn_shapes(tmp_path: Path, run):
+def test_each_size_is_a_row_of_the_first_shapes(tmp_path: Path, run):
     write_measured(tmp_path, random_sequences((60, 4, 24)))
     arguments = [f"--measurements={tmp_path}", "--corpus=balls", f"--output={tmp_path / 'out'}", *SHORT]
     assert run(*arguments, "--tokenizers", "tiny", "--num-held-out", "16", "--sizes", "32", "64") == 0

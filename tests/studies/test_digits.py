@@ -35,10 +35,10 @@ def draw_images(count: int, size: int = 28) -> ImageSet:
 
 
 def write_images(folder, count: int) -> None:
-    drawn = draw_images(count)
-    drawn.images[-1] = 0  # a blank image has no outline
-    write_idx(folder / "images-idx3-ubyte", (drawn.images * 255).round())
-    write_idx(folder / "labels-idx1-ubyte", drawn.labels)
+    images = draw_images(count)
+    images.images[-1] = 0  # a blank image has no outline
+    write_idx(folder / "images-idx3-ubyte", (images.images * 255).round())
+    write_idx(folder / "labels-idx1-ubyte", images.labels)
 
 
 @pytest.mark.slow
@@ -80,24 +80,24 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 
 def test_shapes_are_named_by_the_number_of_their_image(tmp_path):
-    drawn = draw_images(30)
-    drawn.images[4] = 0
-    split, refusals = digits.load_split(QUICK, drawn)
+    images = draw_images(30)
+    images.images[4] = 0
+    split, refusals = digits.load_split(QUICK, images)
     assert [refusal.path.name for refusal in refusals] == ["4"]
     assert len(split.train) == 2 * (29 - len(split.validation) - len(split.test))
     for shape in split.all:
         number = int(shape.name.split("~")[0])
-        assert shape.label == str(int(drawn.labels[number]))
+        assert shape.label == str(int(images.labels[number]))
         if "~" not in shape.name:
             inside = shape.sdf(pixel_centers(28, 28)) < 0
-            assert (inside == (drawn.images[number].flatten() > 0.5)).float().mean() > 0.96
+            assert (inside == (images.images[number].flatten() > 0.5)).float().mean() > 0.96
 
 
 def test_the_classifier_learns_its_classes_and_wrong_labels_lower_its_accuracy():
-    drawn = draw_images(240)
-    model = train_classifier(drawn.images[:180], drawn.labels[:180], seed=0, epochs=10, batch_size=16)
-    assert accuracy(model, drawn.images[180:], drawn.labels[180:]) > 0.9
-    assert accuracy(model, drawn.images[180:], (drawn.labels[180:] + 1) % 3) < 0.1
+    images = draw_images(240)
+    model = train_classifier(images.images[:180], images.labels[:180], seed=0, epochs=10, batch_size=16)
+    assert accuracy(model, images.images[180:], images.labels[180:]) > 0.9
+    assert accuracy(model, images.images[180:], (images.labels[180:] + 1) % 3) < 0.1
 
 
 def test_set_metrics_follow_their_definitions():

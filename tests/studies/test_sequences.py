@@ -37,25 +37,25 @@ def test_the_splits_of_a_run_stay_as_they_are(tmp_path: Path):
     assert source.sequences.held_out.equal(to_ids((torch.arange(48, 64) % 8)[:, None, None].expand(16, 3, 2)))
 
 
-def test_the_first_of_many_drawn_shapes_are_those_of_few(tmp_path: Path):
+def test_a_larger_number_of_shapes_begins_with_those_of_a_smaller(tmp_path: Path):
     tokenizer = tiny_tokenizer()
     few, many = draw_sequences(tokenizer, 4, 6, 0, tmp_path), draw_sequences(tokenizer, 10, 6, 0, tmp_path)
     assert many.train[:4].equal(few.train)
     assert tokenizer.class_names(many.train[:3]) == ["chair", "table", "chair"]
 
 
-def test_the_parts_and_the_seeds_of_drawn_shapes_differ(tmp_path: Path):
+def test_the_parts_and_the_seeds_of_shapes_differ(tmp_path: Path):
     first, second = (draw_sequences(tiny_tokenizer(), 6, 6, seed, tmp_path) for seed in (0, 1))
     parts = [*vars(first).values(), *vars(second).values()]
     assert all(not a.equal(b) for i, a in enumerate(parts) for b in parts[:i])
 
 
-def test_drawn_shapes_are_encoded_once(tmp_path: Path, monkeypatch):
+def test_shapes_are_encoded_once(tmp_path: Path, monkeypatch):
     first = draw_sequences(tiny_tokenizer(), 4, 2, 0, tmp_path)
     monkeypatch.setattr(sequences, "draw_shapes", None)  # would fail if shapes were drawn again
     assert draw_sequences(tiny_tokenizer(), 4, 2, 0, tmp_path).train.equal(first.train)
 
 
-def test_classes_that_are_no_families_cannot_be_drawn(tmp_path: Path):
+def test_classes_that_are_no_families_cannot_be_generated(tmp_path: Path):
     with pytest.raises(InputError, match="shapes of ball cannot be drawn"):
         draw_sequences(tiny_tokenizer(("ball",)), 4, 2, 0, tmp_path)

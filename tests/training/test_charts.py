@@ -31,7 +31,7 @@ def series_path(svg: str) -> list[tuple[float, float]]:
         [(1e9, 0.5), (2e9, math.nan), (3e9, 0.25)],
     ],
 )
-def test_series_are_drawn_within_the_chart(points: list[tuple[float, float]], log: bool):
+def test_series_stay_within_the_chart(points: list[tuple[float, float]], log: bool):
     svg = draw(points, log)
     width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
     path = series_path(svg)
@@ -42,7 +42,7 @@ def test_series_are_drawn_within_the_chart(points: list[tuple[float, float]], lo
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("points", [[], [(0, math.nan), (1, math.inf)]])
-def test_a_chart_without_finite_points_is_not_drawn(points: list[tuple[float, float]], log: bool):
+def test_a_chart_without_finite_points_has_no_line(points: list[tuple[float, float]], log: bool):
     assert draw(points, log) is None
 
 
@@ -58,7 +58,7 @@ def test_a_series_of_one_point_has_a_marker():
     assert "<use" not in draw([(1, 2.0), (2, 3.0)])
 
 
-def test_the_reference_line_is_drawn_where_the_axis_can_show_it():
+def test_the_reference_line_is_visible_where_the_axis_can_show_it():
     assert "stroke-dasharray" in draw([(1, 2.0), (2, 3.0)], log=True, line=1.0)
     assert "stroke-dasharray" not in draw([(1, 2.0), (2, 3.0)], log=True, line=0.0)
 

@@ -26,14 +26,14 @@ def reference_sets(**values) -> ReferenceSets:
 def test_independent_codes_keep_the_class_and_the_position():
     ids = torch.tensor([[0, 10, 20], [0, 11, 21], [1, 12, 22], [1, 13, 23]])
     labels = ["a", "a", "b", "b"]
-    drawn = rows.draw_independent_codes(ids, labels, ["a", "b"] * 100, 0)
-    for row in drawn.tolist():
+    codes = rows.draw_independent_codes(ids, labels, ["a", "b"] * 100, 0)
+    for row in codes.tolist():
         same_class = ids[:2] if row[0] == 0 else ids[2:]
         assert all(value in same_class[:, position] for position, value in enumerate(row))
-    mixed = {tuple(row) for row in drawn.tolist()}
+    mixed = {tuple(row) for row in codes.tolist()}
     assert {(0, 10, 21), (0, 11, 20), (1, 12, 23), (1, 13, 22)} <= mixed
-    assert drawn[:, 0].tolist() == [0, 1] * 100
-    assert torch.equal(drawn, rows.draw_independent_codes(ids, labels, ["a", "b"] * 100, 0))
+    assert codes[:, 0].tolist() == [0, 1] * 100
+    assert torch.equal(codes, rows.draw_independent_codes(ids, labels, ["a", "b"] * 100, 0))
 
 
 def test_noise_is_in_standard_deviations_of_each_number():

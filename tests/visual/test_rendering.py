@@ -93,7 +93,7 @@ def test_no_fields_give_no_pictures_and_bad_sizes_and_colors_are_refused():
         render([empty], 8, colors=[])
 
 
-def test_planar_shapes_gray_images_and_rgb_images_are_drawn():
+def test_planar_shapes_gray_images_and_rgb_images_are_rendered():
     disc = render_2d(lambda points: points.norm(dim=-1) - 0.5, 64, color=(1.0, 0.0, 0.0))
     assert (disc[..., 1] < GRAY // 2).mean() == pytest.approx(math.pi * 0.25 / 4, abs=0.005)
     upward = render_2d(lambda points: (points[:, 1:] + 1) / 2, 16)

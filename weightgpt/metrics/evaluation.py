@@ -198,18 +198,18 @@ def evaluate(
     """
     sources = {"samples": samples, "held-out": held_out, "training": train}
     sets = {name: load_set(source, keep_unreadable=name == "samples") for name, source in sources.items()}
-    drawn = dict(zip(sets, equal_sets(list(sets.values()), count, seed), strict=True))
-    meshed = _mesh_sets(drawn, resolution, points, progress)
+    selected = dict(zip(sets, equal_sets(list(sets.values()), count, seed), strict=True))
+    meshed = _mesh_sets(selected, resolution, points, progress)
     probes = uniform_points(NUM_PROBES, 3, seed)
     training = TrainingShapes(sets["training"].sdfs, probes, sets["training"].sdf_at(probes))
     evaluator = SetEvaluator.create(meshed["held-out"], training, seed=seed, emd=emd)
-    return _write_report(sets, drawn, meshed, evaluator, progress)
+    return _write_report(sets, selected, meshed, evaluator, progress)
 
 
-def _mesh_sets(drawn: dict[str, LoadedSet], resolution: int, points: int, progress: bool) -> dict[str, ShapeSet]:
+def _mesh_sets(selected: dict[str, LoadedSet], resolution: int, points: int, progress: bool) -> dict[str, ShapeSet]:
     """Mesh all sets, each with a different seed."""
     meshed = {}
-    for seed, (name, part) in enumerate(drawn.items()):
+    for seed, (name, part) in enumerate(selected.items()):
         title = f"meshing {name}" if progress else None
         meshed[name] = mesh_shapes(part.sdfs, seed=seed, resolution=resolution, points=points, title=title)
     if not meshed["held-out"].with_surface:
@@ -219,7 +219,7 @@ def _mesh_sets(drawn: dict[str, LoadedSet], resolution: int, points: int, progre
 
 def _write_report(
     sets: dict[str, LoadedSet],
-    drawn: dict[str, LoadedSet],
+    selected: dict[str, LoadedSet],
     meshed: dict[str, ShapeSet],
     evaluator: SetEvaluator,
     progress: bool,
@@ -227,13 +227,13 @@ def _write_report(
     """Measure both rows, and add the distances of weights."""
     assert evaluator.training is not None
     rows, evaluation = evaluate_rows(meshed["samples"], meshed["training"], evaluator)
-    weights = _weight_distances(drawn["samples"], drawn["held-out"], sets["training"], progress)
+    weights = _weight_distances(selected["samples"], selected["held-out"], sets["training"], progress)
     rows["reference"] |= dict.fromkeys(weights, None)
     rows["samples"] |= weights
     return EvaluationReport(
         rows=rows,
         samples=meshed["samples"],
-        names=[shape.name for shape in drawn["samples"].shapes],
+        names=[shape.name for shape in selected["samples"].shapes],
         training=evaluator.training,
         training_names=[shape.name for shape in sets["training"].shapes],
         nearest=evaluation.nearest,

@@ -7,6 +7,7 @@ import re
 import runpy
 import shlex
 import shutil
+import warnings
 import sys
 from pathlib import Path
 
@@ -94,7 +95,8 @@ def parse_options(module: str, arguments: list[str], monkeypatch: pytest.MonkeyP
         parse(config, name, arguments if given is None else given, **options)
         raise ParsedError
 
-    with monkeypatch.context() as patch, pytest.raises(ParsedError):
+    with monkeypatch.context() as patch, pytest.raises(ParsedError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # runpy warns where another test imported the program
         patch.setattr(_programs, "parse", parse_only)
         patch.delitem(sys.modules, module, raising=False)  # Python warns where a program was imported before
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -84,6 +84,6 @@ def test_the_moving_average_lags_behind_the_last_weights():
         nn.init.zeros_(model.weight)
         options = OptimizerConfig(batch_size=1, learning_rate=0.1, weight_decay=0.0, ema_fraction=ema_fraction)
         train_to_budget(model, lambda rows, noise: -model(torch.ones(1, 1)).sum(), 1, options, 400, 0, False)
-        return float(model.weight)
+        return model.weight.item()
 
     assert 0 < final_weight(0.5) < 0.9 * final_weight(0.0)

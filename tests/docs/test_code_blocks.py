@@ -7,8 +7,8 @@ import re
 import runpy
 import shlex
 import shutil
-import warnings
 import sys
+import warnings
 from pathlib import Path
 
 import pytest

@@ -81,7 +81,7 @@ def test_the_loss_is_that_of_the_code_tokens_alone():
     input_ids = column_tensor(corpus, "input_ids").long()
     labels = input_ids.clone()
     labels[:, :2] = labels[:, -1:] = -100
-    assert code_loss(model, input_ids) == pytest.approx(float(model(input_ids, labels=labels).loss), rel=1e-5)
+    assert code_loss(model, input_ids) == pytest.approx(model(input_ids, labels=labels).loss.item(), rel=1e-5)
 
 
 def test_dropout_is_off_by_default_and_set_everywhere_otherwise():

@@ -28,6 +28,7 @@ SETTINGS = {
     "num_points": 2048,
     "emd": 3,
     "count": 4,
+    "version": "0.2.0",
     "command": "python -m training.compare",
 }
 

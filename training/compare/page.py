@@ -59,7 +59,9 @@ def write_page(output: Path) -> None:
     commands = list(dict.fromkeys(row["command"] for row in rows))
     write_json(output / DATA, {"commands": commands, "rows": rows})
     introduction = Template(INTRODUCTION.read_text(encoding="utf-8"))
-    text = [introduction.substitute(thin=THIN_THICKNESS, tolerance=TOLERANCE, commands="\n".join(commands))]
+    versions = ", ".join(sorted({row["version"] for row in rows}))
+    places = {"thin": THIN_THICKNESS, "tolerance": TOLERANCE, "versions": versions, "commands": "\n".join(commands)}
+    text = [introduction.substitute(places)]
     for corpus in dict.fromkeys(row["corpus"] for row in rows):
         text += corpus_section(corpus, [row for row in rows if row["corpus"] == corpus])
     write_text(output / PAGE, "\n".join(text))

@@ -34,3 +34,9 @@ class Shape:
     """Length of one unit in the units of the file."""
     sides: tuple[float, ...] | None = None
     """Sides of the bounding box along each axis, in unit coordinates; None if unknown."""
+    volume: float | None = None
+    """Volume of the solid in file units cubed; None if unknown."""
+    digest: str | None = None
+    """Hash of the normalized geometry: equal for files of equal geometry; None if unknown."""
+    notes: tuple[str, ...] = ()
+    """What was repaired or dropped when the file was read, one sentence each."""

@@ -9,7 +9,7 @@ PIPELINE = ("training.pipeline", "built-in", "--output", "out")
 FILES = ("training.pipeline", "mesh-files", "--output", "out")
 MEASURE = ("tokenization.measure.__main__", "built-in", "--output", "out")
 BASELINE = ("training.baselines.__main__", "--run", "out", "--output", "out", "--baseline")
-PRETRAIN = ("training.pretrain", "--corpus", "out", "--tokenizer", "out", "--output", "out")
+PRETRAIN = ("training.pretrain", "--dataset", "out", "--tokenizer", "out", "--output", "out")
 COMPARE = ("training.compare.__main__", "--run", "out", "--output", "out")
 SPEED = ("benchmarks.encoding_speed", "--output", "out")
 

@@ -1,4 +1,4 @@
-"""Pre-train a GPT-2 on a corpus of tokens: `python -m training.pretrain --corpus DIR --tokenizer DIR --output DIR`.
+"""Pre-train a GPT-2 on a corpus of tokens: `python -m training.pretrain --dataset DIR --tokenizer DIR --output DIR`.
 
 Decisions:
 - The model is a `GPT2LMHeadModel` and the `Trainer` of transformers trains it, because Hugging Face users know both.
@@ -278,7 +278,7 @@ def _training_arguments(output: Path, config: PretrainConfig, steps: int, seed: 
 class PretrainJob:
     """Pre-train a GPT-2 on a corpus of tokens; run the same command again to resume."""
 
-    corpus: Path
+    dataset: Path
     """Folder of a `datasets.Dataset` with the columns `input_ids` and `split`."""
     tokenizer: Path
     """Folder of a model or a tokenizer."""
@@ -297,7 +297,7 @@ class PretrainJob:
 def main() -> None:
     """Read the command line and train."""
     job = parse(PretrainJob, "training.pretrain")
-    corpus, tokenizer = load_corpus(job.corpus), WeightTokenizer.from_pretrained(job.tokenizer)
+    corpus, tokenizer = load_corpus(job.dataset), WeightTokenizer.from_pretrained(job.tokenizer)
     train, validation = (split_rows(corpus, split) for split in ("train", "validation"))
     pretrain(train, validation, tokenizer, job.output, job.config, seed=job.seed)
 

@@ -60,11 +60,11 @@ def test_the_learning_rate_rises_for_three_percent_of_the_steps_and_falls_to_zer
 
     monkeypatch.setattr(torch.optim.AdamW, "step", record)
     train_steps(model, lambda: model(torch.ones(1, 1)).sum(), 200, 1.0, OptimizerConfig(learning_rate=0.5))
+    assert rates[:6] == pytest.approx([0.5 * (i + 0.5) / 6 for i in range(6)])
     assert rates.index(max(rates)) == 6
-    assert max(rates) == 0.5
-    assert rates[:7] == pytest.approx([0.5 * i / 6 for i in range(7)])
+    assert rates[6:] == sorted(rates[6:], reverse=True)
     assert rates[-1] < 1e-3
-    assert rates[103] == pytest.approx(0.25)  # the middle of the cosine
+    assert (rates[102] + rates[103]) / 2 == pytest.approx(0.25, abs=1e-4)  # the middle of the cosine
 
 
 def test_training_stops_at_a_loss_that_is_not_finite():

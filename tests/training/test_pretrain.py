@@ -131,7 +131,7 @@ def test_an_unknown_model_size_is_refused():
 
 
 def test_the_program_refuses_a_folder_without_a_corpus(tmp_path, monkeypatch, capsys):
-    folders = ["--corpus", str(tmp_path / "none"), "--tokenizer", str(tmp_path), "--output", str(tmp_path / "gpt")]
+    folders = ["--dataset", str(tmp_path / "none"), "--tokenizer", str(tmp_path), "--output", str(tmp_path / "gpt")]
     monkeypatch.setattr("sys.argv", ["pretrain", *folders])
     assert module.main() == 2
     assert "holds no corpus" in capsys.readouterr().err
@@ -142,7 +142,7 @@ def test_two_processes_train_one_model(tmp_path):
     tokenizer, corpus = patterned_corpus()
     save_corpus(corpus, tmp_path / "corpus")
     tokenizer.save_pretrained(tmp_path / "tokenizer")
-    folders = ["--corpus", str(tmp_path / "corpus"), "--tokenizer", str(tmp_path / "tokenizer")]
+    folders = ["--dataset", str(tmp_path / "corpus"), "--tokenizer", str(tmp_path / "tokenizer")]
     options = ["--output", str(tmp_path / "gpt"), "--model-size", "nano", "--epochs", "2", "--batch-size", "4"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     process = subprocess.run(

@@ -22,13 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
-from transformers import get_cosine_schedule_with_warmup
 
 from training.pretrain import has_bf16
 from weightgpt.errors import InputError
+from weightgpt.fields.optimization import cosine_rate
 
 WARMUP = 0.03
 """Share of the steps in which the learning rate rises."""
@@ -180,7 +181,7 @@ def train_steps(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, options.learning_rate, (0.9, 0.95), weight_decay=options.weight_decay)
-    schedule = get_cosine_schedule_with_warmup(optimizer, round(WARMUP * steps), steps)
+    schedule = LambdaLR(optimizer, lambda step: cosine_rate(step, steps, WARMUP))
     start, done = time.perf_counter(), 0
     history: list[tuple[int, float]] = []
     losses: list[float] = []

@@ -31,6 +31,10 @@ from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
 from weightgpt.shapes.shape import Shape
 
 
+NUM_POINTS = 32768
+"""Points at which shapes are sampled for a fit."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
     """How fields are fitted."""
@@ -77,7 +81,7 @@ def fit_fields(
     options: FitConfig | None = None,
     *,
     shared_init: Float[Tensor, " P"] | None = None,
-    num_points: int = 32768,
+    num_points: int = NUM_POINTS,
     progress: bool = False,
 ) -> Fields:
     """Fit one field to each shape.
@@ -103,34 +107,9 @@ def fit_fields(
         >>> len(fields)
         2
     """
-    return fit_shapes(shapes, config, options, shared_init=shared_init, num_points=num_points, progress=progress).fields
-
-
-def fit_shapes(
-    shapes: Sequence[Shape],
-    config: FieldConfig | None = None,
-    options: FitConfig | None = None,
-    *,
-    shared_init: Float[Tensor, " P"] | None = None,
-    num_points: int = 32768,
-    progress: bool = False,
-) -> Fits:
-    """Fit one field to each shape, as `fit_fields` does, and return the losses as well.
-
-    Args:
-        shapes: N shapes of one dimension.
-        config: see `fit_fields`.
-        options: see `fit_fields`.
-        shared_init: see `fit_fields`.
-        num_points: see `fit_fields`.
-        progress: see `fit_fields`.
-
-    Raises:
-        InputError: as in `fit_fields`.
-    """
     config, options = config or FieldConfig(), options or FitConfig()
     samples = sample_sdf(shapes, shared_points(shapes, num_points, options.seed), progress)
-    return fit(config, samples, options, shared_init=shared_init, progress="fitting" if progress else None)
+    return fit(config, samples, options, shared_init=shared_init, progress="fitting" if progress else None).fields
 
 
 def random_initializations(config: FieldConfig, count: int, seed: int) -> Float[Tensor, "N P"]:

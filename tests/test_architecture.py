@@ -27,7 +27,6 @@ ORDER = [
 ONLY_IN = {
     "trimesh": {
         *(
-            "weightgpt.shapes.meshes",
             "weightgpt.visual.meshing",
             "weightgpt.fields.field",
             "weightgpt.model",
@@ -36,6 +35,7 @@ ONLY_IN = {
         *("training.report.html", "training.baselines.low_poly", "training.baselines.meshgpt"),
     },
     "igl": {"weightgpt.shapes.meshes"},
+    "mapbox_earcut": {"weightgpt.shapes.readers.polygons"},
     "skimage": {"weightgpt.visual.meshing"},
     "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
     "vector_quantize_pytorch": {

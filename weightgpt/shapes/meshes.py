@@ -11,44 +11,26 @@ Decisions:
 - The signed distance of a mesh is not differentiable.
 """
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from textwrap import shorten
-from typing import Any, overload
+from typing import overload
 
 import igl
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
 
 from weightgpt.errors import InputError
+from weightgpt.shapes.readers.limits import FORMATS, REFUSED_FORMATS
+from weightgpt.shapes.readers.reading import read_mesh_file
 from weightgpt.shapes.shape import Sdf, Shape
 
 Vertices = NDArray[np.float64]
 Faces = NDArray[np.int64]
 
-FORMATS = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
-"""Extensions of the files that are read."""
-MAX_BYTES = 64 * 2**20
-"""Larger files are refused."""
-MAX_FACES = 2_000_000
-"""Meshes with more faces are refused."""
 SIDE = 1.8
 """Longest side of a mesh in unit coordinates."""
-
-_REFUSED_FORMATS = {
-    **dict.fromkeys(
-        (".3ds", ".3mf", ".blend", ".ctm", ".dae", ".fbx", ".msh", ".step", ".stp", ".xyz"), "a file of another format"
-    ),
-    **dict.fromkeys((".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip"), "a compressed file"),
-    **dict.fromkeys((".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth"), "a file that may run code when opened"),
-}
 
 
 @dataclass(frozen=True)
@@ -111,7 +93,7 @@ def load_shapes(folder: Path | str) -> Shapes:
     for path in sorted(folder.rglob("*")):
         within = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in within.parts)
-        if hidden or not path.is_file() or path.suffix.lower() not in (*FORMATS, *_REFUSED_FORMATS):
+        if hidden or not path.is_file() or path.suffix.lower() not in (*FORMATS, *REFUSED_FORMATS):
             continue
         try:
             shape = load_shape(path, within.parts[0] if len(within.parts) > 1 else "none")
@@ -155,52 +137,10 @@ def load_shape(file: Path | str, label: str = "none") -> Shape:
 
 def _read_mesh(path: Path) -> tuple[Vertices, Faces]:
     """Read vertices (n, 3) and faces (m, 3) of a mesh file; they are finite, in range and not too many."""
-    suffix, formats = path.suffix.lower(), ", ".join(FORMATS)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give the path of a {formats} file.")
-    if suffix not in FORMATS:
-        kind = _REFUSED_FORMATS.get(suffix, "a file of another format")
-        raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")
-    if path.stat().st_size > MAX_BYTES:
-        size = f"{path.stat().st_size / 2**20:.0f} MiB"
-        raise InputError(f"{path} has {size}, more than the {MAX_BYTES // 2**20} MiB allowed; simplify the mesh.")
-    try:
-        with _silence_loaders():
-            scene = trimesh.load_scene(
-                BytesIO(path.read_bytes()), file_type=suffix[1:], process=False, skip_materials=True
-            )
-            mesh: Any = scene.to_mesh()
-        vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64)
-    except Exception as error:  # the loaders raise errors of any type for broken files
-        reason = shorten(f"{type(error).__name__} {error}", 100)
-        if isinstance(error, ImportError):  # trimesh needs another library to detect the encoding of such bytes
-            reason = "its bytes are not of that format"
-        if isinstance(error, TypeError) and suffix == ".gltf":
-            reason = "its buffers are missing or in other files, which are not opened"
-        hint = " as .glb, in one file" if suffix == ".gltf" else ""
-        raise InputError(f"{path} cannot be read as a mesh ({reason}); export it again{hint}.") from error
-    if len(faces) == 0 or len(vertices) == 0:
-        raise InputError(f"{path} has no faces; give a mesh of triangles or polygons.")
-    if len(faces) > MAX_FACES:
-        raise InputError(f"{path} has {len(faces):,} faces, more than the {MAX_FACES:,} allowed; simplify the mesh.")
-    if not np.isfinite(vertices).all():
-        raise InputError(f"{path} has vertices that are NaN or infinite; repair or export it again.")
-    if faces.min() < 0 or faces.max() >= len(vertices):
-        raise InputError(f"{path} has faces with vertices that do not exist; repair or export it again.")
-    return vertices, faces
-
-
-@contextmanager
-def _silence_loaders() -> Iterator[None]:
-    """Silence the logs and warnings of the loaders, because an error message of ours is one sentence."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
+    parts = read_mesh_file(path)
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    faces = [part.faces + start for part, start in zip(parts, starts[:-1], strict=True)]
+    return np.concatenate([part.vertices for part in parts]), np.concatenate(faces)
 
 
 def _normalize(

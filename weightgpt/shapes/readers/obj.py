@@ -1,0 +1,93 @@
+"""Wavefront OBJ: vertices and polygons.
+
+Decisions:
+
+- All objects and groups are one part, because they share their vertices.
+- Normals, texture coordinates, materials, lines and points are not read. No other file is opened.
+- A negative index counts back from the last vertex before the face.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightgpt.errors import InputError
+from weightgpt.shapes.readers.arrays import Vertices
+from weightgpt.shapes.readers.limits import check_faces, check_vertices, unreadable
+from weightgpt.shapes.readers.part import MeshPart
+from weightgpt.shapes.readers.polygons import count_triangles, triangulate
+from weightgpt.shapes.readers.text import pieces, plain_text, rows, whole, without_comments
+
+_CONTINUED = re.compile(rb"^[ \t]*[vf][ \t][^\n]*\\\n(?:[^\n]*\\\n)*", re.MULTILINE)
+_OTHER_GEOMETRY = {b"surf": "free-form surfaces", b"call": "its geometry in other files"}
+
+
+def read_obj(data: bytes) -> list[MeshPart]:
+    """Read an OBJ file.
+
+    Args:
+        data: its content.
+
+    Returns:
+        One part, with a triangle for each triangle and several for each larger polygon.
+
+    Raises:
+        InputError: the file breaks the rules of the format, or is too large.
+    """
+    text = plain_text(data)
+    if b"\\\n" in text:
+        text = _CONTINUED.sub(lambda found: found.group().replace(b"\\\n", b" "), text)
+    vertices: list[Vertices] = [np.empty((0, 3))]
+    corners: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    sizes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    seen = triangles = 0
+    for piece in pieces(text):
+        lines = [line.strip() for line in without_comments(piece).replace(b"\t", b" ").split(b"\n")]
+        kinds = np.array([line[:2] for line in lines], "S2")
+        _refuse_other_geometry(lines, kinds)
+        vertices.append(_positions([line[2:] for line in lines if line[:2] == b"v "]))
+        before = seen + np.cumsum(kinds == b"v ")[kinds == b"f "]
+        indices, counts = _indices([line[2:] for line in lines if line[:2] == b"f "])
+        corners.append(_zero_based(indices, np.repeat(before, counts)))
+        sizes.append(counts)
+        seen, triangles = seen + len(vertices[-1]), triangles + count_triangles(counts)
+        check_vertices(seen)
+        check_faces(triangles)
+    points = np.concatenate(vertices)
+    return [MeshPart(points, triangulate(points, np.concatenate(corners), np.concatenate(sizes)))]
+
+
+def _refuse_other_geometry(lines: list[bytes], kinds: NDArray[np.bytes_]) -> None:
+    """Refuse free-form surfaces and files that include other files."""
+    for line in np.flatnonzero((kinds == b"su") | (kinds == b"ca")).tolist():
+        what = _OTHER_GEOMETRY.get(lines[line].split()[0])
+        if what:
+            raise InputError(f"has {what}, which are not read; export it as polygons in one file.")
+
+
+def _positions(lines: list[bytes]) -> Vertices:
+    """The first three numbers of each vertex; a weight or a color may follow."""
+    values, counts = rows(lines)
+    if len(counts) and counts.min() < 3:
+        raise InputError(f"has a vertex of {counts.min()} numbers, which needs 3; repair or export it again.")
+    starts = np.cumsum(counts) - counts
+    return np.stack([values[starts + axis] for axis in range(3)], axis=1)
+
+
+def _indices(lines: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The vertex indices of faces, and how many corners each face has; a corner is v, v/vt, v//vn or v/vt/vn."""
+    if any(b"/" in line for line in lines):
+        lines = re.sub(rb"/[^ \n]*", b"", b"\n".join(lines)).split(b"\n")
+    values, counts = rows(lines)
+    return whole(values), counts
+
+
+def _zero_based(indices: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices from 0, of indices from 1 or relative to the number of vertices before each."""
+    if (indices == 0).any():
+        raise unreadable("a face has the index 0, the first vertex is 1")
+    absolute = np.where(indices > 0, indices - 1, before + indices)
+    if (absolute < 0).any():
+        raise InputError("has faces with vertices that do not exist; repair or export it again.")
+    return absolute

@@ -1,0 +1,104 @@
+"""OFF: vertices and polygons as text.
+
+Decisions:
+
+- The header may name colors, normals and texture coordinates (COFF, NOFF, STOFF), which follow the position of a vertex
+  and are not read. A fourth coordinate (4OFF) divides the others.
+- Lines matter where a vertex or a face has more numbers than it needs. A file without such lines is read as well.
+"""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightgpt.errors import InputError
+from weightgpt.shapes.readers.arrays import Vertices
+from weightgpt.shapes.readers.limits import check_faces, check_vertices, unreadable
+from weightgpt.shapes.readers.part import MeshPart
+from weightgpt.shapes.readers.polygons import count_triangles, triangulate
+from weightgpt.shapes.readers.text import numbers, pieces, plain_text, rows, whole, without_comments
+
+_HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(?![^\s])[ \t]*(BINARY)?", re.IGNORECASE)
+_COUNTS = re.compile(rb"\s*(\d+)\s+(\d+)(?:[ \t]+\d+)?[ \t]*(?:\n|$)")
+
+
+def read_off(data: bytes) -> list[MeshPart]:
+    """Read an OFF file.
+
+    Args:
+        data: its content.
+
+    Returns:
+        One part.
+
+    Raises:
+        InputError: the file breaks the rules of the format, is binary, or is too large.
+    """
+    if re.match(rb"\s*\w*OFF\s+BINARY", data[:80], re.IGNORECASE):
+        raise InputError("is a binary OFF file, which is not read; export it as text or as .ply.")
+    text = without_comments(plain_text(data))
+    header = _HEADER.match(text)
+    if header and header.group(5):
+        raise InputError("has vertices of any dimension (nOFF), which are not read; export it in three dimensions.")
+    counts = _COUNTS.match(text, header.end() if header else 0)
+    if counts is None:
+        raise unreadable("it does not begin with the numbers of vertices and faces")
+    vertices, faces = int(counts[1][:20]), int(counts[2][:20])
+    body = text[counts.end() :]
+    # A vertex takes six bytes at least and a face two.
+    if vertices * 6 + faces * 2 > len(body) + 2:
+        raise unreadable(f"it claims {vertices:,} vertices and {faces:,} faces, more than it holds")
+    check_vertices(vertices)
+    check_faces(faces)
+    width = 4 if header and header.group(4) else 3
+    points, corners, sizes = _by_lines(body, vertices, faces, width) or _by_words(body, vertices, faces, width)
+    if width == 4:
+        points = points[:, :3] / points[:, 3:]
+    return [MeshPart(points, triangulate(points, corners, sizes))]
+
+
+_Polygons = tuple[Vertices, NDArray[np.int64], NDArray[np.int64]]
+
+
+def _by_lines(body: bytes, vertices: int, faces: int, width: int) -> _Polygons | None:
+    """Vertices, corners and sizes of a file with one vertex or face a line; None if it is not one."""
+    points: list[Vertices] = [np.empty((0, width))]
+    corners: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    sizes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    to_read, triangles = vertices + faces, 0
+    for piece in pieces(body):
+        lines = [line for line in piece.split(b"\n") if line.strip()][:to_read]
+        values, counts = rows(lines)
+        starts = np.cumsum(counts) - counts
+        here = min(max(to_read - faces, 0), len(lines))
+        if here and counts[:here].min() < width:
+            return None
+        points.append(np.stack([values[starts[:here] + axis] for axis in range(width)], axis=1))
+        if here < len(lines):
+            first = whole(values[starts[here:]])
+            if (first < 0).any() or (first + 1 > counts[here:]).any():
+                return None
+            triangles += count_triangles(first)
+            check_faces(triangles)
+            offsets = np.repeat(starts[here:] + 1 - (np.cumsum(first) - first), first)
+            corners.append(whole(values[offsets + np.arange(len(offsets))]))
+            sizes.append(first)
+        to_read -= len(lines)
+    return None if to_read else (np.concatenate(points), np.concatenate(corners), np.concatenate(sizes))
+
+
+def _by_words(body: bytes, vertices: int, faces: int, width: int) -> _Polygons:
+    """Vertices, corners and sizes of a file whose numbers stand on any lines, without colors."""
+    values = numbers(body)
+    position, corners, sizes = vertices * width, [np.empty(0, np.int64)], []
+    if position > len(values):
+        raise InputError(f"has {vertices:,} vertices of less than {width} numbers; repair or export it again.")
+    for _ in range(faces):
+        size = int(values[position]) if position < len(values) and values[position] in range(len(values)) else -1
+        if size < 0 or position + 1 + size > len(values):
+            raise unreadable("it ends before its last face, or has a face with fewer corners than it claims")
+        corners.append(values[position + 1 : position + 1 + size])
+        sizes.append(size)
+        position += 1 + size
+    return values[: vertices * width].reshape(-1, width), whole(np.concatenate(corners)), np.array(sizes, np.int64)

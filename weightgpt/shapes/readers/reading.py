@@ -1,0 +1,79 @@
+"""Mesh files of all formats, as parts with vertices and triangles.
+
+Decisions:
+
+- Each format has a decoder here that follows its specification and compares every count with the bytes of the file
+  before it allocates memory. The time and the memory are linear in the size of the file.
+- A file is read once, as a whole. No other file is opened.
+- Every error of a decoder is one sentence that names the file.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import shorten
+
+import numpy as np
+
+from weightgpt.errors import InputError
+from weightgpt.shapes.readers import limits
+from weightgpt.shapes.readers.gltf import read_gltf
+from weightgpt.shapes.readers.obj import read_obj
+from weightgpt.shapes.readers.off import read_off
+from weightgpt.shapes.readers.part import MeshPart
+from weightgpt.shapes.readers.ply import read_ply
+from weightgpt.shapes.readers.polygons import check_corners
+from weightgpt.shapes.readers.stl import read_stl
+
+_READERS: dict[str, Callable[[bytes], list[MeshPart]]] = {
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
+    ".obj": read_obj,
+    ".off": read_off,
+    ".ply": read_ply,
+    ".stl": read_stl,
+}
+
+
+def read_mesh_file(path: Path) -> list[MeshPart]:
+    """Read a mesh file.
+
+    Args:
+        path: a file; the extensions that are read are in `limits.FORMATS`.
+
+    Returns:
+        Its parts, at least one; together they have at least one face, and all vertices are finite.
+
+    Raises:
+        InputError: the file is missing, too large, of another format, broken or without faces.
+    """
+    suffix, formats = path.suffix.lower(), ", ".join(limits.FORMATS)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; give the path of a {formats} file.")
+    if suffix not in _READERS:
+        kind = limits.REFUSED_FORMATS.get(suffix, "a file of another format")
+        raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")
+    try:
+        with np.errstate(all="ignore"):
+            parts = [part for part in _READERS[suffix](_read_bytes(path)) if len(part.faces)]
+            for part in parts:
+                check_corners(part.vertices, part.faces)
+    except InputError as error:
+        raise InputError(f"{path} {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a file that you may read.") from error
+    except Exception as error:  # a decoder met something that its rules leave out
+        reason = shorten(f"{type(error).__name__} {error}", 100)
+        raise InputError(f"{path} cannot be read as a mesh ({reason}); export it again.") from error
+    if not parts:
+        raise InputError(f"{path} has no faces; give a mesh of triangles or polygons.")
+    return parts
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The content of a file that is not too large, also if it grows while it is read."""
+    with path.open("rb") as file:
+        data = file.read(limits.MAX_BYTES + 1)
+    if len(data) > limits.MAX_BYTES:
+        size = f"{path.stat().st_size / 2**20:.0f} MiB"
+        raise InputError(f"has {size}, more than the {limits.MAX_BYTES // 2**20} MiB allowed; simplify the mesh.")
+    return data

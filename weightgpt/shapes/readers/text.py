@@ -1,0 +1,158 @@
+"""Text files in any encoding, as lines of numbers.
+
+Decisions:
+
+- Keywords and numbers of all mesh formats are ASCII. Every encoding except UTF-16 and UTF-32 stores them as the same
+  bytes, so names and comments in Latin-1, GBK or another encoding need no decoding.
+- Text is read in pieces of about a megabyte, so a large file needs little more memory than its numbers.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weightgpt.shapes.readers.limits import unreadable
+
+PIECE = 2**20
+"""Bytes of text that are read at once."""
+
+_BYTE_ORDER_MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32-le",
+    b"\x00\x00\xfe\xff": "utf-32-be",
+    b"\xff\xfe": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+    b"\xef\xbb\xbf": "",
+}
+
+
+def plain_text(data: bytes) -> bytes:
+    """Text whose ASCII characters are single bytes and whose lines end with a newline character.
+
+    Args:
+        data: the content of a file.
+
+    Raises:
+        InputError: the content is not text.
+    """
+    mark = next((mark for mark in _BYTE_ORDER_MARKS if data.startswith(mark)), b"")
+    encoding = _BYTE_ORDER_MARKS.get(mark, "") or _wide_encoding(data)
+    data = data[len(mark) :] if mark else data
+    if encoding:
+        with suppress(UnicodeDecodeError):
+            data = data.decode(encoding).encode("utf-8", "replace")
+    if b"\0" in data:
+        raise unreadable("its bytes are not text")
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _wide_encoding(data: bytes) -> str:
+    """The encoding of UTF-16 without a byte order mark: every second byte of its ASCII characters is zero."""
+    first = data[:64]
+    if len(first) >= 4 and not any(first[1::2]) and all(first[: len(first) // 2 * 2 : 2]):
+        return "utf-16-le"
+    if len(first) >= 4 and not any(first[::2]) and all(first[1::2]):
+        return "utf-16-be"
+    return ""
+
+
+def pieces(text: bytes) -> Iterator[bytes]:
+    """Pieces of a text that end where a line ends.
+
+    Args:
+        text: as `plain_text` returns it.
+
+    Yields:
+        About `PIECE` bytes, or one longer line.
+    """
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", start + PIECE)
+        end = len(text) if end < 0 else end + 1
+        yield text[start:end]
+        start = end
+
+
+def without_comments(text: bytes) -> bytes:
+    """Drop everything from a # to the end of its line.
+
+    Args:
+        text: any number of lines.
+    """
+    return re.sub(rb"#[^\n]*", b"", text) if b"#" in text else text
+
+
+def numbers(text: bytes) -> NDArray[np.float64]:
+    """All numbers of a text, which are separated by white space.
+
+    Args:
+        text: numbers and white space only.
+
+    Returns:
+        (n,) float64; whole numbers up to 2^53 are exact.
+
+    Raises:
+        InputError: a word is not a number.
+    """
+    try:
+        values: NDArray[np.float64] = np.fromstring(text, np.float64, sep=" ")
+        if len(values) == len(word_starts(text)):
+            return values
+    except (ValueError, DeprecationWarning):  # numpy warns where a word is not a number, or raises in later versions
+        pass
+    raise unreadable(f"{_first_non_number(text)} is not a number")
+
+
+def word_starts(text: bytes) -> NDArray[np.int64]:
+    """Positions at which the words of a text begin.
+
+    Args:
+        text: words and white space.
+    """
+    visible = np.frombuffer(text, np.uint8) > 32
+    before = np.concatenate([[False], visible[:-1]]) if len(visible) else visible
+    return np.flatnonzero(visible & ~before)
+
+
+def rows(lines: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The numbers of lines.
+
+    Args:
+        lines: numbers and white space only.
+
+    Returns:
+        All numbers, and how many each line has.
+
+    Raises:
+        InputError: a word is not a number.
+    """
+    text = b"\n".join(lines)
+    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 1)
+    words = np.searchsorted(word_starts(text), ends)
+    return numbers(text), np.diff(words, prepend=0)
+
+
+def whole(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Numbers as indices.
+
+    Args:
+        values: any numbers.
+
+    Raises:
+        InputError: a number is not whole, or not finite.
+    """
+    if not (np.abs(values) < 2**53).all() or (values != np.floor(values)).any():
+        raise unreadable("an index is not a whole number")
+    return values.astype(np.int64)
+
+
+def _first_non_number(text: bytes) -> str:
+    """The first word of a text that is not a number, for an error."""
+    for word in text.split():
+        try:
+            float(word)
+        except ValueError:
+            return ascii(word[:30].decode("ascii", "replace"))
+    return "a word"

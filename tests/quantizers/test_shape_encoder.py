@@ -35,7 +35,7 @@ def test_small_distances_change_the_latents():
 @pytest.mark.parametrize(("chunks", "width"), [(4, 3), (3, 4), (9, 9)])
 def test_an_encoder_of_another_size_is_refused(tmp_path, chunks, width):
     write_tensors(tmp_path / "encoder.safetensors", ENCODER.tensors())
-    with pytest.raises(InputError, match="tensor 'layers.6.weight' of .* take all files from one folder"):
+    with pytest.raises(InputError, match=r"tensor 'layers\.6\.weight' of .* take all files from one folder"):
         ShapeEncoder.load(tmp_path, chunks, width, 3)
 
 

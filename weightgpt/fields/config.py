@@ -98,7 +98,7 @@ class FieldConfig:
         unknown = set(values) - set(cls.__dataclass_fields__)
         if unknown:
             raise InputError(
-                f"field configuration has unknown keys {sorted(unknown)[:5]}; the file may be of a newer version: update"
-                " the library."
+                f"field configuration has unknown keys {sorted(unknown)[:5]}; the file may be of a newer version:"
+                " update the library."
             )
         return cls(**values)

@@ -32,7 +32,7 @@ _machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _own_drafts: set[str] = set()
 """Names of the drafts that this process writes now; one with its number that is not among them is of an older one."""
 _writes_until_cleaning: dict[Path, int] = {}
-"""For each folder, the writes that may pass before drafts are looked for again; it grows with the size of the folder."""
+"""For each folder, the writes that may pass before drafts are looked for again: few in a small folder."""
 
 
 @contextmanager

@@ -144,7 +144,8 @@ def read_shapes(path: Path | str) -> dict[str, tuple[str, tuple[int, ...]]]:
     """
     check_file(path)
     with reading(path, _KIND), safe_open(path, "pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}
+        names: list[str] = file.keys()
+        slices = {name: file.get_slice(name) for name in names}
         return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
 
 

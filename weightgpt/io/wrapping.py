@@ -91,7 +91,8 @@ def check_file(path: Path | str, most_bytes: int | None = None) -> None:
             raise InputError(f"{path} cannot be read: it is not a file; give the path of a file.")
         if most_bytes is not None and size > most_bytes:
             raise InputError(
-                f"{path} has {size / 2**20:.0f} MiB, more than the {most_bytes / 2**20:.0f} MiB allowed; make it smaller."
+                f"{path} has {size / 2**20:.0f} MiB, more than the {most_bytes / 2**20:.0f} MiB allowed; make it"
+                " smaller."
             )
 
 

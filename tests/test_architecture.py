@@ -10,7 +10,8 @@ from weightgpt.quantizers import auto as kinds
 
 ORDER = [
     {"errors"},
-    {"io", "formatting", "hub"},
+    {"io", "formatting"},
+    {"hub"},
     {"shapes"},
     {"visual"},
     {"fields"},

@@ -184,9 +184,9 @@ def test_a_missing_file_is_named(folder: Path, name: str):
     ("name", "message"),
     [
         ("config.json", r"config\.json is not valid JSON"),
-        ("model.safetensors", "has no whole GPT-2"),
-        ("tokenizer.json", r"has no readable tokenizer\.json"),
-        ("tokenizer_config.json", r"has no readable tokenizer\.json"),
+        ("model.safetensors", "is not a whole safetensors file"),
+        ("tokenizer.json", r"tokenizer\.json is not valid JSON"),
+        ("tokenizer_config.json", r"tokenizer_config\.json is not valid JSON"),
         ("codebook/config.json", r"config\.json is not valid JSON"),
         ("codebook/model.safetensors", "is not a whole safetensors file"),
         ("codebook/encoder.safetensors", "is not a whole safetensors file"),
@@ -199,13 +199,22 @@ def test_a_file_that_is_cut_short_is_reported(folder: Path, name: str, message: 
         WeightGPT.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("fault", ["absent", "NaN"])
-def test_a_gpt2_without_all_its_weights_is_refused(folder: Path, fault: str):
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("absent", "lacks tensor 'transformer.h.0"),
+        ("NaN", "tensor 'transformer.h.0.* holds NaN"),
+        ("more", "has a tensor"),
+    ],
+)
+def test_a_gpt2_without_all_its_weights_is_refused(folder: Path, fault: str, message: str):
     weights = load_file(folder / "model.safetensors")
     name = "transformer.h.0.attn.c_attn.weight"
     weight = weights.pop(name)
-    save_file(weights if fault == "absent" else {**weights, name: weight * torch.nan}, folder / "model.safetensors")
-    with pytest.raises(InputError, match="lacks weights or holds NaN"):
+    if fault != "absent":
+        weights |= {name: weight * torch.nan} if fault == "NaN" else {name: weight, "more": weight.clone()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=message):
         WeightGPT.from_pretrained(folder)
 
 

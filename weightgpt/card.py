@@ -1,5 +1,6 @@
 """The model card: what a model is, how to load it, and the metrics that were measured."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def write_card(folder: Path | str, metrics: Mapping[str, Any], repo_id: str | No
         parameters=quantizer.field_config.parameters,
         tokens=quantizer.tokens_per_field,
         codes=quantizer.codebook_size,
-        classes=", ".join(tokenizer.vocabulary.classes),
+        classes=re.sub(r"([\\`*_{}\[\]()#+!|~<>])", r"\\\1", ", ".join(tokenizer.vocabulary.classes)),
         fingerprint=quantizer.fingerprint,
         metrics=_metrics_section(metrics),
     )
@@ -63,6 +64,22 @@ shapes[0].to_mesh(resolution=96).export("shape.glb")
 ```
 
 {metrics}"""
+
+
+def rename_model(card: str, repo_id: str) -> str:
+    """Put the name on the Hub into the example of a card that was written for a folder.
+
+    Args:
+        card: the text of a card.
+        repo_id: "owner/name".
+    """
+
+    def renamed(match: re.Match[str]) -> str:
+        name = match[2]
+        is_path = name == NO_REPO or name.count("/") != 1 or name.startswith((".", "~", "/"))
+        return match[1] + (repo_id if is_path else name) + match[3]
+
+    return re.sub(r"(WeightGPT\.from_pretrained\([\"'])([^\"'\n]*)([\"'])", renamed, card.replace(NO_REPO, repo_id))
 
 
 def _metrics_section(metrics: Mapping[str, Any]) -> str:

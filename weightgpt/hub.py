@@ -4,6 +4,7 @@ Decisions:
 
 - Only the files that an object names are downloaded, and only files that the object writes are uploaded. None of them
   can run code.
+- A name that looks like a path is never looked up on the Hub: a slip in a path must not load a stranger's files.
 - We do not use `huggingface_hub.ModelHubMixin`: it treats the `config.json` of a repository as constructor arguments
   and does not write files atomically. We would have to replace all of its methods but the short `push_to_hub`.
 """
@@ -12,11 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
 from weightgpt.errors import InputError
+from weightgpt.io import reading
 
 
 def local_folder(
@@ -25,7 +28,8 @@ def local_folder(
     """Return the folder that holds `files`: a local one without any network, or a snapshot from the Hub.
 
     Args:
-        path_or_repo: a folder if there is one of that name, otherwise "owner/name" on the Hub.
+        path_or_repo: a folder if there is one of that name, otherwise "owner/name" on the Hub. A `Path`, and a text
+            whose first part exists here, is always a folder.
         files: paths inside the repository to download; patterns such as "codebook/*" are allowed.
         revision: branch, tag or commit on the Hub.
         token: access token of the Hub; the stored one when None.
@@ -33,10 +37,14 @@ def local_folder(
     Raises:
         InputError: there is no such folder or repository, or the Hub does not answer.
     """
-    local = Path(path_or_repo)
-    if local.is_dir():
-        return local
     repo_id = str(path_or_repo)
+    with reading(path_or_repo, "folder"):
+        if Path(path_or_repo).is_dir():
+            return Path(path_or_repo)
+    if isinstance(path_or_repo, Path) or _is_path(repo_id):
+        raise InputError(
+            f"{repo_id} is neither a folder nor a name on the Hub; give the path of a folder, or owner/name."
+        )
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(files), token=token))
     except HFValidationError as error:
@@ -53,6 +61,9 @@ def local_folder(
 
 class HubObject(ABC):
     """An object that is saved to a folder and pushed to the Hub."""
+
+    hub_files: ClassVar[tuple[str, ...]]
+    """The files that are uploaded, as paths within the repository; no other file is."""
 
     @abstractmethod
     def save_pretrained(self, folder: Path | str) -> None:
@@ -81,12 +92,14 @@ class HubObject(ABC):
         """
         with TemporaryDirectory() as folder:
             self._write_for_hub(Path(folder), repo_id)
+            _check_no_paths(Path(folder), self.hub_files)
             api = HfApi(token=token)
             try:
                 address = api.create_repo(repo_id, private=private, exist_ok=True)
                 api.upload_folder(
                     repo_id=address.repo_id,
                     folder_path=folder,
+                    allow_patterns=list(self.hub_files),
                     commit_message=commit_message or f"Upload {type(self).__name__}",
                 )
             except (OSError, HFValidationError) as error:  # every failure of the Hub or of the network
@@ -99,3 +112,19 @@ class HubObject(ABC):
     def _write_for_hub(self, folder: Path, repo_id: str) -> None:
         """Write the files to upload; a subclass may add a model card that names `repo_id`."""
         self.save_pretrained(folder)
+
+
+def _is_path(name: str) -> bool:
+    """Whether a text is a path on this machine rather than owner/name on the Hub."""
+    parts = name.split("/")
+    return len(parts) != 2 or "\\" in name or parts[0] in ("", ".", "..", "~") or Path(parts[0]).exists()
+
+
+def _check_no_paths(folder: Path, names: Sequence[str]) -> None:
+    """Refuse files to upload that name the home or the current folder of the user."""
+    own = {f"{path}/" for path in (Path.home(), Path.cwd()) if len(path.parts) > 2}
+    for path in (folder / name for name in names if not name.endswith(".safetensors")):
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        found = sorted(name for name in own if name in text)
+        if found:
+            raise InputError(f"{path.name} names a folder of this machine, {found[0]}; remove it before you push.")

@@ -18,34 +18,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import torch
 from jaxtyping import Int
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from weightgpt.card import CARD_FILE, NO_REPO, write_card
+from weightgpt.card import CARD_FILE, rename_model, write_card
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Field, Fields
 from weightgpt.hub import HubObject, local_folder
-from weightgpt.io import atomic_write, read_json, write_text
+from weightgpt.io import atomic_write, read_text, write_text, writing
 from weightgpt.tokens.generation import (
     SamplingConfig,
     check_compatible,
-    generation_config,
     prompt_labels,
     sample_ids,
 )
+from weightgpt.tokens.gpt_files import CONFIG, GENERATION, WEIGHTS, check_gpt_files, load_gpt, save_gpt
 from weightgpt.tokens.tokenizer import TOKENIZER_FILES, WeightTokenizer
 
 if TYPE_CHECKING:
     import trimesh
 
-_OPTIONAL = "generation_config.json"
-FILES = ("config.json", _OPTIONAL, "model.safetensors", *TOKENIZER_FILES)
+FILES = (CONFIG, GENERATION, WEIGHTS, *TOKENIZER_FILES)
 """The files of a model."""
 
 
@@ -143,6 +141,8 @@ class WeightGPT(HubObject):
         >>> model.push_to_hub("me/chairs")  # doctest: +SKIP
     """
 
+    hub_files = (*FILES, CARD_FILE)
+
     def __init__(self, gpt: GPT2LMHeadModel, tokenizer: WeightTokenizer, card: str | None = None) -> None:
         check_compatible(gpt, tokenizer.vocabulary)
         self.gpt, self.tokenizer, self.card = gpt, tokenizer, card
@@ -217,8 +217,7 @@ class WeightGPT(HubObject):
             self.gpt.config.codebook_fingerprint = self.tokenizer.quantizer.fingerprint
         _check_codebook(self.gpt, self.tokenizer)
         with _fill_folder(Path(folder)) as draft:
-            self.gpt.save_pretrained(draft)
-            generation_config(self.tokenizer.vocabulary, **self.sampling_defaults).save_pretrained(draft)
+            save_gpt(draft, self.gpt, self.tokenizer.vocabulary, self.sampling_defaults)
             self.tokenizer.save_pretrained(draft)
 
     @classmethod
@@ -237,19 +236,21 @@ class WeightGPT(HubObject):
                 together.
         """
         folder = local_folder(path_or_repo, (*FILES, CARD_FILE), revision, token)
-        missing = [name for name in FILES if name != _OPTIONAL and not (folder / name).is_file()]
+        missing = [name for name in FILES if name != GENERATION and not (folder / name).is_file()]
         if missing:
             raise InputError(f"{path_or_repo} is not a whole model, it has no {missing[0]}; give the folder of one.")
-        gpt, tokenizer, card = _load_gpt(folder), WeightTokenizer.from_pretrained(folder), folder / CARD_FILE
+        tokenizer = WeightTokenizer.from_pretrained(folder)
+        gpt = load_gpt(folder, tokenizer.vocabulary)
         _check_codebook(gpt, tokenizer)
-        return cls(gpt, tokenizer, card.read_text(encoding="utf-8") if card.is_file() else None)
+        check_gpt_files(folder)
+        return cls(gpt, tokenizer, _read_card(folder / CARD_FILE))
 
     def _write_for_hub(self, folder: Path, repo_id: str) -> None:
         self.save_pretrained(folder)
         if self.card is None:
             write_card(folder, {}, repo_id)
         else:
-            write_text(folder / CARD_FILE, self.card.replace(NO_REPO, repo_id))
+            write_text(folder / CARD_FILE, rename_model(self.card, repo_id))
 
 
 def _check_codebook(gpt: GPT2LMHeadModel, tokenizer: WeightTokenizer) -> None:
@@ -267,27 +268,23 @@ def _check_codebook(gpt: GPT2LMHeadModel, tokenizer: WeightTokenizer) -> None:
         )
 
 
-def _load_gpt(folder: Path) -> GPT2LMHeadModel:
-    """The GPT-2 in the root of a folder, in evaluation mode."""
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("model_type") != "gpt2":
-        raise InputError(f"{folder / 'config.json'} is not of a GPT-2; give the folder of a model.")
-    try:
-        loaded: Any = GPT2LMHeadModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{folder} has no whole GPT-2 ({reason}); write or download it again.") from error
-    gpt: GPT2LMHeadModel = loaded[0]
-    if loaded[1]["missing_keys"] or not all(torch.isfinite(weight).all() for weight in gpt.parameters()):
-        raise InputError(f"{folder / 'model.safetensors'} lacks weights or holds NaN; write or download it again.")
-    return gpt
+def _read_card(path: Path) -> str | None:
+    """The text of a card; None if there is none."""
+    if not path.is_file():
+        return None
+    root, target = path.parent.resolve(), path.resolve()
+    cache = root.parent.parent if root.parent.name == "snapshots" else root  # links within the cache of the Hub
+    if not target.is_relative_to(cache):
+        raise InputError(f"{path} is a link to a file outside of the folder, which a push would publish; give a copy.")
+    return read_text(path)
 
 
 @contextmanager
 def _fill_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder; when the block ends well, each of its files is moved into `folder`."""
-    if folder.is_file():
-        raise InputError(f"cannot write a model to {folder}, which is a file; give the name of a folder.")
+    with writing(folder):
+        if folder.is_file():
+            raise InputError(f"cannot write a model to {folder}, which is a file; give the name of a folder.")
     with atomic_write(folder / ".model") as draft:  # refuses a folder that cannot be written to
         draft.mkdir()
         yield draft

@@ -12,6 +12,7 @@ from tests.fields.test_symmetry import SEEDS, configs, random_weights
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.symmetry import permute, random_permutations
+from weightgpt.io import write_tensors
 from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.shapes.sampling import uniform_points
 
@@ -65,7 +66,7 @@ def test_a_shape_encoder_needs_one_distance():
 @pytest.mark.parametrize("traces", [0, 8])
 def test_a_saved_encoder_returns_bit_for_bit(tmp_path, shape_encoder, traces):
     encoder = GraphEncoder(*LOAD, uniform_points(traces, 3, 0), 8, 2, shape_encoder)
-    encoder.save(tmp_path)
+    write_tensors(tmp_path / "encoder.safetensors", encoder.tensors())
     again, flat = GraphEncoder.load(tmp_path, *LOAD), random_weights(tiny_config(), 2)
     assert {name: value.tolist() for name, value in again.state_dict().items()} == {
         name: value.tolist() for name, value in encoder.state_dict().items()
@@ -77,6 +78,6 @@ def test_a_saved_encoder_returns_bit_for_bit(tmp_path, shape_encoder, traces):
     "sizes", [(FieldConfig(hidden=(6,), num_frequencies=1), *LOAD[1:]), (LOAD[0], 4, LOAD[2]), (*LOAD[:2], 9)]
 )
 def test_an_encoder_of_another_size_is_refused(tmp_path, sizes):
-    ENCODER.save(tmp_path)
-    with pytest.raises(InputError, match="not the graph encoder of this codebook"):
+    write_tensors(tmp_path / "encoder.safetensors", ENCODER.tensors())
+    with pytest.raises(InputError, match="take all files from one folder"):
         GraphEncoder.load(tmp_path, *sizes)

@@ -242,10 +242,10 @@ def test_the_error_names_a_file_that_is_cut_short_or_missing(tmp_path, name):
             {"format": "other"},
             "not of a quantizer",
         ),
-        ({"field_config": None}, "lacks a value"),
-        ({"field_config": {"hidden": [6]}}, "do not fit fields"),
-        ({"fit_config": {"steps": 1, "color": "red"}}, "lacks a value"),
-        ({"num_quantizers": 3}, "are of different weight codebooks"),
+        ({"field_config": None}, "config.json: a field configuration is a NoneType"),
+        ({"field_config": {"hidden": [6]}}, "tensor 'center' of .* take all files from one folder"),
+        ({"fit_config": {"steps": 1, "color": "red"}}, "does not have the keys"),
+        ({"num_quantizers": 3}, "tensor 'code_vectors' of"),
     ],
 )
 def test_another_configuration_is_refused(tmp_path, changes, fragment):

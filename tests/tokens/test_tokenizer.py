@@ -171,7 +171,7 @@ def test_words_in_another_order_are_refused(tmp_path: Path):
 def test_a_missing_file_is_reported(tmp_path: Path, name: str):
     TOKENIZER.save_pretrained(tmp_path)
     (tmp_path / name).unlink()
-    with pytest.raises(InputError, match=r"has no readable tokenizer\.json|does not exist"):
+    with pytest.raises(InputError, match=f"{name} does not exist"):
         WeightTokenizer.from_pretrained(tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_is_cut_short_is_reported(tmp_path: Path, name: str):
     content = (tmp_path / name).read_bytes()
     for size in (0, 1, len(content) // 2, len(content) - 3):
         (tmp_path / name).write_bytes(content[:size])
-        with pytest.raises(InputError, match="has no readable tokenizer"):
+        with pytest.raises(InputError, match=f"{name} is not valid JSON"):
             WeightTokenizer.from_pretrained(tmp_path)
 
 

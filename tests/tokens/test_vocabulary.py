@@ -98,7 +98,7 @@ def test_auto_tokenizer_gives_the_same_ids_in_the_folder_of_a_gpt2(tmp_path):
     codes = torch.randint(8, (5, 3, 2), generator=torch.Generator().manual_seed(0))
     for ids in VOCABULARY.ids(codes, list(VOCABULARY.classes[:5])).tolist():
         assert loaded(" ".join(loaded.convert_ids_to_tokens(ids)[1:-1]))["input_ids"] == ids
-    assert Vocabulary.from_word_tokenizer(loaded, 3, 2) == VOCABULARY
+    assert Vocabulary.from_words(loaded.get_vocab(), 3, 2) == VOCABULARY
 
 
 @given(encoded())
@@ -106,7 +106,9 @@ def test_auto_tokenizer_gives_the_same_ids_in_the_folder_of_a_gpt2(tmp_path):
 def test_a_vocabulary_is_read_from_its_word_tokenizer(case):
     vocabulary, _, _ = case
     assert (
-        Vocabulary.from_word_tokenizer(vocabulary.word_tokenizer(), vocabulary.num_chunks, vocabulary.num_quantizers)
+        Vocabulary.from_words(
+            {word: i for i, word in enumerate(vocabulary.words)}, vocabulary.num_chunks, vocabulary.num_quantizers
+        )
         == vocabulary
     )
 
@@ -116,7 +118,7 @@ def test_a_tokenizer_with_words_in_another_order_is_refused():
     words = vocabulary.word_tokenizer()
     words.add_tokens(["w7"])
     with pytest.raises(InputError, match="in this order"):
-        Vocabulary.from_word_tokenizer(words, 1, 1)
+        Vocabulary.from_words(words.get_vocab(), 1, 1)
 
 
 @given(st.text())

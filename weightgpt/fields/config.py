@@ -13,6 +13,8 @@ ACTIVATIONS = ("relu", "gelu", "sine")
 """Activations of the hidden layers."""
 OUTPUTS = ("none", "tanh", "sigmoid")
 """Functions of the output."""
+MAX_LAYERS, MAX_WIDTH, MAX_FREQUENCIES = 64, 65536, 64
+"""The largest sizes, so that a small file cannot ask for more memory than there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,19 +41,27 @@ class FieldConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, list | tuple):
-            raise InputError(f"hidden is {self.hidden!r}; give a tuple of widths, such as (32, 32, 32).")
+            raise InputError(f"hidden is {self.hidden!r:.100}; give a tuple of widths, such as (32, 32, 32).")
         object.__setattr__(self, "hidden", tuple(self.hidden))
         numbers = (self.in_features, self.out_features, self.num_frequencies, *self.hidden)
         if not all(type(number) is int for number in numbers):
-            raise InputError(f"{self} has a width that is not a whole number; give whole numbers.")
+            raise InputError(f"{self!s:.200} has a width that is not a whole number; give whole numbers.")
         if self.in_features not in (2, 3):
             raise InputError(f"in_features is {self.in_features}; a field takes 2 or 3 coordinates.")
         if self.out_features < 1 or not self.hidden or min(self.hidden) < 1 or self.num_frequencies < 0:
-            raise InputError(f"{self} has an empty layer; give positive widths, and num_frequencies of 0 or more.")
+            raise InputError(
+                f"{self!s:.200} has an empty layer; give positive widths, and num_frequencies of 0 or more."
+            )
+        widths = (self.out_features, *self.hidden)
+        if len(self.hidden) > MAX_LAYERS or max(widths) > MAX_WIDTH or self.num_frequencies > MAX_FREQUENCIES:
+            raise InputError(
+                f"a field has {len(self.hidden)} layers, widths up to {max(widths)} and {self.num_frequencies}"
+                f" frequencies; give {MAX_LAYERS}, {MAX_WIDTH} and {MAX_FREQUENCIES} at most."
+            )
         if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation is {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
+            raise InputError(f"activation is {self.activation!r:.100}; choose one of {', '.join(ACTIVATIONS)}.")
         if self.output not in OUTPUTS:
-            raise InputError(f"output is {self.output!r}; choose one of {', '.join(OUTPUTS)}.")
+            raise InputError(f"output is {self.output!r:.100}; choose one of {', '.join(OUTPUTS)}.")
 
     @property
     def encoded(self) -> int:
@@ -74,19 +84,21 @@ class FieldConfig:
         return {**asdict(self), "hidden": list(self.hidden)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "FieldConfig":
+    def from_dict(cls, values: Any) -> "FieldConfig":
         """Create the architecture from JSON values; the inverse of `to_dict`.
 
         Args:
             values: fields of the class by name; the others have their defaults.
 
         Raises:
-            InputError: a key is unknown or a value is not allowed.
+            InputError: `values` is no dictionary, a key is unknown, or a value is not allowed.
         """
+        if not isinstance(values, dict):
+            raise InputError(f"a field configuration is a {type(values).__name__}, not an object; make the file again.")
         unknown = set(values) - set(cls.__dataclass_fields__)
         if unknown:
             raise InputError(
-                f"field configuration has unknown keys {sorted(unknown)}; the file may be of a newer version: update"
-                " the library."
+                f"field configuration has unknown keys {sorted(unknown)[:5]}; the file may be of a newer version:"
+                " update the library."
             )
         return cls(**values)

@@ -1,8 +1,8 @@
 """Files of fields, with the names and classes of their shapes and the transform back to the units of their files.
 
 File (format `weightgpt.fields`, version 1): one safetensors file with the tensors `flat` (B, P) float32, `center`
-(B, D) float64 and `scale` (B,) float64. Its metadata has one entry, `weightgpt`: a JSON object {format, version,
-field_config: the `FieldConfig`, names: B texts, labels: B texts}.
+(B, D) float64 and `scale` (B,) float64. Its metadata has two entries: `weightgpt`, a JSON object {format, version,
+field_config: the `FieldConfig`, names: B texts, labels: B texts}, and `sha256`, the checksum (see `weightgpt.io`).
 
 Decisions:
 
@@ -19,17 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
-from weightgpt.io import check_format, read_tensors, write_tensors
+from weightgpt.io import check_format, parse_json, read_metadata, read_tensors, write_tensors
 from weightgpt.shapes.shape import Shape
 
 FORMAT = "weightgpt.fields"
 VERSION = 1
-_DTYPES = {"flat": torch.float32, "center": torch.float64, "scale": torch.float64}
+MAX_NAME = 1000
+"""The most characters of a name or a label in a file."""
+MAX_SCALE = 1e100
+"""Centers and scales beyond it, and scales below its inverse, cannot be meshed in double precision."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ class ShapeMetadata:
             raise InputError(f"{count} names need as many labels, centers and scales; give one of each for a shape.")
         if not (torch.isfinite(self.center).all() and torch.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise InputError("a center or a scale is not finite, or a scale is not positive; read the shapes again.")
+        sizes = torch.cat([self.center.abs().flatten(), self.scale, 1 / self.scale])
+        if len(sizes) and sizes.max() > MAX_SCALE:
+            raise InputError(
+                f"a center or a scale is beyond {MAX_SCALE:g}, or a scale is below {1 / MAX_SCALE:g}; give shapes of an"
+                " ordinary size."
+            )
 
     @classmethod
     def of_shapes(cls, shapes: Sequence[Shape]) -> "ShapeMetadata":
@@ -93,6 +101,8 @@ class ShapeMetadata:
         lists = (names, labels)
         if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
             raise InputError("names and labels are not lists of text; make the file again.")
+        if any(len(text) > MAX_NAME for texts in lists for text in texts):
+            raise InputError(f"a name or a label has more than {MAX_NAME} characters; give shorter ones.")
         return cls(tuple(names), tuple(labels), center.double(), scale.double())
 
     def check_count(self, count: int) -> None:
@@ -150,29 +160,37 @@ def load_fields(path: Path | str) -> tuple[Fields, ShapeMetadata]:
     Examples:
         >>> fields, metadata = load_fields("fields.safetensors")  # doctest: +SKIP
     """
-    tensors = read_tensors(path)
-    with safe_open(path, "pt") as file:
-        header = _parse_header((file.metadata() or {}).get("weightgpt", ""))
+    header = read_header(path)
     check_format(path, header, FORMAT, VERSION)
     try:
-        for name, dtype in _DTYPES.items():
-            if tensors[name].dtype != dtype:
-                raise InputError(f"tensor {name!r} is {tensors[name].dtype}, not {dtype}; make the file again.")
-        fields = Fields(FieldConfig.from_dict(header["field_config"]), tensors["flat"])
-        metadata = ShapeMetadata.from_file(header["names"], header["labels"], tensors["center"], tensors["scale"])
-        metadata.check_count(len(fields))
-        if len(fields) == 0 or metadata.center.shape[1] != fields.config.in_features:
-            raise InputError("there are no fields, or centers of another dimension; make the file again.")
+        config = FieldConfig.from_dict(header.get("field_config"))
+        sizes = {
+            "flat": (torch.float32, ("B", config.parameters)),
+            "center": (torch.float64, ("B", config.in_features)),
+            "scale": (torch.float64, ("B",)),
+        }
+        tensors = read_tensors(path, sizes)
+        metadata = ShapeMetadata.from_file(
+            header.get("names"), header.get("labels"), tensors["center"], tensors["scale"]
+        )
+        metadata.check_count(len(tensors["flat"]))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a whole file of fields ({error!r}); make it again.") from error
-    return fields, metadata
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from error
+    return Fields(config, tensors["flat"]), metadata
 
 
-def _parse_header(text: str) -> Any:
-    """Parse the JSON header; None if it is no JSON."""
+def read_header(path: Path | str) -> Any:
+    """Read the header of a file of fields, which may be any JSON value; None if there is none.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the file is missing, cut short, or not safetensors.
+    """
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        return parse_json(read_metadata(path).get("weightgpt", ""))
+    except InputError:
+        raise
+    except ValueError:
         return None

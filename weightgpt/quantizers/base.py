@@ -26,7 +26,7 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.hub import HubObject
-from weightgpt.quantizers.files import pretrained_folder
+from weightgpt.quantizers.files import FILES, pretrained_folder
 from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Shape
 
@@ -77,6 +77,7 @@ class Quantizer(HubObject):
         True
     """
 
+    hub_files = FILES
     FORMAT: ClassVar[str]
     """The `format` in `config.json`."""
     VERSION: ClassVar[int]

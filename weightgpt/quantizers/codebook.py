@@ -11,7 +11,7 @@ Files, version 1:
 
 - `config.json`: `format` ("weightgpt.codebook", or the format of the quantizer that the codebook belongs to),
   `version`, `field_config`, `neurons_per_chunk`, `num_quantizers`, `codebook_size`, `latent_width`,
-  `num_coefficients`, `latent_decoder_width`.
+  `num_coefficients`, `latent_decoder_width`; and `encoder_fingerprint` where there is an encoder.
 - `model.safetensors`, all float32: `base` (C, d), `basis` (C, k, d), `code_vectors` (Q, K, r),
   `latent_decoder.inner.weight` (h, C·r), `latent_decoder.inner.bias` (h), `latent_decoder.outer.weight` (C·k, h),
   `latent_decoder.outer.bias` (C·k).
@@ -32,12 +32,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.fields.field import Fields
 from weightgpt.hub import HubObject
-from weightgpt.io import read_tensors, write_json, write_tensors
+from weightgpt.io import Expected, read_tensors
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codes import check_codes, check_fields, fingerprint, residual_decode, residual_encode
-from weightgpt.quantizers.files import pretrained_folder, read_config
+from weightgpt.quantizers.files import (
+    ENCODER_KEY,
+    FILES,
+    check_config,
+    pretrained_folder,
+    read_config,
+    read_field_config,
+    save_files,
+    whole_number,
+)
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 
 FORMAT = "weightgpt.codebook"
@@ -45,6 +54,8 @@ FORMAT = "weightgpt.codebook"
 FORMATS = (FORMAT, "weightgpt.rvq-ae", "weightgpt.graph")
 """The formats of all folders that hold a codebook."""
 VERSION = 1
+PREFIX = "latent_decoder."
+"""The start of the names of the tensors of the latent decoder."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,8 @@ class Codebook(HubObject):
         >>> torch.equal(codebook.decode(codes).flat, codebook.weights(codebook.latents(codes)))
         True
     """
+
+    hub_files = FILES[:2]
 
     layout: ChunkLayout
     base: Tensor
@@ -197,7 +210,7 @@ class Codebook(HubObject):
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"base": self.base, "basis": self.basis, "code_vectors": self.code_vectors}
-        return tensors | {f"latent_decoder.{name}": value for name, value in self.latent_decoder.state_dict().items()}
+        return tensors | {f"{PREFIX}{name}": value for name, value in self.latent_decoder.state_dict().items()}
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json` and `model.safetensors` of a codebook without an encoder.
@@ -224,15 +237,15 @@ class Codebook(HubObject):
         """
         return cls.read(pretrained_folder(path_or_repo, subfolder, revision, token), FORMATS)
 
-    def write(self, folder: Path | str, kind: str) -> None:
+    def write(self, folder: Path | str, kind: str, encoder: dict[str, Tensor] | None = None) -> None:
         """Write the files of a codebook that belongs to a quantizer.
 
         Args:
             folder: where to write.
             kind: the `format` of the quantizer.
+            encoder: the tensors of its encoder, if it has one.
         """
-        write_tensors(Path(folder) / "model.safetensors", self._tensors())
-        write_json(Path(folder) / "config.json", self._config(kind))
+        save_files(folder, self._config(kind), self._tensors(), encoder)
 
     @classmethod
     def read(cls, folder: Path, kinds: Collection[str]) -> "Codebook":
@@ -245,23 +258,33 @@ class Codebook(HubObject):
         Raises:
             InputError: a file is missing, cut short, of another format, or of another version.
         """
-        config = read_config(folder, kinds, VERSION)
-        tensors = read_tensors(folder / "model.safetensors")
-        try:
-            layout = ChunkLayout(FieldConfig.from_dict(config["field_config"]), config["neurons_per_chunk"])
-            sizes = (config["latent_width"], config["latent_decoder_width"], config["num_coefficients"])
-            latent_decoder = LatentDecoder(layout.num_chunks, *sizes)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise InputError(f"{folder / 'config.json'} lacks a value or has one of another type: {error}.") from error
-        try:
-            parts = {name: tensors.pop(name) for name in ("base", "basis", "code_vectors")}
-            weights = {name.removeprefix("latent_decoder."): value for name, value in tensors.items()}
-            latent_decoder.load_state_dict(weights)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(
-                f"{folder / 'model.safetensors'} is not of this codebook; take both files from one folder."
-            ) from error
+        config, path = read_config(folder, kinds, VERSION), folder / "config.json"
+        field_config = read_field_config(path, config)
+        layout = ChunkLayout(field_config, whole_number(path, config, "neurons_per_chunk"))
+        names = ("latent_width", "latent_decoder_width", "num_coefficients", "num_quantizers", "codebook_size")
+        latents, hidden, coefficients, *counts = (whole_number(path, config, name) for name in names)
+        tensors = read_tensors(
+            folder / "model.safetensors", _expected(layout, latents, hidden, coefficients, (counts[0], counts[1]))
+        )
+        latent_decoder = LatentDecoder(layout.num_chunks, latents, hidden, coefficients)
+        parts = {name: tensors.pop(name) for name in ("base", "basis", "code_vectors")}
+        latent_decoder.load_state_dict({name.removeprefix(PREFIX): value for name, value in tensors.items()})
         codebook = cls(layout, latent_decoder=latent_decoder, **parts)
-        if codebook._config(config["format"]) != config:
+        if codebook._config(config["format"]) != {key: config[key] for key in config if key != ENCODER_KEY}:
             raise InputError(f"the files in {folder} are of different codebooks; take both from one folder.")
+        check_config(folder)
         return codebook
+
+
+def _expected(layout: ChunkLayout, latents: int, hidden: int, coefficients: int, counts: tuple[int, int]) -> Expected:
+    """The tensors of `model.safetensors`; `counts` are Q and K."""
+    chunks, width, single = layout.num_chunks, layout.width, torch.float32
+    return {
+        "base": (single, (chunks, width)),
+        "basis": (single, (chunks, coefficients, width)),
+        "code_vectors": (single, (*counts, latents)),
+        f"{PREFIX}inner.weight": (single, (hidden, chunks * latents)),
+        f"{PREFIX}inner.bias": (single, (hidden,)),
+        f"{PREFIX}outer.weight": (single, (chunks * coefficients, hidden)),
+        f"{PREFIX}outer.bias": (single, (chunks * coefficients,)),
+    }

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.io import tensor_bytes, tensor_header
 
 SLICE = 1024
 """Vectors that are compared with the code vectors at once, so that their distances stay in the cache."""
@@ -178,13 +179,14 @@ def check_codes(codes: Tensor, sizes: tuple[int, int, int], num_quantizers: int 
 
 
 def fingerprint(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """16 hexadecimal digits that identify what decoding needs; a GPT stores those of its quantizer.
+    """16 hexadecimal digits of names, dtypes, shapes and bytes of tensors; a GPT stores those that its codes need.
 
     Args:
         config: the sizes and the format.
         tensors: the tensors, by name.
     """
     digest = hashlib.sha256(repr(sorted(config.items())).encode())
-    for _, tensor in sorted(tensors.items()):
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(tensor_header(name, tensor))
+        digest.update(tensor_bytes(tensor))
     return digest.hexdigest()[:16]

@@ -30,6 +30,7 @@ from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
+from weightgpt.quantizers.files import check_encoder, read_config
 from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.quantizers.latent_quantizer import LatentQuantizer
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
@@ -121,11 +122,12 @@ class GraphQuantizer(LatentQuantizer):
         Args:
             folder: where to write; it is created if it does not exist.
         """
-        self.codebook.write(folder, self.FORMAT)
-        self.encoder.save(folder)
+        self.codebook.write(folder, self.FORMAT, self.encoder.tensors())
 
     @classmethod
     def _read(cls, folder: Path) -> Self:
         codebook = Codebook.read(folder, (cls.FORMAT,))
         sizes = (codebook.layout.field_config, codebook.layout.num_chunks, codebook.latent_width)
-        return cls(codebook, GraphEncoder.load(folder, *sizes))
+        encoder = GraphEncoder.load(folder, *sizes)
+        check_encoder(folder, read_config(folder, (cls.FORMAT,), cls.VERSION), encoder.tensors())
+        return cls(codebook, encoder)

@@ -33,7 +33,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.functional import activate, evaluate_encoded, fourier_features, layer_matrices
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION
-from weightgpt.io import read_tensors, write_tensors
+from weightgpt.io import read_shapes, read_tensors
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
 
@@ -143,19 +143,15 @@ class GraphEncoder(nn.Module):
             values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], traces[-1])
         return [*traces, torch.tanh(DEFAULT_TRUNCATION * values)]
 
-    def save(self, folder: Path | str) -> None:
-        """Write `encoder.safetensors`.
-
-        Args:
-            folder: the folder of the quantizer.
-        """
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of `encoder.safetensors`."""
         shape_encoder = self.shape_encoder
         truncation = {} if shape_encoder is None else {"truncation": torch.tensor(shape_encoder.truncation)}
-        write_tensors(Path(folder) / "encoder.safetensors", {**self.state_dict(), **truncation})
+        return {**self.state_dict(), **truncation}
 
     @classmethod
     def load(cls, folder: Path | str, field_config: FieldConfig, num_chunks: int, latent_width: int) -> "GraphEncoder":
-        """Read what `save` wrote.
+        """Read the `encoder.safetensors` of a quantizer.
 
         Args:
             folder: the folder of the quantizer.
@@ -166,22 +162,44 @@ class GraphEncoder(nn.Module):
         Raises:
             InputError: the file is missing, cut short, or belongs to a codebook of another size or architecture.
         """
-        path = Path(folder) / "encoder.safetensors"
-        tensors, shape_encoder = read_tensors(path), None
-        sizes = (num_chunks, latent_width)
-        try:
-            if "truncation" in tensors:
-                probes, width = tensors["shape_encoder.probes"], len(tensors["shape_encoder.layers.0.bias"])
-                shape_encoder = ShapeEncoder(probes, width, *sizes, float(tensors.pop("truncation")))
-            width = tensors["biases"].shape[1]
-            num_rounds = len({name.split(".")[1] for name in tensors if name.startswith("rounds.")})
-            encoder = cls(field_config, *sizes, tensors["trace_points"], width, num_rounds, shape_encoder)
-            encoder.load_state_dict(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(
-                f"{path} is not the graph encoder of this codebook; take all files from one folder."
-            ) from error
+        path, sizes = Path(folder) / "encoder.safetensors", (num_chunks, latent_width)
+        header = read_shapes(path)
+        shapes = {name: shape for name, (_, shape) in header.items()}
+        points = {name: torch.empty(shape, device="meta") for name, shape in shapes.items() if len(shape) == 2}
+        with torch.device("meta"):  # names and shapes alone, without numbers
+            expected = _build(cls, shapes, points, field_config, sizes, path).tensors()
+        tensors = read_tensors(path, {name: (torch.float32, tuple(value.shape)) for name, value in expected.items()})
+        encoder = _build(cls, shapes, tensors, field_config, sizes, path)
+        if encoder.shape_encoder is not None:
+            encoder.shape_encoder.truncation = float(tensors.pop("truncation"))
+        encoder.load_state_dict(tensors)
         return encoder.eval().requires_grad_(False)
+
+
+def _build(
+    kind: type[GraphEncoder],
+    shapes: dict[str, tuple[int, ...]],
+    points: dict[str, Tensor],
+    field_config: FieldConfig,
+    sizes: tuple[int, int],
+    path: Path,
+) -> GraphEncoder:
+    """A graph encoder with the sizes of the tensors of a file, and with the probes and trace points in `points`."""
+    shape_encoder = None
+    try:
+        if "truncation" in shapes:
+            (width,) = shapes["shape_encoder.layers.0.bias"]
+            shape_encoder = ShapeEncoder(points["shape_encoder.probes"], width, *sizes)
+        _, width = shapes["biases"]
+        num_rounds = len({name.split(".")[1] for name in shapes if name.startswith("rounds.")})
+        trace_points, dimension = points["trace_points"], field_config.in_features
+        if trace_points.shape[1] != dimension or (shape_encoder and shape_encoder.probes.shape[1] != dimension):
+            raise ValueError("its points are of another dimension")
+        return kind(field_config, *sizes, trace_points, width, num_rounds, shape_encoder)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path} is not the graph encoder of this codebook ({error}); take all files from one folder."
+        ) from error
 
 
 class MessageRound(nn.Module):

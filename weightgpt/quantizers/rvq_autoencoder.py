@@ -28,6 +28,7 @@ from weightgpt.quantizers._refinement import Refinement
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
+from weightgpt.quantizers.files import check_encoder, read_config
 from weightgpt.quantizers.latent_quantizer import LatentQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
@@ -145,13 +146,16 @@ class RVQAutoencoder(LatentQuantizer):
         Args:
             folder: where to write; it is created if it does not exist.
         """
-        self.codebook.write(folder, self.FORMAT)
-        self.encoder.save(folder)
+        self.codebook.write(folder, self.FORMAT, self.encoder.tensors())
 
     @classmethod
     def _read(cls, folder: Path) -> Self:
         codebook = Codebook.read(folder, (cls.FORMAT,))
-        return cls(codebook, ShapeEncoder.load(folder, codebook.layout.num_chunks, codebook.latent_width))
+        layout = codebook.layout
+        sizes = (layout.num_chunks, codebook.latent_width, layout.field_config.in_features)
+        encoder = ShapeEncoder.load(folder, *sizes)
+        check_encoder(folder, read_config(folder, (cls.FORMAT,), cls.VERSION), encoder.tensors())
+        return cls(codebook, encoder)
 
     def _encode(
         self,

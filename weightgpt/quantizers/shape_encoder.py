@@ -19,9 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weightgpt.errors import InputError
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION
-from weightgpt.io import read_tensors, write_tensors
+from weightgpt.io import Dtypes, read_tensors
 
 
 class ShapeEncoder(nn.Module):
@@ -68,33 +67,46 @@ class ShapeEncoder(nn.Module):
         latents: Tensor = self.layers(torch.tanh(self.truncation * sdf))
         return latents.reshape(len(latents), self.num_chunks, self.latent_width)
 
-    def save(self, folder: Path | str) -> None:
-        """Write `encoder.safetensors`.
-
-        Args:
-            folder: the folder of the quantizer.
-        """
-        tensors = {**self.state_dict(), "truncation": torch.tensor(self.truncation)}
-        write_tensors(Path(folder) / "encoder.safetensors", tensors)
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of `encoder.safetensors`."""
+        return {**self.state_dict(), "truncation": torch.tensor(self.truncation)}
 
     @classmethod
-    def load(cls, folder: Path | str, num_chunks: int, latent_width: int) -> "ShapeEncoder":
-        """Read what `save` wrote.
+    def load(cls, folder: Path | str, num_chunks: int, latent_width: int, dimension: int) -> "ShapeEncoder":
+        """Read the `encoder.safetensors` of a quantizer.
 
         Args:
             folder: the folder of the quantizer.
             num_chunks: C of the codebook.
             latent_width: r of the codebook.
+            dimension: D of its fields.
 
         Raises:
             InputError: the file is missing, cut short, or belongs to a codebook of another size.
         """
         path = Path(folder) / "encoder.safetensors"
-        tensors = read_tensors(path)
-        try:
-            truncation = float(tensors.pop("truncation"))
-            encoder = cls(tensors["probes"], len(tensors["layers.0.bias"]), num_chunks, latent_width, truncation)
-            encoder.load_state_dict(tensors)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(f"{path} is not the encoder of this codebook; take all files from one folder.") from error
+        tensors = read_tensors(path, expected_tensors(num_chunks * latent_width, dimension))
+        truncation = float(tensors.pop("truncation"))
+        encoder = cls(tensors["probes"], len(tensors["layers.0.bias"]), num_chunks, latent_width, truncation)
+        encoder.load_state_dict(tensors)
         return encoder.eval()
+
+
+def expected_tensors(outputs: int, dimension: int, prefix: str = "") -> dict[str, tuple[Dtypes, tuple[int | str, ...]]]:
+    """The tensors of a shape encoder, as `weightgpt.io.read_tensors` takes them.
+
+    Args:
+        outputs: C·r.
+        dimension: D.
+        prefix: the start of the names of all but `truncation`.
+    """
+    widths: dict[str, tuple[int | str, ...]] = {
+        "probes": ("m", dimension),
+        "layers.0.weight": ("w", "m"),
+        "layers.3.weight": ("w", "w"),
+        "layers.6.weight": (outputs, "w"),
+        "layers.6.bias": (outputs,),
+    }
+    widths |= {f"layers.{layer}.bias": ("w",) for layer in (0, 1, 3, 4)}
+    widths |= {f"layers.{layer}.weight": ("w",) for layer in (1, 4)}
+    return {"truncation": (torch.float32, ()), **{prefix + name: (torch.float32, widths[name]) for name in widths}}

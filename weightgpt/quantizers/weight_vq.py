@@ -10,7 +10,7 @@ Decisions:
 Files, format "weightgpt.weight-vq", version 1:
 
 - `config.json`: `format`, `version`, `field_config`, `num_groups`, `num_quantizers`, `codebook_size`, `vector_width`,
-  `fit_config`.
+  `fit_config`, `encoder_fingerprint`.
 - `model.safetensors`, all float32: `code_vectors` (G, Q, K, d), `center` (P), `scale` (P).
 - `encoder.safetensors`, all float32: `shared_init` (P), `points` (M, D).
 
@@ -27,16 +27,26 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weightgpt.errors import InputError
-from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.errors import MAX_SEED, InputError
+from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
-from weightgpt.io import read_tensors, write_json, write_tensors
+from weightgpt.io import Expected, read_tensors
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codes import check_fields, fingerprint
-from weightgpt.quantizers.files import read_config
+from weightgpt.quantizers.files import (
+    ENCODER_KEY,
+    check_encoder,
+    read_config,
+    read_field_config,
+    save_files,
+    whole_number,
+)
 from weightgpt.quantizers.weight_codebook import WeightCodebook
 from weightgpt.shapes.sampling import Samples, sample_sdf
 from weightgpt.shapes.shape import Shape
+
+SIZES = ("num_groups", "num_quantizers", "codebook_size", "vector_width")
+"""The keys of the sizes (G, Q, K, d) in `config.json`."""
 
 
 class WeightVQ(Quantizer):
@@ -160,8 +170,7 @@ class WeightVQ(Quantizer):
 
     def _sizes(self) -> dict[str, Any]:
         """What `config.json` says of the codebook."""
-        names = ("num_groups", "num_quantizers", "codebook_size", "vector_width")
-        sizes = dict(zip(names, self.codebook.code_vectors.shape, strict=True))
+        sizes = dict(zip(SIZES, self.codebook.code_vectors.shape, strict=True))
         return {"format": self.FORMAT, "version": self.VERSION, "field_config": self.field_config.to_dict(), **sizes}
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -175,21 +184,52 @@ class WeightVQ(Quantizer):
         Args:
             folder: where to write; it is created if it does not exist.
         """
-        folder = Path(folder)
-        write_tensors(folder / "model.safetensors", self._tensors())
-        write_tensors(folder / "encoder.safetensors", {"shared_init": self.shared_init, "points": self.points})
-        write_json(folder / "config.json", {**self._sizes(), "fit_config": asdict(self.fit_config)})
+        config = {**self._sizes(), "fit_config": asdict(self.fit_config)}
+        save_files(folder, config, self._tensors(), self._encoder())
+
+    def _encoder(self) -> dict[str, Tensor]:
+        """What only encoding needs."""
+        return {"shared_init": self.shared_init, "points": self.points}
 
     @classmethod
     def _read(cls, folder: Path) -> Self:
-        config = read_config(folder, (cls.FORMAT,), cls.VERSION)
-        model, encoder = (read_tensors(folder / f"{name}.safetensors") for name in ("model", "encoder"))
-        try:
-            field_config, fit_config = FieldConfig.from_dict(config["field_config"]), FitConfig(**config["fit_config"])
-            codebook = WeightCodebook(field_config, model["center"], model["scale"], model["code_vectors"])
-            quantizer = cls(codebook, encoder["shared_init"], encoder["points"], fit_config)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{folder} lacks a value or has one of another type: {error}.") from error
-        if {**quantizer._sizes(), "fit_config": asdict(fit_config)} != config:
+        config, path = read_config(folder, (cls.FORMAT,), cls.VERSION), folder / "config.json"
+        field_config = read_field_config(path, config)
+        sizes = tuple(whole_number(path, config, name) for name in SIZES)
+        parameters, single = field_config.parameters, torch.float32
+        model = read_tensors(
+            folder / "model.safetensors",
+            {
+                "code_vectors": (single, sizes),
+                "center": (single, (parameters,)),
+                "scale": (single, (parameters,)),
+            },
+        )
+        points: Expected = {
+            "shared_init": (single, (parameters,)),
+            "points": (single, ("M", field_config.in_features)),
+        }
+        encoder = read_tensors(folder / "encoder.safetensors", points)
+        codebook = WeightCodebook(field_config, model["center"], model["scale"], model["code_vectors"])
+        fit_config = _fit_config(path, config.get("fit_config"))
+        quantizer = cls(codebook, encoder["shared_init"], encoder["points"], fit_config)
+        values = {key: config[key] for key in config if key != ENCODER_KEY}
+        if {**quantizer._sizes(), "fit_config": asdict(fit_config)} != values:
             raise InputError(f"the files in {folder} are of different weight codebooks; take all from one folder.")
+        check_encoder(folder, config, encoder)
         return quantizer
+
+
+def _fit_config(path: Path, values: Any) -> FitConfig:
+    """The settings of a fit in a file, with numbers that end in a reasonable time."""
+    names = {"steps", "points_per_step", "learning_rate", "truncation", "batch_size", "seed"}
+    if not isinstance(values, dict) or set(values) != names:
+        raise InputError(f"fit_config of {path} does not have the keys {', '.join(sorted(names))}; make it again.")
+    for name, most in (("steps", 10**5), ("points_per_step", 2**22), ("batch_size", 2**12)):
+        whole_number(path, values, name, most)
+    for name in ("learning_rate", "truncation"):
+        if type(values[name]) not in (int, float) or not 0 < values[name] <= 10**6:
+            raise InputError(f"{name} of {path} is {values[name]!r:.50}, not a number above 0; make it again.")
+    if type(values["seed"]) is not int or not 0 <= values["seed"] <= MAX_SEED:
+        raise InputError(f"seed of {path} is {values['seed']!r:.50}, not a whole number of 32 bits; make it again.")
+    return FitConfig(**values)

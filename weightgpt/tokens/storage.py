@@ -6,8 +6,11 @@ the name, the class, the position and the size of each shape.
 Dimensions: B shapes, L tokens of a sequence, D dimension of the shapes.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -19,6 +22,8 @@ from weightgpt.io import check_format, read_json, write_json
 
 FORMAT = "weightgpt.tokens"
 VERSION = 1
+MOST_BYTES = 2**30
+"""The largest file of tokens that is read."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,13 @@ def save_tokens(path: Path | str, tokens: Tokens) -> None:
         "format": FORMAT,
         "version": VERSION,
         "codebook_fingerprint": tokens.fingerprint,
-        "names": metadata.names,
-        "labels": metadata.labels,
+        "names": list(metadata.names),
+        "labels": list(metadata.labels),
         "center": metadata.center.tolist(),
         "scale": metadata.scale.tolist(),
         "ids": tokens.ids.tolist(),
     }
-    write_json(path, content)
+    write_json(path, {**content, "sha256": _checksum(content)})
 
 
 def load_tokens(path: Path | str) -> Tokens:
@@ -67,18 +72,28 @@ def load_tokens(path: Path | str) -> Tokens:
     Raises:
         InputError: the file is missing, not JSON, of another format or version, or its ids are not whole numbers.
     """
-    content = read_json(path)
+    content = read_json(path, MOST_BYTES)
     check_format(path, content, FORMAT, VERSION)
+    checksum = content.pop("sha256", None)
     try:
-        rows = content["ids"]
+        rows, fingerprint = content["ids"], content["codebook_fingerprint"]
         if not all(type(token) is int for row in rows for token in row):
             raise ValueError("an id is not a whole number")
+        if not isinstance(fingerprint, str):
+            raise ValueError("codebook_fingerprint is not a text")
         center, scale = (torch.tensor(content[name], dtype=torch.float64) for name in ("center", "scale"))
         metadata = ShapeMetadata.from_file(content["names"], content["labels"], center, scale)
-        tokens = Tokens(torch.tensor(rows, dtype=torch.long), str(content["codebook_fingerprint"]), metadata)
+        tokens = Tokens(torch.tensor(rows, dtype=torch.long), fingerprint, metadata)
         metadata.check_count(len(tokens.ids))
         if tokens.ids.ndim != 2:
             raise ValueError("there are no sequences")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{path} is not a whole file of tokens ({error}); write it again.") from error
+    if checksum is not None and checksum != _checksum(content):
+        raise InputError(f"{path} was changed since it was written; write it again, or remove its entry sha256.")
     return tokens
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    """The sha256 of all other entries of a file of tokens."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

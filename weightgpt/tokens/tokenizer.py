@@ -12,21 +12,21 @@ Dimensions: B fields, L tokens of a sequence, C chunks, Q quantizer levels.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
+from transformers import BatchEncoding
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Field, Fields
 from weightgpt.hub import HubObject, local_folder
-from weightgpt.io import read_json, write_json
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.files import FILES as QUANTIZER_FILES
 from weightgpt.shapes.shape import Shape
 from weightgpt.tokens.collator import loss_labels
+from weightgpt.tokens.tokenizer_files import FILES, read_vocabulary, write_vocabulary
 from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, SPECIALS, UNK, Vocabulary
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ TensorKind = Literal["pt", "np"]
 CODEBOOK = "codebook"
 """Sub-folder of the quantizer."""
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
+    *FILES,
     *(f"{CODEBOOK}/{name}" for name in QUANTIZER_FILES),
 )
 """The files of a tokenizer."""
@@ -63,6 +62,7 @@ class WeightTokenizer(HubObject):
         >>> field = tokenizer.decode(batch["input_ids"][0])
     """
 
+    hub_files = TOKENIZER_FILES
     pad_token, bos_token, eos_token, unk_token = SPECIALS
     """The special tokens as words, equal for all tokenizers."""
     pad_token_id, bos_token_id, eos_token_id, unk_token_id = PAD, BOS, EOS, UNK
@@ -231,8 +231,7 @@ class WeightTokenizer(HubObject):
             InputError: the folder cannot be written to.
         """
         self.quantizer.save_pretrained(Path(folder) / CODEBOOK)
-        self.backend.save_pretrained(folder)
-        _rename_for_all_versions(Path(folder) / "tokenizer_config.json")
+        write_vocabulary(folder, self.vocabulary)
 
     @classmethod
     def from_pretrained(
@@ -252,12 +251,7 @@ class WeightTokenizer(HubObject):
         """
         folder = local_folder(path_or_repo, TOKENIZER_FILES, revision, token)
         quantizer = AutoQuantizer.from_pretrained(folder, subfolder=CODEBOOK)
-        try:
-            backend = cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{folder} has no readable tokenizer.json; give the folder of a whole model.") from error
-        sizes = (quantizer.num_chunks, quantizer.num_quantizers)
-        return cls(quantizer, Vocabulary.from_word_tokenizer(backend, *sizes))
+        return cls(quantizer, read_vocabulary(folder, quantizer.num_chunks, quantizer.num_quantizers))
 
 
 def _id_tensor(ids: Tensor | Sequence[Any]) -> Tensor:
@@ -271,12 +265,3 @@ def _id_tensor(ids: Tensor | Sequence[Any]) -> Tensor:
     if tensor.is_floating_point():
         raise InputError(f"ids are {tensor.dtype}; give whole numbers.")
     return tensor.cpu()
-
-
-def _rename_for_all_versions(path: Path) -> None:
-    """Rewrite the names in `tokenizer_config.json` that transformers 4 does not read; version 5 reads both."""
-    config = read_json(path)
-    config.pop("backend", None)
-    names = config.pop("extra_special_tokens", None) or config.get("additional_special_tokens", [])
-    config["additional_special_tokens"] = names
-    write_json(path, {**config, "tokenizer_class": "PreTrainedTokenizerFast"})

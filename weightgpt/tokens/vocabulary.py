@@ -17,7 +17,7 @@ sequence.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -184,11 +184,20 @@ class Vocabulary:
         ranges = self._enclose([range(self.first_code, self.vocab_size)] * self.codes_per_field)
         return torch.tensor([ids.start for ids in ranges]), torch.tensor([ids.stop - 1 for ids in ranges])
 
+    @property
+    def class_words(self) -> list[str]:
+        """The class tokens as words."""
+        return [f"<class:{name}>" for name in self.classes]
+
+    @property
+    def words(self) -> list[str]:
+        """All tokens as words, in the order of their ids."""
+        codes = [f"w{code}" for code in range(self.num_quantizers * self.codebook_size)]
+        return [*SPECIALS, *self.class_words, *codes]
+
     def word_tokenizer(self) -> PreTrainedTokenizerFast:
         """Return the vocabulary as a `tokenizers` WordLevel tokenizer; the codes are the words `w0` … `w{Q·K-1}`."""
-        classes = [f"<class:{name}>" for name in self.classes]
-        words = [*SPECIALS, *classes, *(f"w{code}" for code in range(self.num_quantizers * self.codebook_size))]
-        backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=SPECIALS[UNK]))
+        backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(self.words)}, unk_token=SPECIALS[UNK]))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.post_processor = processors.TemplateProcessing(
             single="<bos> $A <eos>", pair="<bos> $A $B <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
@@ -199,7 +208,7 @@ class Vocabulary:
             eos_token=SPECIALS[EOS],
             pad_token=SPECIALS[PAD],
             unk_token=SPECIALS[UNK],
-            additional_special_tokens=classes,  # Transformers 4.57 takes the list under this name alone
+            additional_special_tokens=self.class_words,  # Transformers 4.57 takes the list under this name alone
             model_max_length=self.length,
             padding_side="left",
             model_input_names=["input_ids", "attention_mask"],
@@ -207,26 +216,25 @@ class Vocabulary:
         )
 
     @classmethod
-    def from_word_tokenizer(
-        cls, tokenizer: PreTrainedTokenizerFast, num_chunks: int, num_quantizers: int
-    ) -> "Vocabulary":
-        """Read the vocabulary from its WordLevel tokenizer; the inverse of `word_tokenizer`.
+    def from_words(cls, words: Mapping[str, int], num_chunks: int, num_quantizers: int) -> "Vocabulary":
+        """Read the vocabulary from the words of its WordLevel tokenizer; the inverse of `words`.
 
         Args:
-            tokenizer: a tokenizer that `word_tokenizer` built.
+            words: the id of each word.
             num_chunks: C, chunks of a field.
             num_quantizers: Q, quantizer levels of a chunk.
 
         Raises:
-            InputError: the tokenizer has other words, or has them in another order.
+            InputError: the words are others, or in another order.
         """
-        words = tokenizer.get_vocab()
         classes = sorted((i, word) for word, i in words.items() if word.startswith("<class:"))
         names = tuple(word[len("<class:") : -1] for _, word in classes)
         num_codes = sum(re.fullmatch(r"w\d+", word) is not None for word in words)
         vocabulary = cls(num_chunks, num_quantizers, num_codes // max(num_quantizers, 1), names)
-        if vocabulary.word_tokenizer().get_vocab() != words:
+        if {word: i for i, word in enumerate(vocabulary.words)} != words or len(set(names)) != len(names):
             raise InputError("the tokenizer's words are not <pad>, <bos>, <eos>, <unk>, classes, codes in this order.")
+        if names[:1] != (NONE,) or any(class_name(name) != name for name in names):
+            raise InputError("the classes of the tokenizer are no names, or 'none' is not the first; make it again.")
         return vocabulary
 
 

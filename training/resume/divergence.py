@@ -30,7 +30,7 @@ LEAP = 0.5
 """Largest rise of the training loss above its lowest value, as a multiple of the loss of uniform tokens."""
 
 
-class Diverged(Exception):
+class DivergenceError(Exception):
     """The loss of the GPT is not finite, or far above the loss so far."""
 
 
@@ -57,7 +57,7 @@ class PatientStop(EarlyStoppingCallback):
 
 
 class DivergenceWatch(TrainerCallback):
-    """Sets the learning rate of a retry, and raises `Diverged` when the loss breaks.
+    """Sets the learning rate of a retry, and raises `DivergenceError` when the loss breaks.
 
     Args:
         uniform_loss: loss of uniform tokens, in nats.
@@ -96,13 +96,13 @@ class DivergenceWatch(TrainerCallback):
             **kwargs: unused.
 
         Raises:
-            Diverged: the loss is not finite, or too high.
+            DivergenceError: the loss is not finite, or too high.
         """
         values = [logs[name] for name in ("loss", "eval_loss") if name in (logs or {})]
         lowest = min((row["loss"] for row in state.log_history if "loss" in row), default=math.inf)
         highest = min(WORST_LOSS * self.uniform_loss, lowest + LEAP * self.uniform_loss)
         if not all(map(math.isfinite, values)) or (logs or {}).get("loss", 0.0) > highest:
-            raise Diverged(f"{values[0]:.3g} at step {state.global_step}")
+            raise DivergenceError(f"{values[0]:.3g} at step {state.global_step}")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Check the weights before a checkpoint is written.
@@ -114,10 +114,10 @@ class DivergenceWatch(TrainerCallback):
             **kwargs: the model of the Trainer.
 
         Raises:
-            Diverged: a weight is not finite.
+            DivergenceError: a weight is not finite.
         """
         if not all(torch.isfinite(value).all() for value in kwargs["model"].parameters()):
-            raise Diverged(f"not finite at step {state.global_step}")
+            raise DivergenceError(f"not finite at step {state.global_step}")
 
 
 def train_with_retries(new_trainer: Callable[[DivergenceWatch], Trainer], folder: Path, uniform_loss: float) -> Trainer:
@@ -144,7 +144,7 @@ def train_with_retries(new_trainer: Callable[[DivergenceWatch], Trainer], folder
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             return trainer
-        except Diverged as error:
+        except DivergenceError as error:
             rates.append(watch.rate or trainer.args.learning_rate)
             rate = RATE_SHARE * rates[-1]
             end = f"; going back with a learning rate of {rate:.3g}." if len(rates) <= MAX_RETRIES else "."

@@ -39,7 +39,8 @@ def train(folder, config=CONFIG, stop_at=None, monkeypatch=None, sequences=None)
     tokenizer, corpus = patterned_corpus()
     train_rows, validation = sequences or train_and_validation(corpus)
     if stop_at is None:
-        return pretrain(train_rows, validation, tokenizer, folder, config)
+        pretrain(train_rows, validation, tokenizer, folder, config)
+        return
     real = module._new_trainer
 
     def with_stop(*arguments):

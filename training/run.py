@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from training.presets import PipelineConfig
+from training.resume.digests import FileRecord
 from training.resume.lock import folder_lock
 from training.resume.manifest import Manifest, remove_temporaries, source_records
 from weightgpt import __version__
@@ -35,6 +36,7 @@ class Run:
         self.config, self.output = config, output
         self.num_threads = torch.get_num_threads()
         self.manifest: Manifest | None = None
+        self.sources: dict[str, FileRecord] = {}
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -58,7 +60,9 @@ class Run:
                 if changed := self.check_config():
                     print(f"resuming with other settings ({', '.join(changed)}).", file=sys.stderr)
                 self.manifest = Manifest(self.output)
-                self.manifest.check_sources(self._sources())
+                # A mesh that changes while it is read then differs from its record when the run resumes.
+                self.sources = source_records(None if self.config.is_built_in else Path(self.config.corpus))
+                self.manifest.check_sources(self.sources)
                 yield
         finally:
             with suppress(OSError):
@@ -103,11 +107,7 @@ class Run:
         """Write `config.json` and `manifest.json`, after the shapes could be read."""
         self.write_config()
         if self.manifest is not None:
-            self.manifest.start(self._sources())
-
-    def _sources(self) -> dict[str, Any]:
-        """The records of the mesh files that the run is made from."""
-        return source_records(None if self.config.is_built_in else Path(self.config.corpus))
+            self.manifest.start(self.sources)
 
     @contextmanager
     def stage(self, name: str, small: bool = True) -> Iterator[None]:

@@ -168,7 +168,9 @@ class Manifest:
             self._write()
 
     def _write(self) -> None:
-        write_json(self.path, {"sources": self.sources, "stages": self.stages})
+        """Write the file, unless the shapes of the run have not been read yet."""
+        if self.sources is not None:
+            write_json(self.path, {"sources": self.sources, "stages": self.stages})
 
 
 def source_records(folder: Path | None) -> dict[str, FileRecord]:

@@ -236,13 +236,14 @@ def test_a_failure_during_the_work_leaves_no_file(monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_in_one_line_and_leaves_no_file(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_fault_05_a_signal_ends_in_one_line_and_leaves_no_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path, number: int, code: int
 ):
     before = sorted(world.rglob("*"))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start a background job that ignores it
-    monkeypatch.setattr("weightgpt.fields.fitting._fit_batch", lambda *_: signal.raise_signal(signal.SIGINT))
-    assert command("fit", "meshes/ball.stl", "-o", "x.safetensors") == 130
+    monkeypatch.setattr("weightgpt.fields.fitting._fit_batch", lambda *_: signal.raise_signal(number))
+    assert command("fit", "meshes/ball.stl", "-o", "x.safetensors") == code
     assert capsys.readouterr() == ("", "interrupted; no unfinished file is left.\n")
     assert sorted(world.rglob("*")) == before
 

@@ -7,7 +7,8 @@ Decisions:
 - A stage writes each file completely or not at all. The same command resumes after the last finished stage, and within
   the plain fits and the GPT after the last finished batch or checkpoint.
 - A run writes its configuration to `config.json` and refuses to resume with another one, because the files of its
-  stages would not belong together.
+  stages would not belong together. `manifest.json` has the hashes of the mesh files and of the results: a changed mesh
+  stops the run, and a broken result is made again.
 """
 
 import json
@@ -65,7 +66,8 @@ def run_pipeline(config: PipelineConfig, output: Path) -> dict[str, Any]:
         InputError: the folder of meshes or the output folder cannot be used.
     """
     run = Run(config, output)
-    return report_run(run_learning_stages(run, load_split), run.stage)
+    with run.session():
+        return report_run(run_learning_stages(run, load_split), run.stage)
 
 
 def run_learning_stages(run: Run, load_split: LoadSplit) -> LearnedRun:
@@ -84,7 +86,7 @@ def run_learning_stages(run: Run, load_split: LoadSplit) -> LearnedRun:
     config, output = run.config, run.output
     with run.stage("shapes"):
         split, refusals = load_split(config)
-        run.write_config()
+        run.start()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         path = output / "sdf_samples.safetensors"
         sdf_samples = sample_split(split, config.tokenizer.num_points, config.num_eval_points, config.seed, path)
@@ -99,6 +101,7 @@ def run_learning_stages(run: Run, load_split: LoadSplit) -> LearnedRun:
         extra = encode_extra_shapes(split.extra, tokenizer, points, config.tokenizer.encode, path)
     with run.stage("gpt", small=config.gpt.model_size in ("nano", "tiny")):
         model = train_gpt(config, corpus, extra, tokenizer, output)
+        update_sampling(run, model, tokenizer)
     return LearnedRun(
         output=output,
         config=config,
@@ -221,6 +224,23 @@ def train_gpt(
         with atomic_write(output / "model") as draft:
             WeightGPT(model, tokenizer).save_pretrained(draft)
     return GPT2LMHeadModel.from_pretrained(output / "model").eval()
+
+
+def update_sampling(run: Run, model: GPT2LMHeadModel, tokenizer: WeightTokenizer) -> None:
+    """Store the temperature and the `top_p` of the run with the model, if the run resumed with other ones.
+
+    Args:
+        run: the run and its folder.
+        model: the GPT; its generation configuration is changed.
+        tokenizer: its tokenizer.
+    """
+    stored, config = model.generation_config, run.config
+    if (stored.temperature, stored.top_p) != (config.temperature, config.top_p):
+        if run.manifest is not None:
+            run.manifest.reopen("gpt")
+        model.generation_config = generation_config(tokenizer.vocabulary, config.temperature, config.top_p)
+        with atomic_write(run.output / "model") as draft:
+            WeightGPT(model, tokenizer).save_pretrained(draft)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,22 +20,15 @@ from typing import Annotated, Any
 import torch
 import tyro
 from datasets import Dataset
-from transformers import (
-    EarlyStoppingCallback,
-    GPT2Config,
-    GPT2LMHeadModel,
-    ProgressCallback,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import GPT2Config, GPT2LMHeadModel, ProgressCallback, Trainer, TrainingArguments, set_seed
 
 from training.data.corpus import load_corpus, split_rows
 from training.embeddings import initialize_code_embeddings
+from training.resume.checkpoints import CheckpointRecorder
+from training.resume.divergence import DivergenceWatch, PatientStop, train_with_retries
 from weightgpt._programs import cli_main, parse
 from weightgpt.errors import InputError, check_at_least, check_positive, check_seed, check_share
-from weightgpt.io import write_json
+from weightgpt.io import atomic_write, write_json
 from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.tokens.generation import generation_config
 from weightgpt.tokens.tokenizer import WeightTokenizer
@@ -206,26 +199,50 @@ def pretrain(
     Raises:
         InputError: there are too few sequences to train or to validate on.
     """
-    if len(train) < config.batch_size or not len(validation):
-        raise InputError(
-            f"{len(train)} training and {len(validation)} validation sequences cannot train a GPT; give at least"
-            f" {config.batch_size} shapes to learn from and one held out."
-        )
-    model = new_model(tokenizer, config, seed)
-    trainer = _new_trainer(model, train, validation, output, config, seed)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
+    check_counts(config, len(train), len(validation))
+
+    def new_trainer(watch: DivergenceWatch) -> Trainer:
+        return _new_trainer(new_model(tokenizer, config, seed), train, validation, output, config, seed, watch)
+
+    trainer = train_with_retries(new_trainer, output, math.log(tokenizer.vocabulary.vocab_size))
+    model: Any = trainer.model
     if trainer.is_world_process_zero():
-        trainer.model.save_pretrained(output / "model")
-        tokenizer.save_pretrained(output / "model")
+        with atomic_write(output / "model") as draft:
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
         history = {"config": asdict(config), "seed": seed, "log": trainer.state.log_history}
         write_json(output / "history.json", history)
     return model
 
 
+def check_counts(config: PretrainConfig, num_train: int, num_validation: int) -> None:
+    """Refuse a training with too few sequences.
+
+    Args:
+        config: how the GPT is trained.
+        num_train: training sequences.
+        num_validation: held-out sequences.
+
+    Raises:
+        InputError: there is not one batch to train on, or nothing to validate on.
+    """
+    if num_train < config.batch_size or not num_validation:
+        raise InputError(
+            f"{num_train} training and {num_validation} validation sequences cannot train a GPT; give at least"
+            f" {config.batch_size} (batch_size) to learn from and one held out."
+        )
+
+
 def _new_trainer(
-    model: GPT2LMHeadModel, train: Dataset, validation: Dataset, output: Path, config: PretrainConfig, seed: int
+    model: GPT2LMHeadModel,
+    train: Dataset,
+    validation: Dataset,
+    output: Path,
+    config: PretrainConfig,
+    seed: int,
+    watch: DivergenceWatch,
 ) -> Trainer:
-    """A `Trainer` with early stopping, our progress bar, and evaluations at equal intervals."""
+    """A `Trainer` with early stopping, recorded checkpoints, our progress bar, and evaluations at equal intervals."""
     steps = max(1, math.ceil(len(train) / config.batch_size * config.epochs / config.num_evaluations))
     trainer = Trainer(
         model=model,
@@ -234,7 +251,7 @@ def _new_trainer(
         train_dataset=train.select_columns("input_ids"),
         eval_dataset=validation.select_columns("input_ids"),
         data_collator=WeightDataCollator(),
-        callbacks=[EarlyStoppingCallback(PATIENCE)],
+        callbacks=[PatientStop(PATIENCE), CheckpointRecorder(), watch],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
@@ -259,8 +276,9 @@ def _training_arguments(output: Path, config: PretrainConfig, steps: int, seed: 
         eval_steps=steps,
         save_strategy="steps",
         save_steps=steps,
-        save_total_limit=2,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,
+        logging_nan_inf_filter=False,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         logging_steps=max(1, steps // 4),

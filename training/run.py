@@ -1,22 +1,27 @@
-"""The folder of a run: its configuration, which never changes, and the cost of its stages."""
+"""The folder of a run: one process at a time, its configuration, what it was made from, and the cost of its stages."""
 
 import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from training.presets import PipelineConfig
+from training.resume.digests import FileRecord
+from training.resume.lock import folder_lock
+from training.resume.manifest import Manifest, remove_temporaries, source_records
 from weightgpt import __version__
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 
 STAGES = ("shapes", "fits", "codebook", "corpus", "gpt", "samples", "figures", "report")
 """The stages of a pipeline, in order."""
+LATE_SETTINGS = {"num_samples", "temperature", "top_p", "resolution", "gpt.report_to"}
+"""Settings that decide the last three stages alone. They may change when a run resumes: these stages always run anew."""
 
 
 class Run:
@@ -24,12 +29,70 @@ class Run:
 
     Args:
         config: the configuration of the run.
-        output: the folder; it is created when something is written.
+        output: the folder; `session` creates it.
     """
 
     def __init__(self, config: PipelineConfig, output: Path) -> None:
         self.config, self.output = config, output
         self.num_threads = torch.get_num_threads()
+        self.manifest: Manifest | None = None
+        self.sources: dict[str, FileRecord] = {}
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Use the folder alone, and check it before any shape is read.
+
+        Raises:
+            InputError: the folder cannot be written to, another process uses it, or the run was started with other
+                settings or other files.
+        """
+        try:
+            with ExitStack() as stack:
+                try:
+                    self.output.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(folder_lock(self.output))
+                except OSError as error:
+                    raise InputError(
+                        f"cannot write to {self.output}: {error.strerror}; choose an output folder that you may write"
+                        " to."
+                    ) from error
+                remove_temporaries(self.output)
+                if changed := self.check_config():
+                    print(f"resuming with other settings ({', '.join(changed)}).", file=sys.stderr)
+                self.manifest = Manifest(self.output)
+                # A mesh that changes while it is read then differs from its record when the run resumes.
+                self.sources = source_records(None if self.config.is_built_in else Path(self.config.corpus))
+                self.manifest.check_sources(self.sources)
+                yield
+        finally:
+            with suppress(OSError):
+                self.output.rmdir()  # only if nothing was written
+
+    def check_config(self) -> list[str]:
+        """Compare the configuration with the one that the run was started with.
+
+        Returns:
+            The names of settings that differ and may differ.
+
+        Raises:
+            InputError: the run was started with another configuration or another version.
+        """
+        path = self.output / "config.json"
+        if not path.is_file():
+            return []
+        values = read_json(path)
+        if not isinstance(values, dict):
+            raise InputError(f"{path} is not the configuration of a run; choose another --output.")
+        new, old = flatten({"version": __version__, **self.config.to_dict()}), flatten(values)
+        differences = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
+        # Files are compared by their content, so the folder may have another name.
+        same = LATE_SETTINGS if self.config.is_built_in else {*LATE_SETTINGS, "corpus"}
+        if early := [name for name in differences if name not in same]:
+            raise InputError(
+                f"{self.output} was started with other settings ({', '.join(early)}); repeat that command to"
+                " resume, or choose another --output."
+            )
+        return differences
 
     def write_config(self) -> None:
         """Write `config.json`, or compare the configuration with the one that the run was started with.
@@ -37,17 +100,14 @@ class Run:
         Raises:
             InputError: the run was started with another configuration or another version.
         """
-        path, values = self.output / "config.json", {"version": __version__, **self.config.to_dict()}
-        if not path.is_file():
-            write_json(path, values)
-            return
-        new, old = flatten(values), flatten(read_json(path))
-        differences = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
-        if differences:
-            raise InputError(
-                f"{self.output} was started with other settings ({', '.join(differences)}); repeat that command to"
-                " resume, or choose another --output."
-            )
+        self.check_config()
+        write_json(self.output / "config.json", {"version": __version__, **self.config.to_dict()})
+
+    def start(self) -> None:
+        """Write `config.json` and `manifest.json`, after the shapes could be read."""
+        self.write_config()
+        if self.manifest is not None:
+            self.manifest.start(self.sources)
 
     @contextmanager
     def stage(self, name: str, small: bool = True) -> Iterator[None]:
@@ -62,13 +122,26 @@ class Run:
         torch.set_num_threads(1 if small else self.num_threads)
         print(f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}", file=sys.stderr, flush=True)
         start = time.perf_counter()
+        if self.manifest is not None:
+            self.manifest.begin(name)
         yield
+        if self.manifest is not None:
+            self.manifest.finish(name)
+        self._write_costs(name, time.perf_counter() - start)
+
+    def _write_costs(self, name: str, seconds: float) -> None:
+        """Add the seconds of a stage and the peak memory to `seconds.json`; a broken file is written anew."""
         path = self.output / "seconds.json"
-        costs = read_json(path) if path.is_file() else {"seconds": {}, "peak_memory_mb": 0}
-        # A resumed run only reads the files of a finished stage, so we store the longest time.
-        costs["seconds"][name] = round(max(costs["seconds"].get(name, 0.0), time.perf_counter() - start), 1)
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        costs["peak_memory_mb"] = round(max(costs["peak_memory_mb"], peak_mb))
+        costs: dict[str, Any] = {"seconds": {}, "peak_memory_mb": 0}
+        with suppress(InputError):
+            costs = read_json(path)
+        try:
+            # A resumed run only reads the files of a finished stage, so we store the longest time.
+            longest = {**costs["seconds"], name: round(max(costs["seconds"].get(name, 0.0), seconds), 1)}
+            peak_mb = max(costs["peak_memory_mb"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            costs = {"seconds": longest, "peak_memory_mb": round(peak_mb)}
+        except (KeyError, TypeError, AttributeError):
+            costs = {"seconds": {name: round(seconds, 1)}, "peak_memory_mb": 0}
         write_json(path, costs)
 
 

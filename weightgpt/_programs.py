@@ -16,14 +16,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, sigterm_as_interrupt
 from weightgpt.io import atomic_write, read_json, write_json
 
 Config = TypeVar("Config")
 
 
 def cli_main(main: Callable[[], None]) -> Callable[[], int]:
-    """Wrap a `main` so that it returns an exit code: 0, 2 for an InputError, 130 for Ctrl-C.
+    """Wrap a `main` so that it returns an exit code: 0, 2 for an InputError, 130 for Ctrl-C, 143 for SIGTERM.
 
     A bug keeps its traceback. Programs write whole files or none, so the same command can be run again.
 
@@ -33,14 +33,15 @@ def cli_main(main: Callable[[], None]) -> Callable[[], int]:
 
     @wraps(main)
     def exit_code() -> int:
-        try:
-            main()
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        except KeyboardInterrupt:
-            print("interrupted; run the same command again to continue.", file=sys.stderr)
-            return 130
+        with sigterm_as_interrupt() as terminated:
+            try:
+                main()
+            except InputError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
+            except KeyboardInterrupt:
+                print("interrupted; run the same command again to continue.", file=sys.stderr)
+                return 143 if terminated.is_set() else 130
         return 0
 
     return exit_code

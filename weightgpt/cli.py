@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from weightgpt import cli_io
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, sigterm_as_interrupt
 
 app = typer.Typer(
     help="Shapes as neural fields, fields as tokens, and a GPT-2 that writes new ones.",
@@ -295,7 +295,8 @@ def main(arguments: list[str] | None = None) -> None:
         SystemExit: always.
     """
     try:
-        code = app(arguments, standalone_mode=False)
+        with sigterm_as_interrupt() as terminated:
+            code = app(arguments, standalone_mode=False)
     except Exception as error:
         # Usage errors, such as an unknown option, have this method; their class differs between versions of Typer.
         format_message = getattr(error, "format_message", None)
@@ -305,4 +306,5 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     if code == 130:
         print("interrupted; no unfinished file is left.", file=sys.stderr)
+        code = 143 if terminated.is_set() else code
     sys.exit(code)

@@ -1,6 +1,11 @@
-"""The error for a mistake that the caller can correct, and checks of the numbers in a configuration."""
+"""The error for a mistake that the caller can correct, checks of the numbers in a configuration, and SIGTERM."""
 
 import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 MAX_SEED = 2**31 - 1
 """The largest seed of a program. numpy takes 32 bits, and programs add small numbers to their seeds."""
@@ -8,6 +13,31 @@ MAX_SEED = 2**31 - 1
 
 class InputError(ValueError):
     """A caller's mistake: one sentence that says what was given, what is allowed and what to do."""
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[threading.Event]:
+    """Treat SIGTERM in the block as Ctrl-C, so that the same code cleans up and no temporary file stays.
+
+    Outside the main thread, where signals cannot be handled, nothing changes.
+
+    Yields:
+        An event that is set when SIGTERM arrives.
+    """
+    terminated = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        terminated.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield terminated
+        return
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield terminated
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def check_at_least(config: object, least: int, *names: str) -> None:

@@ -118,13 +118,14 @@ def run_study(config: PipelineConfig, output: Path, command: str) -> Row:
         InputError: the folder of images cannot be read.
     """
     images, run, seed = ImageSet(*load_images(config.corpus)), Run(config, output / "run"), config.seed
-    learned = run_learning_stages(run, lambda config: load_split(config, images))
-    with run.stage("figures"):
-        evaluator = new_evaluator(learned, images, seed)
-        sampling = sweep_sampling(evaluator, seed)
-        best = choose_sampling(sampling)
-        rows, fields = compare_with_test_images(evaluator, best, seed)
-        one_class = compare_with_one_class(evaluator, best, seed)
+    with run.session():
+        learned = run_learning_stages(run, lambda config: load_split(config, images))
+        with run.stage("figures"):
+            evaluator = new_evaluator(learned, images, seed)
+            sampling = sweep_sampling(evaluator, seed)
+            best = choose_sampling(sampling)
+            rows, fields = compare_with_test_images(evaluator, best, seed)
+            one_class = compare_with_one_class(evaluator, best, seed)
     figures = {
         "version": __version__,
         "command": command,

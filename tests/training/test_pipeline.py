@@ -73,15 +73,15 @@ def test_a_finished_run_is_not_learned_again(finished, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads((finished / "metrics.json").read_text())
 
 
-def test_a_run_does_not_resume_with_other_settings(finished):
-    with pytest.raises(InputError, match=r"started with other settings \(num_samples\)"):
-        pipeline.run_pipeline(replace(TINY, num_samples=5), finished)
+def test_fault_16_a_run_does_not_resume_with_other_settings(finished):
+    with pytest.raises(InputError, match=r"started with other settings \(seed\)"):
+        pipeline.run_pipeline(replace(TINY, seed=5), finished)
     encode = replace(TINY.tokenizer.encode, steps=5)
     with pytest.raises(InputError, match=r"\(tokenizer\.encode\.steps\)"):
         pipeline.run_pipeline(replace(TINY, tokenizer=replace(TINY.tokenizer, encode=encode)), finished)
 
 
-def test_a_run_does_not_resume_with_another_version(tmp_path, monkeypatch):
+def test_fault_16_a_run_does_not_resume_with_another_version(tmp_path, monkeypatch):
     Run(TINY, tmp_path).write_config()
     Run(TINY, tmp_path).write_config()
     monkeypatch.setattr("training.run.__version__", "0.0.1")

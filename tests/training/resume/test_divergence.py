@@ -1,0 +1,40 @@
+"""A GPT whose loss breaks goes back with a lower rate, or stops in one sentence."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from tests.training.test_pretrain import NANO, patterned_corpus, train_and_validation
+from training.pretrain import pretrain
+from weightgpt.errors import InputError
+from weightgpt.io import read_tensors
+
+
+def train(folder, rate, **options):
+    tokenizer, corpus = patterned_corpus()
+    config = dataclasses.replace(NANO, learning_rate=rate, **options)
+    return pretrain(*train_and_validation(corpus), tokenizer, folder, config)
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e6])
+def test_fault_49_a_loss_that_breaks_stops_in_one_sentence(tmp_path, capsys, rate):
+    with pytest.raises(InputError, match="breaks with learning rates of"):
+        train(tmp_path / "gpt", rate, epochs=3)
+    assert not (tmp_path / "gpt" / "model").exists()
+    assert capsys.readouterr().err.count("going back with a learning rate of") == 2
+    for path in (tmp_path / "gpt").glob("checkpoint-*/model.safetensors"):
+        assert all(torch.isfinite(value).all() for value in read_tensors(path).values())
+
+
+def test_a_loss_that_breaks_recovers_with_a_lower_rate(tmp_path, capsys):
+    train(tmp_path / "gpt", 3.0)
+    assert "going back with a learning rate of 0.3" in capsys.readouterr().err
+    log = json.loads((tmp_path / "gpt" / "history.json").read_text())["log"]
+    assert max(row["learning_rate"] for row in log if "learning_rate" in row) < 0.31
+
+
+def test_a_sound_training_is_left_alone(tmp_path, capsys):
+    train(tmp_path / "gpt", NANO.learning_rate)
+    assert "going back" not in capsys.readouterr().err

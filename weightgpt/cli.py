@@ -57,21 +57,20 @@ def fit(
 
     Example: weightgpt fit chairs/ -o chairs.safetensors --shared-init runs/demo/model
     """
-    from weightgpt.fields.fitting import NUM_POINTS, FitConfig
-    from weightgpt.fields.fitting import fit as fit_samples
+    from weightgpt.fields.fitting import FitConfig, fit_fields
+    from weightgpt.fields.optimization import truncated_loss
     from weightgpt.fields.storage import ShapeMetadata, save_fields
-    from weightgpt.shapes.sampling import sample_sdf, shared_points
+    from weightgpt.shapes.sampling import uniform_points
 
     cli_io.check_file(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
     config, initial_weights = cli_io.field_to_fit(hidden, shared_init)
     shapes = cli_io.read_shapes(inputs)
-    progress = cli_io.show_progress()
-    samples = sample_sdf(shapes, shared_points(shapes, NUM_POINTS, seed), progress)
-    title = "fitting" if progress else None
-    fits = fit_samples(config, samples, options, shared_init=initial_weights, progress=title)
-    save_fields(output, fits.fields, ShapeMetadata.of_shapes(shapes))
-    results = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(fits.loss.mean()), 5)}
+    fields = fit_fields(shapes, config, options, shared_init=initial_weights, progress=cli_io.show_progress())
+    save_fields(output, fields, ShapeMetadata.of_shapes(shapes))
+    points = uniform_points(8192, 3, 0)
+    loss = truncated_loss(fields(points)[..., 0], cli_io.sdf_values(shapes, points))
+    results = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(loss.mean()), 5)}
     cli_io.print_results({"output": str(output), **results}, as_json)
 
 

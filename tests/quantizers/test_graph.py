@@ -129,12 +129,18 @@ def test_a_file_that_is_cut_short_or_missing_is_refused(tmp_path):
         GraphQuantizer.from_pretrained(tmp_path)
 
 
-def test_shapes_are_fitted_from_random_initializations():
-    shapes, config = [sphere_shape(0.5), sphere_shape(0.6)], EncodeConfig(num_points=512)
+def test_samples_are_fitted_from_random_initializations():
+    shapes = [sphere_shape(0.5), sphere_shape(0.6)]
     samples = sample_sdf(shapes, shared_points(shapes, 512, 0))
     fits = fit(CONFIG, samples, FitConfig(seed=INITIALIZATION_SEED)).fields
-    assert torch.equal(GRAPH.encode_shapes(shapes, config), GRAPH.encode(fits))
     assert torch.equal(GRAPH.encode_samples(samples), GRAPH.encode(fits))
+
+
+def test_fault_38_codes_of_a_shape_do_not_depend_on_the_other_shapes():
+    shapes, config = [sphere_shape(0.4 + 0.1 * i) for i in range(3)], EncodeConfig(num_points=512)
+    codes = GRAPH.encode_shapes(shapes, config)
+    assert torch.equal(GRAPH.encode_shapes(shapes[::-1], config).flip(0), codes)
+    assert torch.equal(GRAPH.encode_shapes(shapes[1:2], config), codes[1:2])
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,10 @@ def test_points_near_the_surface_lower_the_loss_near_the_surface(samples):
         chances * inside / (chances * inside).sum(1, keepdim=True) for inside in (samples.sdf < 0, samples.sdf >= 0)
     ]
 
+    corpus = sample_at_probes(4096)
+
     def surface_loss(config: EncodeConfig) -> torch.Tensor:
-        values = QUANTIZER.decode(QUANTIZER.encode_shapes(SHAPES, config))(samples.points)[..., 0]
+        values = QUANTIZER.decode(QUANTIZER.encode_samples(corpus, config))(samples.points)[..., 0]
         error = (torch.tanh(5 * values) - torch.tanh(5 * samples.sdf)).abs()
         return ((sides[0] + sides[1]) / 2 * error).sum(1)
 
@@ -93,12 +95,22 @@ def test_refinement_with_a_bad_rate_returns_the_best_codes(samples, rate):
     assert (after <= before).all()
 
 
-@pytest.mark.parametrize("surface", [0.0, 0.5])
-def test_codes_do_not_depend_on_the_batch_size(surface):
-    config = replace(REFINED, surface_fraction=surface)
-    codes = [QUANTIZER.encode_shapes(SHAPES, replace(config, batch_size=size)) for size in (1, 3, 4)]
-    assert torch.equal(codes[0], codes[1])
-    assert torch.equal(codes[0], codes[2])
+@pytest.mark.parametrize("config", [UNREFINED, REFINED, replace(REFINED, surface_fraction=0.5, points_per_step=100)])
+def test_fault_38_codes_do_not_depend_on_the_other_shapes_or_on_the_batch_or_on_the_threads(config):
+    codes = QUANTIZER.encode_shapes(SHAPES, config)
+    assert torch.equal(torch.cat([QUANTIZER.encode_shapes([shape], config) for shape in SHAPES]), codes)
+    assert torch.equal(QUANTIZER.encode_shapes(SHAPES[::-1], replace(config, batch_size=3)).flip(0), codes)
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(QUANTIZER.encode_shapes(SHAPES, config), codes)
+    finally:
+        torch.set_num_threads(1)
+    corpus = sample_at_probes(1000)
+    alone = [QUANTIZER.encode_samples(Samples(corpus.points, row[None]), config) for row in corpus.sdf]
+    assert torch.equal(torch.cat(alone), QUANTIZER.encode_samples(corpus, config))
+    fields = QUANTIZER.decode(random_codes(3))
+    alone = [QUANTIZER.encode(fields.select([row]), config) for row in range(3)]
+    assert torch.equal(torch.cat(alone), QUANTIZER.encode(fields, config))
 
 
 def test_equal_seeds_give_equal_codes():
@@ -196,9 +208,9 @@ def test_an_empty_list_of_shapes_is_refused():
         QUANTIZER.encode_shapes([], UNREFINED)
 
 
-def test_distances_that_are_not_finite_are_refused():
+def test_fault_37_a_shape_whose_distances_are_not_finite_is_named():
     shape = Shape(name="broken", label="none", sdf=lambda points: points[:, 0] / 0)
-    with pytest.raises(InputError, match="NaN or infinite"):
+    with pytest.raises(InputError, match="shape 'broken' hold NaN or infinite"):
         QUANTIZER.encode_shapes([SHAPES[0], shape], UNREFINED)
 
 

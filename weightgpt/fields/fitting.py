@@ -4,14 +4,18 @@ Decisions:
 
 - The loss compares truncated distances, |tanh(t·f) - tanh(t·sdf)|. Near the surface it is a distance error, and far
   away it depends on the sign only (after the clamped L1 of DeepSDF, Park et al. 2019, eq. 9, made smooth).
-- Every field is fitted to the same points in the same order. *Shared-init* fits start from one shared field,
+- `fit` fits a corpus: every field to the same points in the same order. *Shared-init* fits start from one shared field,
   *random-init* fits from independent random weights.
+- `fit_fields` fits shapes that need not be a corpus: each has points of its own, half of them near its surface, and
+  random weights of its own, whose seed is a hash of its distances.
+- A field has equal bits alone, in any batch, in any order and with any number of threads (see `reproducible`).
 - Fields are fitted in small batches, because their activations then stay in the cache. Each finished batch is written
   to a file, so that an interrupted fit continues where it stopped.
 
 Dimensions: N shapes, B fields of a batch, P parameters, n points of a step, M shared points.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +28,12 @@ from tqdm import tqdm
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Field, FieldConfig, Fields
-from weightgpt.fields.functional import evaluate_encoded, fourier_features
+from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, point_slices, truncated_loss
+from weightgpt.fields.reproducible import add_spare_rows, encode_points, one_thread
 from weightgpt.io import read_tensors, write_tensors
-from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
+from weightgpt.shapes.sampling import Samples, check_shapes, own_samples
 from weightgpt.shapes.shape import Shape
-
 
 NUM_POINTS = 32768
 """Points at which shapes are sampled for a fit."""
@@ -90,12 +94,12 @@ def fit_fields(
         shapes: N shapes of one dimension.
         config: architecture of the fields; `FieldConfig()` by default.
         options: how to fit, `FitConfig()` by default. Its seed is the seed of the shared points as well.
-        shared_init: (P,) weights that all fields start from; independent random weights by default.
-        num_points: M, the number of shared points at which the shapes are sampled.
-        progress: show progress bars on stderr.
+        shared_init: (P,) weights that all fields start from; random weights by default, other ones for other shapes.
+        num_points: M, the number of points at which each shape is sampled.
+        progress: show a progress bar on stderr.
 
     Returns:
-        The N fields, in the order of the shapes.
+        The N fields, in the order of the shapes. A field does not depend on the other shapes.
 
     Raises:
         InputError: there are no shapes, their dimension is not that of the fields, or a distance is not finite.
@@ -108,8 +112,25 @@ def fit_fields(
         2
     """
     config, options = config or FieldConfig(), options or FitConfig()
-    samples = sample_sdf(shapes, shared_points(shapes, num_points, options.seed), progress)
-    return fit(config, samples, options, shared_init=shared_init, progress="fitting" if progress else None).fields
+    check_shapes(shapes, config.in_features)
+    fitted = []
+    with one_thread(), tqdm(total=len(shapes), desc="fitting", unit="field", disable=not progress) as bar:
+        for first in range(0, len(shapes), options.batch_size):
+            batch = shapes[first : first + options.batch_size]
+            samples = [own_samples(shape, num_points, options.seed) for shape in batch]
+            points, sdf = (torch.stack(parts) for parts in zip(*samples, strict=True))
+            start = _own_initializations(config, sdf, options.seed) if shared_init is None else shared_init
+            _check_weights(config, start)
+            encoded = encode_points(config, points)
+            fitted.append(_fit_padded(config, sdf, encoded, start.expand(len(sdf), -1), options)["flat"])
+            bar.update(len(sdf))
+    return Fields(config, torch.cat(fitted))
+
+
+def _own_initializations(config: FieldConfig, sdf: Float[Tensor, "B M"], seed: int) -> Float[Tensor, "B P"]:
+    """Random weights (B, P) that depend on the distances of the shape itself and on the seed."""
+    digests = [hashlib.sha256(str(seed).encode() + row.numpy().tobytes()).digest()[:4] for row in sdf]
+    return torch.cat([random_initializations(config, 1, int.from_bytes(digest)) for digest in digests])
 
 
 def random_initializations(config: FieldConfig, count: int, seed: int) -> Float[Tensor, "N P"]:
@@ -141,10 +162,16 @@ def fit_mean_initialization(config: FieldConfig, samples: Samples, options: FitC
 
     Returns:
         (P,) weights.
+
+    Raises:
+        InputError: as in `fit`.
     """
-    mean = torch.tanh(options.truncation * samples.sdf).mean(0, keepdim=True)
-    target = Samples(samples.points, torch.atanh(mean.clamp(-0.999, 0.999)) / options.truncation)
-    return fit(config, target, options).fields.flat[0]
+    _check_inputs(config, samples, None)
+    mean = torch.tanh(options.truncation * samples.sdf.float()).mean(0, keepdim=True)
+    target = torch.atanh(mean.clamp(-0.999, 0.999)) / options.truncation
+    start, encoded = random_initializations(config, 1, options.seed), encode_points(config, samples.points)
+    with one_thread():
+        return _fit_batch(config, target, encoded, start, options)["flat"][0]
 
 
 def fit(
@@ -156,13 +183,14 @@ def fit(
     folder: Path | None = None,
     progress: str | None = None,
 ) -> Fits:
-    """Fit one field to each sampled shape.
+    """Fit one field to each sampled shape of a corpus.
 
     Args:
         config: architecture of the fields.
         samples: N shapes at shared points.
         options: how to fit.
-        shared_init: (P,) weights that all fields start from; independent random weights by default.
+        shared_init: (P,) weights that all fields start from. By default field i starts from the random weights of seed
+            `options.seed` + i.
         folder: folder for finished batches. An interrupted fit with the same arguments continues from them.
         progress: title of a progress bar on stderr; no bar by default.
 
@@ -171,9 +199,9 @@ def fit(
             the shapes are of another dimension than the fields.
     """
     _check_inputs(config, samples, shared_init)
-    encoded, total = fourier_features(samples.points, config.num_frequencies), len(samples.sdf)
+    encoded, total = encode_points(config, samples.points), len(samples.sdf)
     batches: list[dict[str, Tensor]] = []
-    with tqdm(total=total, desc=progress, unit="field", disable=progress is None) as bar:
+    with one_thread(), tqdm(total=total, desc=progress, unit="field", disable=progress is None) as bar:
         for first in range(0, total, options.batch_size):
             sdf = samples.select(slice(first, first + options.batch_size)).sdf
             path = folder / f"{first:06d}.safetensors" if folder else None
@@ -183,7 +211,7 @@ def fit(
                 start = shared_init
                 if start is None:
                     start = random_initializations(config, len(sdf), options.seed + first)
-                batches.append(_fit_batch(config, sdf, encoded, start.expand(len(sdf), -1), options))
+                batches.append(_fit_padded(config, sdf, encoded, start.expand(len(sdf), -1), options))
                 if path:
                     write_tensors(path, batches[-1])
             bar.update(len(sdf))
@@ -193,13 +221,39 @@ def fit(
 
 
 def _check_inputs(config: FieldConfig, samples: Samples, shared_init: Tensor | None) -> None:
-    if not torch.isfinite(samples.sdf).all() or (shared_init is not None and not torch.isfinite(shared_init).all()):
-        raise InputError("distances or initial weights hold NaN or infinite values; leave those shapes out.")
+    broken = (~torch.isfinite(samples.sdf).all(1)).nonzero().flatten().tolist()
+    if broken:
+        rows = ", ".join(map(str, broken[:10])) + (" and others" if len(broken) > 10 else "")
+        raise InputError(f"the distances of shape {rows} (counted from 0) hold NaN or infinite values; leave them out.")
+    if shared_init is not None:
+        _check_weights(config, shared_init)
     if samples.points.shape[1] != config.in_features:
         raise InputError(
             f"the shapes are {samples.points.shape[1]}D, the fields take {config.in_features} coordinates; give a"
             " FieldConfig whose in_features is the dimension of the shapes."
         )
+
+
+def _check_weights(config: FieldConfig, weights: Tensor) -> None:
+    if weights.shape[-1] != config.parameters:
+        raise InputError(
+            f"initial weights have shape {tuple(weights.shape)}, the fields have {config.parameters} parameters; give"
+            " weights of the same architecture."
+        )
+    if not torch.isfinite(weights).all():
+        raise InputError("initial weights hold NaN or infinite values; give others.")
+
+
+def _fit_padded(
+    config: FieldConfig, sdf: Tensor, encoded: Tensor, start: Tensor, options: FitConfig
+) -> dict[str, Tensor]:
+    """What `_fit_batch` returns, with bits that do not depend on the other fields."""
+    widths = (config.parameters, min(options.points_per_step, sdf.shape[1]))
+    rows = [add_spare_rows(part, *widths) for part in (sdf, start)]
+    if encoded.ndim == 3 and len(encoded) == len(sdf):
+        encoded = add_spare_rows(encoded, *widths)
+    results = _fit_batch(config, rows[0], encoded, rows[1], options)
+    return {name: values[: len(sdf)].clone() for name, values in results.items()}
 
 
 def _fit_batch(
@@ -209,8 +263,8 @@ def _fit_batch(
     flat = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([flat], lr=options.learning_rate, betas=(0.9, 0.95), fused=True)
     losses = torch.zeros(options.steps, len(flat))
-    for step, part in enumerate(point_slices(encoded.shape[1], options.points_per_step, options.steps, options.seed)):
-        values = evaluate_encoded(config, flat, encoded[:, part])[..., 0]
+    for step, part in enumerate(point_slices(sdf.shape[1], options.points_per_step, options.steps, options.seed)):
+        values = evaluate_encoded(config, flat, encoded[..., part])[..., 0]
         loss = truncated_loss(values, sdf[:, part], options.truncation)
         minimize(loss.sum(), [optimizer], cosine_rate(step, options.steps))
         losses[step] = loss.detach()

@@ -118,7 +118,7 @@ def fourier_features(points: Float[Tensor, "*B n D"], num_frequencies: int) -> F
 
 
 def evaluate_encoded(
-    config: FieldConfig, flat: Tensor, encoded: Float[Tensor, "E n"] | Float[Tensor, "B E n"]
+    config: FieldConfig, flat: Tensor, encoded: Float[Tensor, "E n"] | Float[Tensor, "*B E n"]
 ) -> Float[Tensor, "B n O"]:
     """Evaluate B fields at points that `fourier_features` has already encoded.
 
@@ -127,7 +127,7 @@ def evaluate_encoded(
     Args:
         config: their architecture.
         flat: (B, P) weights.
-        encoded: (E + 1, n) shared by all fields, or (B, E + 1, n).
+        encoded: (E + 1, n) or (1, E + 1, n) shared by all fields, or (B, E + 1, n).
 
     Returns:
         (B, n, O).
@@ -136,7 +136,7 @@ def evaluate_encoded(
     if encoded.ndim == 2:
         values = (first.flatten(0, 1) @ encoded).unflatten(0, first.shape[:2])  # one product for all fields
     else:
-        values = torch.bmm(first, encoded)
+        values = torch.bmm(first, encoded.expand(len(first), -1, -1))
     for matrix in rest:
         values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], activate(values, config.activation))
     return apply_output(values, config.output).mT

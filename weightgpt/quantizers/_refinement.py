@@ -5,8 +5,9 @@ Decisions:
 - Adam changes the latents only. They are decoded through the quantizer (straight-through), so that the loss is that of
   the codes, and compared with the signed distances of the shape.
 - The best codes so far are the result, so refinement never makes codes worse at the points of comparison.
-- All shapes share the points of a step, or points are drawn for each shape, a share of them near its surface. Thin
-  parts need points for each shape: they are a small share of the volume, and shared points lie near other surfaces.
+- Shapes of a corpus share their points; other shapes have points of their own. Or points are drawn for each shape, a
+  share of them near its surface. Thin parts need that: they are a small share of the volume.
+- The codes of a shape do not depend on the other shapes (see `weightgpt.fields.reproducible`).
 
 Dimensions: B shapes, M points, n points of a step, E width of the encoded points, C chunks, Q num_quantizers, r latent
 width.
@@ -18,8 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weightgpt.fields.functional import evaluate_encoded, fourier_features
+from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import cosine_rate, minimize, point_slices, truncated_loss
+from weightgpt.fields.reproducible import encode_points, in_blocks
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.shapes.sampling import sample_point_indices
@@ -34,18 +36,20 @@ Loss = Callable[[Tensor, slice], Tensor]
 
 
 class Refinement:
-    """Refines latents of shapes that are all sampled at the same points.
+    """Refines latents of B shapes.
 
     Args:
         codebook: quantizes and decodes latents.
-        points: (M, D) points at which the shapes are sampled.
+        points: (M, D) points at which all shapes are sampled, or (B, M, D), those of each shape.
         config: how latents are refined.
     """
 
-    def __init__(self, codebook: Codebook, points: Float[Tensor, "M D"], config: EncodeConfig) -> None:
+    def __init__(
+        self, codebook: Codebook, points: Float[Tensor, "M D"] | Float[Tensor, "B M D"], config: EncodeConfig
+    ) -> None:
         self.codebook, self.config = codebook, config
         self.field_config = codebook.layout.field_config
-        self.encoded = fourier_features(points, self.field_config.num_frequencies)
+        self.encoded = encode_points(self.field_config, points)
 
     def choose_nearer(
         self, first: Float[Tensor, "B C r"], second: Float[Tensor, "B C r"], sdf: Float[Tensor, "B M"]
@@ -68,24 +72,28 @@ class Refinement:
             sdf: (B, M) signed distances of the shapes.
         """
         codebook, config = self.codebook, self.config
-        codes = codebook.quantize(start)
+        codes = self._quantize(start)
         if not config.steps:
             return codes
         loss = self._losses(sdf)
         latents = start.clone().requires_grad_()
         optimizer = torch.optim.Adam([latents], lr=config.learning_rate, betas=(0.9, 0.95))
         best = self._compare(codes, loss)
-        slices = point_slices(self.encoded.shape[1], config.points_per_step, config.steps, config.seed)
+        slices = point_slices(sdf.shape[1], config.points_per_step, config.steps, config.seed)
         for step, points in enumerate(slices):
             with torch.no_grad():
-                error = codebook.latents(codebook.quantize(latents)) - latents
+                error = codebook.latents(self._quantize(latents)) - latents
             minimize(loss(latents + error, points).sum(), [optimizer], cosine_rate(step, config.steps))
             if (step + 1) % INTERVAL == 0 or step + 1 == config.steps:
-                candidates = codebook.quantize(latents.detach())
+                candidates = self._quantize(latents.detach())
                 losses = self._compare(candidates, loss)
                 codes = torch.where((losses < best)[:, None, None], candidates, codes)
                 best = torch.minimum(losses, best)
         return codes
+
+    def _quantize(self, latents: Tensor) -> Tensor:
+        """Codes (B, C, Q) of latents."""
+        return in_blocks(self.codebook.quantize, latents)
 
     @torch.no_grad()
     def _compare(self, codes: Tensor, loss: Loss) -> Tensor:
@@ -94,15 +102,16 @@ class Refinement:
 
     def _loss(self, latents: Tensor, encoded: Tensor, sdf: Tensor) -> Tensor:
         """Loss (B,) at encoded points, (E + 1, n) or (B, E + 1, n)."""
-        values = evaluate_encoded(self.field_config, self.codebook.weights(latents), encoded)[..., 0]
+        weights = in_blocks(self.codebook.weights, latents)
+        values = evaluate_encoded(self.field_config, weights, encoded)[..., 0]
         return truncated_loss(values, sdf)
 
     def _losses(self, sdf: Tensor) -> Loss:
-        """The loss at a slice of the points: the shared points, or points that each shape draws from them."""
+        """The loss at a slice of the points: as they are, or points that each shape draws from shared ones."""
         config, total = self.config, sdf.shape[1]
         if not config.surface_fraction:
-            return lambda latents, points: self._loss(latents, self.encoded[:, points], sdf[:, points])
-        order = torch.empty_like(sdf, dtype=torch.long)
+            return lambda latents, points: self._loss(latents, self.encoded[..., points], sdf[:, points])
+        shared, order = self.encoded.flatten(0, -2), torch.empty_like(sdf, dtype=torch.long)
         for row, distances in enumerate(sdf):  # one shape at a time, so that codes do not depend on the batch
             generator = torch.Generator().manual_seed(config.seed)
             indices = sample_point_indices(
@@ -112,7 +121,7 @@ class Refinement:
 
         def loss(latents: Tensor, points: slice) -> Tensor:
             indices = order[:, points]
-            encoded = self.encoded[:, indices].transpose(0, 1).contiguous()
+            encoded = shared[:, indices].transpose(0, 1).contiguous()
             return self._loss(latents, encoded, sdf.gather(1, indices))
 
         return loss

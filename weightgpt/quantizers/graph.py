@@ -7,7 +7,8 @@ Decisions:
 - Fields are brought to canonical form and encoded one at a time. So the codes of a field are equal, not nearly equal,
   for all orders of its hidden neurons and in any batch.
 - Codes come from one pass of the graph encoder; nothing is refined.
-- A shape is first fitted from a random initialization, because this quantizer is for such fields.
+- A shape is first fitted from a random initialization, because this quantizer is for such fields. `encode_shapes` takes
+  points and weights that depend on the shape alone, so its codes do not depend on the other shapes of the call.
 
 Files, format "weightgpt.graph", version 1: the two files of the codebook (see `codebook.py`) and `encoder.safetensors`
 (see `graph_encoder.py`).
@@ -26,18 +27,18 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import Fields
-from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.fields.fitting import FitConfig, fit, fit_fields
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
 from weightgpt.quantizers.files import check_encoder, read_config
 from weightgpt.quantizers.graph_encoder import GraphEncoder
 from weightgpt.quantizers.latent_quantizer import LatentQuantizer
-from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
+from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Shape
 
 INITIALIZATION_SEED = 1_000_000
-"""Seed of the random initialization of the first shape; shape i has this seed plus i."""
+"""Seed of the random initializations; shape i of a corpus has this seed plus i."""
 
 
 class GraphQuantizer(LatentQuantizer):
@@ -113,8 +114,9 @@ class GraphQuantizer(LatentQuantizer):
         """
         config = config or EncodeConfig()
         self._check_shapes(shapes)
-        points = shared_points(shapes, config.num_points, config.seed)
-        return self.encode_samples(sample_sdf(shapes, points, progress), progress=progress)
+        fit_config = FitConfig(seed=INITIALIZATION_SEED + config.seed)
+        fields = fit_fields(shapes, self.field_config, fit_config, num_points=config.num_points, progress=progress)
+        return self.encode(fields)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json`, `model.safetensors` and `encoder.safetensors`.

@@ -4,6 +4,8 @@ Decisions:
 
 - A *shape* starts from the latents of the encoder. An *existing field* starts from those or from its projection on the
   bases, whichever has the smaller loss.
+- A shape and a field are encoded at points of their own, so their codes do not depend on the others of the call. Shapes
+  of a corpus share the points of the corpus (`encode_samples`).
 - The latents are then refined (`_refinement.py`) and quantized.
 - The codes of an existing field decode to other weights, whose function resembles that of the field.
 
@@ -24,14 +26,15 @@ from tqdm import tqdm
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.quantizers._refinement import Refinement
+from weightgpt.fields.reproducible import add_spare_rows, in_blocks, one_thread
+from weightgpt.quantizers._refinement import COMPARED, Refinement
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
 from weightgpt.quantizers.files import check_encoder, read_config
 from weightgpt.quantizers.latent_quantizer import LatentQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
-from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
+from weightgpt.shapes.sampling import POOL, Samples, finite_distances, own_samples, uniform_points
 from weightgpt.shapes.shape import Shape
 
 
@@ -93,11 +96,9 @@ class RVQAutoencoder(LatentQuantizer):
         """
         config = config or EncodeConfig()
         check_fields(fields, self.field_config)
-        with torch.no_grad():
-            points = shared_points(self._as_shapes(fields), config.num_points, config.seed)
-            samples, probed = Samples(points, fields(points)[..., 0]), fields(self.probes)[..., 0]
-            projection = self.codebook.project(fields, self.encoder(probed))
-        return self._encode(samples, probed, config, projection=projection)
+        if not len(fields):
+            return torch.zeros(0, self.num_chunks, self.num_quantizers, dtype=torch.long)
+        return self._encode_each(self._as_shapes(fields), config, False, fields)
 
     def encode_samples(
         self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False
@@ -118,7 +119,15 @@ class RVQAutoencoder(LatentQuantizer):
                 f"the first {count} points of the samples are not the probes of the encoder; sample at the points that"
                 " the codebook was learned at."
             )
-        return self._encode(samples, samples.sdf[:, :count], config or EncodeConfig(), progress=progress)
+        if not torch.isfinite(samples.sdf).all():
+            raise InputError("signed distances hold NaN or infinite values; leave those shapes out.")
+        config, codes = config or EncodeConfig(), []
+        with one_thread(), _progress_bar(len(samples.sdf), progress) as bar:
+            for first in range(0, len(samples.sdf), config.batch_size):
+                sdf = samples.select(slice(first, first + config.batch_size)).sdf
+                codes.append(self._encode_batch(samples.points, sdf, sdf[:, :count], config))
+                bar.update(len(sdf))
+        return torch.cat(codes)
 
     def encode_shapes(
         self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False
@@ -133,12 +142,8 @@ class RVQAutoencoder(LatentQuantizer):
         Raises:
             InputError: there are no shapes, they are of another dimension, or a distance is not finite.
         """
-        config = config or EncodeConfig()
         self._check_shapes(shapes)
-        samples = probed = sample_sdf(shapes, self.probes, progress)
-        if config.steps:
-            samples = sample_sdf(shapes, shared_points(shapes, config.num_points, config.seed), progress)
-        return self._encode(samples, probed.sdf, config, progress=progress)
+        return self._encode_each(shapes, config or EncodeConfig(), progress)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write `config.json`, `model.safetensors` and `encoder.safetensors`.
@@ -157,31 +162,46 @@ class RVQAutoencoder(LatentQuantizer):
         check_encoder(folder, read_config(folder, (cls.FORMAT,), cls.VERSION), encoder.tensors())
         return cls(codebook, encoder)
 
-    def _encode(
-        self,
-        samples: Samples,
-        probed: Tensor,
-        config: EncodeConfig,
-        *,
-        projection: Tensor | None = None,
-        progress: bool = False,
+    def _encode_each(
+        self, shapes: Sequence[Shape], config: EncodeConfig, progress: bool, fields: Fields | None = None
     ) -> Tensor:
-        """Codes (B, C, Q); `probed` (B, m) are distances at the probes, `projection` (B, C, r) other first latents."""
-        if not (torch.isfinite(samples.sdf).all() and torch.isfinite(probed).all()):
-            raise InputError("signed distances hold NaN or infinite values; leave those shapes out.")
-        refinement = Refinement(self.codebook, samples.points, config)
+        """Codes (B, C, Q) of shapes, independent of each other; `fields` are those that the shapes show, if any."""
         codes = []
-        with tqdm(total=len(probed), desc="encoding", unit="shape", disable=not progress) as bar:
-            for first in range(0, len(probed), config.batch_size):
+        with one_thread(), _progress_bar(len(shapes), progress) as bar:
+            for first in range(0, len(shapes), config.batch_size):
                 rows = slice(first, first + config.batch_size)
-                sdf = samples.sdf[rows].float()
-                with torch.no_grad():
-                    latents = self.encoder(probed[rows].float())
-                    if projection is not None:
-                        latents = refinement.choose_nearer(latents, projection[rows], sdf)
-                codes.append(refinement.refine(latents, sdf))
-                bar.update(len(latents))
+                probed = torch.stack([finite_distances(shape, self.probes) for shape in shapes[rows]])
+                points, sdf = self.probes, probed
+                if config.steps or fields is not None:
+                    points, sdf = _sample_for_refinement(shapes[rows], config)
+                flat = None if fields is None else fields.flat[rows]
+                codes.append(self._encode_batch(points, sdf, probed, config, flat))
+                bar.update(len(sdf))
         return torch.cat(codes)
+
+    def _encode_batch(
+        self, points: Tensor, sdf: Tensor, probed: Tensor, config: EncodeConfig, flat: Tensor | None = None
+    ) -> Tensor:
+        """Codes (B, C, Q) from distances `sdf` (B, M) at points (M, D) or (B, M, D) and `probed` (B, m) at the probes.
+
+        Latents start from the encoder, or from the projection of the weights `flat` (B, P) where that is nearer.
+        """
+        sizes = [min(size, sdf.shape[1]) for size in (config.points_per_step, COMPARED.stop)]
+        widths = (self.num_chunks * self.codebook.latent_width, *sizes)
+        with torch.no_grad():
+            latents = in_blocks(self.encoder, probed)
+            start, distances = add_spare_rows(latents, *widths), add_spare_rows(sdf, *widths)
+            if points.ndim == 3:
+                points = add_spare_rows(points, *widths)
+            refinement = Refinement(self.codebook, points, config)
+            if flat is not None:
+                projection = add_spare_rows(in_blocks(self._project, flat, latents), *widths)
+                start = refinement.choose_nearer(start, projection, distances)
+        return refinement.refine(start, distances)[: len(sdf)]
+
+    def _project(self, flat: Tensor, start: Tensor) -> Tensor:
+        """Latents (B, C, r) whose weights are nearest to `flat` (B, P)."""
+        return self.codebook.project(Fields(self.field_config, flat), start)
 
     @staticmethod
     def _as_shapes(fields: Fields) -> list[Shape]:
@@ -190,3 +210,16 @@ class RVQAutoencoder(LatentQuantizer):
         return [
             Shape(name=str(row), label="none", sdf=sdf, dimension=dimension) for row, sdf in enumerate(fields.sdfs())
         ]
+
+
+def _sample_for_refinement(shapes: Sequence[Shape], config: EncodeConfig) -> tuple[Tensor, Tensor]:
+    """Points and distances (B, M): points of each shape (B, M, D), or (M, D) where each step draws points from them."""
+    if config.surface_fraction:
+        points = uniform_points(POOL * config.num_points, shapes[0].dimension, config.seed)
+        return points, torch.stack([finite_distances(shape, points) for shape in shapes])
+    samples = [own_samples(shape, config.num_points, config.seed) for shape in shapes]
+    return torch.stack([points for points, _ in samples]), torch.stack([sdf for _, sdf in samples])
+
+
+def _progress_bar(total: int, progress: bool) -> tqdm:
+    return tqdm(total=total, desc="encoding", unit="shape", disable=not progress)

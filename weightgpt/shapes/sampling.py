@@ -6,6 +6,8 @@ Decisions:
   which removes noise from the weights, and a batch of fields can share one encoding of the points.
 - Half of the points lie near the surfaces of shapes of the corpus, half are uniform in [-1, 1]^D. The points are
   shuffled, so that every contiguous slice is a random batch.
+- `own_samples` is for shapes that are no corpus. Its points depend on the one shape and on the seed alone: half of them
+  lie near the surface of the shape, because they are chosen by their distance from a fixed set of uniform points.
 - Few of the shared points lie near the surface of any one shape, and very few inside its thin parts. Where that
   matters, `sample_point_indices` selects shared points for each shape, mostly near its surface.
 
@@ -25,6 +27,8 @@ from weightgpt.shapes.shape import Sdf, Shape
 
 MAX_SURFACES = 64
 """The shared points lie near the surfaces of at most this many shapes of the corpus."""
+POOL = 2
+"""`own_samples` chooses among this many times as many uniform points."""
 FLOOR = 1e-4
 """Added to the weight of every point, because a shape may have no point near its surface."""
 
@@ -148,6 +152,69 @@ def shared_points(
     close = close[torch.randperm(len(close), generator=generator)[:num_close]]
     points = torch.cat([close, uniform_points(num_points - len(close), dimension, seed)])
     return points[torch.randperm(num_points, generator=generator)]
+
+
+def check_shapes(shapes: Sequence[Shape], dimension: int) -> None:
+    """Refuse an empty list, and shapes of another dimension.
+
+    Args:
+        shapes: any shapes.
+        dimension: D that they must have.
+
+    Raises:
+        InputError: there are no shapes, or the dimension of one differs.
+    """
+    if not shapes:
+        raise InputError("there are no shapes; give one or more.")
+    for shape in shapes:
+        if shape.dimension != dimension:
+            raise InputError(f"shape {shape.name!r} is {shape.dimension}D; give shapes of dimension {dimension} alone.")
+
+
+def finite_distances(shape: Shape, points: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
+    """Evaluate the signed distance of a shape, which must be finite.
+
+    Args:
+        shape: the shape.
+        points: (n, D) in [-1, 1]^D.
+
+    Returns:
+        (n,) in single precision, without a gradient.
+
+    Raises:
+        InputError: a distance is NaN or infinite; the error names the shape.
+    """
+    sdf = shape.sdf(points).detach().float()
+    if not torch.isfinite(sdf).all():
+        raise InputError(f"the distances of shape {shape.name!r} hold NaN or infinite values; leave that shape out.")
+    return sdf
+
+
+def own_samples(
+    shape: Shape, num_points: int, seed: int, surface_fraction: float = 0.5, surface_bandwidth: float = 0.04
+) -> tuple[Float[Tensor, "n D"], Float[Tensor, " n"]]:
+    """Choose points for one shape, independent of all other shapes, and evaluate its signed distance there.
+
+    Args:
+        shape: the shape.
+        num_points: n.
+        seed: equal seeds give equal points for equal shapes.
+        surface_fraction: share of the points near the surface; the others are uniform.
+        surface_bandwidth: the chance of a point near the surface falls with its distance as
+            exp(-|sdf| / surface_bandwidth), in half-sides of the box.
+
+    Returns:
+        The points (n, D) in [-1, 1]^D, shuffled, some of them repeated, and the distances (n,).
+
+    Raises:
+        InputError: a distance is not finite.
+    """
+    pool = uniform_points(POOL * num_points, shape.dimension, seed)
+    sdf = finite_distances(shape, pool)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = sample_point_indices(sdf[None], num_points, surface_fraction, surface_bandwidth, generator)[0]
+    chosen = chosen[torch.randperm(num_points, generator=generator)]
+    return pool[chosen], sdf[chosen]
 
 
 def sample_sdf(shapes: Sequence[Shape], points: Float[Tensor, "M D"], progress: bool = False) -> Samples:

@@ -55,7 +55,7 @@ LOADERS = {
     *("AutoTokenizer.from_pretrained", "AutoConfig.from_pretrained", "GenerationConfig.from_pretrained"),
     *("GPT2LMHeadModel.from_pretrained", "GPT2Config.from_pretrained", "PreTrainedTokenizerFast.from_pretrained"),
 }
-"""Functions of other libraries that read files and raise errors of any kind. The library calls them in `reading` alone."""
+"""Functions of other libraries that read files; their errors may be of any kind, so they are called in `reading`."""
 
 LOADS_ELSEWHERE = {
     "weightgpt.io.json_files": "the strict parser of JSON, whose errors the callers name",
@@ -113,7 +113,7 @@ def loaders_outside_of_reading(source: str) -> list[str]:
     ]
     inside = {id(node) for block in blocks for node in ast.walk(block)}
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in LOADERS]
-    return [ast.unparse(call.func) for call in calls if id(call) not in inside]
+    return sorted(ast.unparse(call.func) for call in calls if id(call) not in inside)
 
 
 def part(module: str) -> str:

@@ -49,6 +49,22 @@ ONLY_IN = {
 }
 """Dependencies that only some modules may import."""
 
+LOADERS = {
+    *("load_file", "safe_open", "json.load", "json.loads", "Image.open", "np.load", "np.loadtxt", "torch.load"),
+    *("trimesh.load", "trimesh.load_mesh", "trimesh.load_scene", "load_from_disk", "Tokenizer.from_file"),
+    *("AutoTokenizer.from_pretrained", "AutoConfig.from_pretrained", "GenerationConfig.from_pretrained"),
+    *("GPT2LMHeadModel.from_pretrained", "GPT2Config.from_pretrained", "PreTrainedTokenizerFast.from_pretrained"),
+}
+"""Functions of other libraries that read files; their errors may be of any kind, so they are called in `reading`."""
+
+LOADS_ELSEWHERE = {
+    "weightgpt.io.json_files": "the strict parser of JSON, whose errors the callers name",
+    "weightgpt.io.tensor_files": "the header of a file that was just written",
+    "weightgpt.shapes.meshes": "the loaders of meshes, with an error for every fault",
+    "weightgpt._programs": "JSON that was just written",
+}
+"""Modules that may call loaders outside of `reading`, and what they load."""
+
 CODE_RUNNERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 """Libraries whose files run code when they are opened."""
 
@@ -84,6 +100,20 @@ def unsafe_code(source: str) -> list[str]:
         if isinstance(node, ast.ImportFrom) and node.module == "torch":
             faults += ["torch.load" for alias in node.names if alias.name == "load"]
     return faults + sorted({name.split(".")[0] for name in imported(tree)} & CODE_RUNNERS)
+
+
+def loaders_outside_of_reading(source: str) -> list[str]:
+    """Calls of loaders that are not inside of `with reading(...)`."""
+    tree = ast.parse(source)
+    blocks = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With)
+        and any(ast.unparse(item.context_expr).startswith("reading(") for item in node.items)
+    ]
+    inside = {id(node) for block in blocks for node in ast.walk(block)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in LOADERS]
+    return sorted(ast.unparse(call.func) for call in calls if id(call) not in inside)
 
 
 def part(module: str) -> str:
@@ -181,6 +211,20 @@ def test_no_source_can_run_the_code_of_a_file():
 )
 def test_unsafe_code_is_reported(source):
     assert len(unsafe_code(source)) == 1
+
+
+def test_the_library_reads_files_by_other_libraries_only_in_reading():
+    found = {module: calls for module in LIBRARY if (calls := loaders_outside_of_reading(SOURCES[module]))}
+    readers = {module for module in found if module.startswith("weightgpt.shapes.readers.")}  # an error for every fault
+    assert set(found) - readers <= set(LOADS_ELSEWHERE), found
+
+
+def test_a_loader_outside_of_reading_is_reported():
+    assert loaders_outside_of_reading("with reading(path):\n    load_file(path)") == []
+    assert loaders_outside_of_reading("with open(path):\n    json.load(path)\ntrimesh.load(p)") == [
+        "json.load",
+        "trimesh.load",
+    ]
 
 
 def test_safe_code_is_not_reported():

@@ -119,3 +119,53 @@ def test_a_name_that_no_repository_can_have_is_refused(name: str):
     tokenizer = tiny_tokenizer()
     with pytest.raises(InputError, match=f"cannot push to {name} "):
         tokenizer.push_to_hub(name, token="hf_fake")
+
+
+def written_for_hub(model: WeightGPT, folder: Path) -> dict[str, bytes]:
+    """The files that a push would upload."""
+    folder.mkdir()
+    model._write_for_hub(folder, "tester/shapes")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_case_44_nothing_of_a_working_folder_and_no_path_of_this_machine_is_uploaded(folder: Path, tmp_path: Path):
+    write_card(folder, {"iou": 0.5}, str(folder))
+    for name in ("id_rsa", "meshes/of-a-client.obj", "wandb/run-1/config.yaml", "X.PT", "codebook/notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("private")
+    (folder / "link.txt").symlink_to(folder / "id_rsa")
+    model = WeightGPT.from_pretrained(folder)
+    model.gpt.config._name_or_path = str(folder)
+    files = written_for_hub(model, tmp_path / "upload")
+    assert set(files) == {*FILES, "README.md"} == set(model.hub_files)
+    assert not [name for name, content in files.items() if str(tmp_path).encode() in content or b"private" in content]
+    assert b'WeightGPT.from_pretrained("tester/shapes")' in files["README.md"]
+
+
+def test_fault_71_a_card_that_is_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path):
+    (tmp_path / "id_rsa").write_text("private")
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(tmp_path / "id_rsa")
+    with pytest.raises(InputError, match="is a link to a file outside of the folder"):
+        WeightGPT.from_pretrained(folder)
+
+
+def test_fault_71_a_card_that_names_a_folder_of_the_user_is_not_pushed(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    model = WeightGPT.from_pretrained(folder)
+    model.card = f"{model.card}\nThe meshes lie in {folder}/meshes."
+    monkeypatch.setattr(Path, "home", lambda: folder)
+    with pytest.raises(InputError, match=r"README\.md names a folder of this machine"):
+        model.push_to_hub("tester/shapes", token="hf_fake")
+
+
+def test_fault_62_a_folder_is_read_and_written_without_network(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def connect(*_: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    model = WeightGPT.from_pretrained(folder)
+    model.generate(2)
+    model.save_pretrained(tmp_path / "copy")
+    assert WeightTokenizer.from_pretrained(tmp_path / "copy")

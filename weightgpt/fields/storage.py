@@ -13,6 +13,7 @@ Dimensions: B shapes, D dimension, P parameters.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,10 @@ from weightgpt.shapes.shape import Shape
 FORMAT = "weightgpt.fields"
 VERSION = 1
 MAX_NAME = 1000
-"""The most characters of a name or a label in a file."""
-MAX_SCALE = 1e100
-"""Centers and scales beyond it, and scales below its inverse, cannot be meshed in double precision."""
+"""The most characters of a name or a label."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+MAX_SCALE = 1e30
+"""Centers and scales beyond it, and scales below its inverse, leave the range of single precision in a mesh file."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class ShapeMetadata:
         complete = len(self.labels) == count and self.scale.shape == (count,)
         if not complete or self.center.ndim != 2 or len(self.center) != count:
             raise InputError(f"{count} names need as many labels, centers and scales; give one of each for a shape.")
+        if any(len(text) > MAX_NAME for text in (*self.names, *self.labels)):
+            raise InputError(f"a name or a label has more than {MAX_NAME} characters; give shorter ones.")
         if not (torch.isfinite(self.center).all() and torch.isfinite(self.scale).all() and (self.scale > 0).all()):
             raise InputError("a center or a scale is not finite, or a scale is not positive; read the shapes again.")
         sizes = torch.cat([self.center.abs().flatten(), self.scale, 1 / self.scale])
@@ -95,15 +99,18 @@ class ShapeMetadata:
             center: should be (B, D).
             scale: should be (B,).
 
+        Returns:
+            The metadata; a replacement character takes the place of each control character of a text, because names
+            are shown in terminals.
+
         Raises:
             InputError: the values are not metadata.
         """
         lists = (names, labels)
         if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
             raise InputError("names and labels are not lists of text; make the file again.")
-        if any(len(text) > MAX_NAME for texts in lists for text in texts):
-            raise InputError(f"a name or a label has more than {MAX_NAME} characters; give shorter ones.")
-        return cls(tuple(names), tuple(labels), center.double(), scale.double())
+        printable = [tuple(_CONTROL.sub("\ufffd", text) for text in texts) for texts in lists]
+        return cls(printable[0], printable[1], center.double(), scale.double())
 
     def check_count(self, count: int) -> None:
         """Check that there is one entry for each shape.

@@ -231,7 +231,7 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
     Args:
         tensor: the tensor.
     """
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _sort_metadata(path: Path) -> None:

@@ -94,7 +94,8 @@ def load_gpt(folder: Path, vocabulary: Vocabulary) -> GPT2LMHeadModel:
         raise InputError(f"{path} lacks weights; write or download it again.")
     cast(Any, gpt).tie_weights()
     gpt.generation_config = generation_config(vocabulary, **_read_sampling_defaults(folder / GENERATION))
-    return gpt.eval()
+    gpt.eval()
+    return gpt
 
 
 def check_gpt_files(folder: Path) -> None:
@@ -127,7 +128,8 @@ def _read_config(path: Path) -> GPT2Config:
             " again."
         )
     with reading(path):
-        return GPT2Config(**known, attn_implementation="sdpa")
+        config: GPT2Config = cast(Any, GPT2Config)(**known, attn_implementation="sdpa")
+        return config
 
 
 def _fault(values: dict[str, Any]) -> str | None:

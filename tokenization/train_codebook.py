@@ -156,10 +156,18 @@ def initial_basis(layout: ChunkLayout, fits: Fields, coefficients: int, seed: in
     return base, basis
 
 
-class TrainableRVQ:
-    """The residual quantizer of vector-quantize-pytorch: trained at some steps, applied at every step."""
+class TrainableRVQ(nn.Module):
+    """The residual quantizer of vector-quantize-pytorch: trained at some steps, applied at every step.
+
+    Args:
+        config: sizes.
+        num_chunks: chunks of a field.
+    """
+
+    code_vectors: Tensor
 
     def __init__(self, config: CodebookConfig, num_chunks: int) -> None:
+        super().__init__()
         vectors = config.batch_size * num_chunks
         self.vq = ResidualVQ(
             dim=config.latent_width,
@@ -171,7 +179,8 @@ class TrainableRVQ:
             threshold_ema_dead_code=DEAD_CODE_SHARE * vectors / config.codebook_size,
             rotation_trick=False,
         )
-        self.code_vectors = torch.zeros(config.num_trained, config.codebook_size, config.latent_width)
+        code_vectors = torch.zeros(config.num_trained, config.codebook_size, config.latent_width)
+        self.register_buffer("code_vectors", code_vectors)
 
     @torch.no_grad()
     def update(self, latents: Tensor) -> None:
@@ -287,4 +296,4 @@ def _train(
         return loss, penalty
 
     optimizers = autoencoder.optimizers(config.learning_rate)
-    return optimize(config.steps, step_losses, optimizers, title=title, callback=callback)
+    return optimize(config.steps, step_losses, optimizers, autoencoder, title=title, callback=callback)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from tokenization.divergence import StateKeeper
-from weightgpt.errors import check_at_least, check_positive, check_share
+from weightgpt.errors import check_at_least, check_at_most, check_positive, check_share
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, truncated_loss
@@ -31,6 +31,8 @@ from weightgpt.shapes.sampling import sample_point_indices
 COMMITMENT_WEIGHT = 0.1
 """Weight of the squared distance between a latent and its quantized value. This number is not an option because the
 results of VQ-VAE are the same for all weights from 0.1 to 2.0 (van den Oord et al. 2017, section 3.2)."""
+MAX_STEPS = 100_000_000
+"""Most steps, and most shapes and points of a step."""
 HISTORY_ENTRIES = 50
 """Number of entries of a training history, about."""
 
@@ -63,6 +65,7 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "steps", "batch_size", "points_per_step")
+        check_at_most(self, MAX_STEPS, "steps", "batch_size", "points_per_step")
         check_positive(self, "learning_rate", "surface_bandwidth", "truncation")
         check_share(self, "surface_fraction")
         check_at_least(self, 0, "squared_weight")

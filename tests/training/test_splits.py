@@ -53,7 +53,7 @@ def test_shapes_without_a_digest_are_different(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_notes_of_shapes_are_told(monkeypatch, capsys):
+def test_notes_of_shapes_are_on_the_console(monkeypatch, capsys):
     shapes = [named(f"{i}", notes=("two parts were flipped.",) if i == 3 else ()) for i in range(10)]
     monkeypatch.setattr("training.splits.load_shapes", lambda _: Shapes(tuple(shapes)))
     load_split(replace(TINY, corpus="meshes", num_extra_shapes=0))

@@ -13,14 +13,16 @@ Dimensions: B shapes of a step, M points of a shape, n points of a step, D encod
 r latent width.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from weightgpt.errors import check_at_least, check_positive, check_share
+from tokenization.divergence import StateKeeper
+from weightgpt.errors import check_at_least, check_at_most, check_positive, check_share
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, truncated_loss
@@ -29,6 +31,8 @@ from weightgpt.shapes.sampling import sample_point_indices
 COMMITMENT_WEIGHT = 0.1
 """Weight of the squared distance between a latent and its quantized value. This number is not an option because the
 results of VQ-VAE are the same for all weights from 0.1 to 2.0 (van den Oord et al. 2017, section 3.2)."""
+MAX_STEPS = 100_000_000
+"""Most steps, and most shapes and points of a step."""
 HISTORY_ENTRIES = 50
 """Number of entries of a training history, about."""
 
@@ -61,6 +65,7 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "steps", "batch_size", "points_per_step")
+        check_at_most(self, MAX_STEPS, "steps", "batch_size", "points_per_step")
         check_positive(self, "learning_rate", "surface_bandwidth", "truncation")
         check_share(self, "surface_fraction")
         check_at_least(self, 0, "squared_weight")
@@ -121,32 +126,54 @@ def optimize(
     steps: int,
     step_function: Callable[[int], tuple[Tensor, Tensor]],
     optimizers: Sequence[torch.optim.Optimizer],
+    module: nn.Module,
     *,
     title: str | None = None,
     callback: Callable[[int, float], None] | None = None,
 ) -> History:
     """Run gradient steps with a learning rate that warms up and then falls along a cosine.
 
+    If the loss leaps, training goes back to an earlier state and on with a lower rate (see `tokenization.divergence`).
+
     Args:
         steps: the number of steps.
         step_function: called with the number of a step; returns the reconstruction loss, which the history shows, and
             the penalties, which are minimized with it.
         optimizers: each parameter group starts with its peak learning rate.
+        module: all that the steps change.
         title: title of the progress bar; None shows no bar.
         callback: called with (step, mean loss) at every entry of the history.
 
     Returns:
         (step, mean loss since the last entry) for about fifty steps.
+
+    Raises:
+        InputError: the loss leaps with low rates as well.
     """
     history: History = []
     losses: list[float] = []
-    for step in tqdm(range(steps), title, unit="step", disable=title is None):
-        loss, penalty = step_function(step)
-        minimize(loss + penalty, optimizers, cosine_rate(step, steps))
-        losses.append(loss.item())
-        if (step + 1) % max(1, steps // HISTORY_ENTRIES) == 0:
-            history.append((step + 1, sum(losses) / len(losses)))
+    keeper, step, interval = StateKeeper(module, optimizers), 0, max(1, steps // HISTORY_ENTRIES)
+    with tqdm(total=steps, desc=title, unit="step", disable=title is None) as bar:
+        while step < steps:
+            loss, penalty = step_function(step)
+            rate = keeper.rate_share * cosine_rate(step, steps)
+            clip = keeper.max_norm or (math.inf if keeper.num_returns else None)
+            keeper.record_norm(minimize(loss + penalty, optimizers, rate, max_norm=clip))
+            losses.append(loss.item())
+            if step == 0:
+                keeper.first_loss = losses[0]
+            step += 1
+            if step % interval and step < steps and math.isfinite(losses[-1]):
+                continue
+            mean = sum(losses) / len(losses)
             losses.clear()
-            if callback:
-                callback(*history[-1])
+            if not keeper.is_sound(mean):
+                step = keeper.go_back(step, mean)
+                history = [entry for entry in history if entry[0] <= step]
+            elif step % interval == 0:
+                keeper.accept(step, mean)
+                history.append((step, mean))
+                if callback:
+                    callback(*history[-1])
+            bar.update(step - bar.n)
     return history

@@ -7,12 +7,16 @@ and `tokenization.measure` measures them, so a setting is written down once.
 import dataclasses
 from dataclasses import dataclass
 
+from tokenization.autoencoder_training import MAX_STEPS
 from tokenization.train_codebook import CodebookConfig
 from tokenization.train_graph import GraphConfig
-from weightgpt.errors import check_at_least
+from weightgpt.errors import InputError, check_at_least, check_at_most
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
+
+MAX_PARAMETERS = 10_000_000
+"""Most weights of a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,13 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "num_points", "num_init_fits")
+        check_at_most(self, 10_000_000, "num_points", "num_init_fits")
+        check_at_most(self.fit, MAX_STEPS, "steps", "points_per_step", "batch_size")
+        check_at_most(self.encode, MAX_STEPS, "steps", "points_per_step", "num_points", "batch_size")
+        if self.field.parameters > MAX_PARAMETERS:
+            raise InputError(
+                f"field has {self.field.parameters:,} parameters; give hidden layers of {MAX_PARAMETERS:,} or less."
+            )
 
 
 BUILT_IN = TokenizerConfig(

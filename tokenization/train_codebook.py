@@ -36,7 +36,7 @@ from tokenization.autoencoder_training import (
     straight_through,
 )
 from tokenization.corpus import Corpus, TrainedQuantizer
-from weightgpt.errors import InputError, check_at_least, check_share
+from weightgpt.errors import InputError, check_at_least, check_at_most
 from weightgpt.fields.field import Fields
 from weightgpt.fields.functional import fourier_features
 from weightgpt.quantizers.chunking import ChunkLayout
@@ -60,6 +60,8 @@ EMA_DECAY = 0.99
 DEAD_CODE_SHARE = 0.02
 """A code that is used less often than this share of the average is replaced. The library's own threshold counts
 vectors; with fewer vectors than codes in a pass, its default would replace most codes all the time."""
+MAX_WIDTH = 65_536
+"""Most codes, quantizer levels and probes, and largest width of a layer."""
 KMEANS_SHAPES = 2048
 """Shapes whose latents the k-means of the residual quantizer starts from."""
 
@@ -94,7 +96,13 @@ class CodebookConfig(AutoencoderConfig):
         super().__post_init__()
         check_at_least(self, 1, "neurons_per_chunk", "latent_width", "coefficients", "latent_decoder_width")
         check_at_least(self, 1, "num_quantizers", "trained_quantizers", "codebook_size", "num_probes")
-        check_share(self, "warmup_fraction")
+        check_at_most(self, MAX_WIDTH, "neurons_per_chunk", "latent_width", "coefficients", "latent_decoder_width")
+        check_at_most(self, MAX_WIDTH, "num_quantizers", "trained_quantizers", "codebook_size", "num_probes")
+        if not 0 <= self.warmup_fraction < 1:
+            raise InputError(
+                f"warmup_fraction is {self.warmup_fraction}; give a share from 0 to below 1, so that the quantizer is"
+                " trained at all."
+            )
 
     @property
     def num_trained(self) -> int:
@@ -156,10 +164,18 @@ def initial_basis(layout: ChunkLayout, fits: Fields, coefficients: int, seed: in
     return base, basis
 
 
-class TrainableRVQ:
-    """The residual quantizer of vector-quantize-pytorch: trained at some steps, applied at every step."""
+class TrainableRVQ(nn.Module):
+    """The residual quantizer of vector-quantize-pytorch: trained at some steps, applied at every step.
+
+    Args:
+        config: sizes.
+        num_chunks: chunks of a field.
+    """
+
+    code_vectors: Tensor
 
     def __init__(self, config: CodebookConfig, num_chunks: int) -> None:
+        super().__init__()
         vectors = config.batch_size * num_chunks
         self.vq = ResidualVQ(
             dim=config.latent_width,
@@ -171,7 +187,8 @@ class TrainableRVQ:
             threshold_ema_dead_code=DEAD_CODE_SHARE * vectors / config.codebook_size,
             rotation_trick=False,
         )
-        self.code_vectors = torch.zeros(config.num_trained, config.codebook_size, config.latent_width)
+        code_vectors = torch.zeros(config.num_trained, config.codebook_size, config.latent_width)
+        self.register_buffer("code_vectors", code_vectors)
 
     @torch.no_grad()
     def update(self, latents: Tensor) -> None:
@@ -287,4 +304,4 @@ def _train(
         return loss, penalty
 
     optimizers = autoencoder.optimizers(config.learning_rate)
-    return optimize(config.steps, step_losses, optimizers, title=title, callback=callback)
+    return optimize(config.steps, step_losses, optimizers, autoencoder, title=title, callback=callback)

@@ -140,7 +140,7 @@ def _train(
         loss = reconstruction_loss(config, encoder.field_config, weights, point_features, sdf, generator)
         return loss, commitment_penalty(latents, quantized)
 
-    return optimize(config.steps, step_losses, [_optimizer(encoder, config)], title=title, callback=callback)
+    return optimize(config.steps, step_losses, [_optimizer(encoder, config)], encoder, title=title, callback=callback)
 
 
 def _optimizer(encoder: GraphEncoder, config: GraphConfig) -> torch.optim.Optimizer:

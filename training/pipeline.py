@@ -195,6 +195,7 @@ def encode_corpus(
         input_ids=tokenizer.vocabulary.ids(torch.cat(codes), labels),
         iou_plain_fit=[*no_fits, *field_iou(test_fits.fields, sdf_samples.eval_test).tolist()],
         iou=[*train_iou, *no_iou, *field_iou(test, sdf_samples.eval_test).tolist()],
+        notes=[shape.notes for shape in split.all],
     )
     save_corpus(corpus, folder)
     return load_corpus(folder)

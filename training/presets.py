@@ -13,12 +13,19 @@ from typing import Any, TypeVar, get_type_hints
 from tokenization.presets import TOKENIZERS, TokenizerConfig
 from tokenization.registry import find_learner
 from training.pretrain import PretrainConfig
-from weightgpt.errors import InputError, check_at_least, check_seed, check_share
+from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share
+from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.tokens.generation import SamplingConfig
 from weightgpt.visual.meshing import MIN_RESOLUTION
 
 BUILT_IN_CORPUS = "six-families"
 """The corpus that is drawn from the built-in families; every other corpus is a folder of meshes."""
+MAX_COUNT = 10**9
+"""Most shapes and points."""
+MAX_COPIES = 100_000
+"""Most copies of a shape, and most samples, which are all rendered."""
+MAX_RESOLUTION = 512
+"""Most grid points along each axis."""
 
 Config = TypeVar("Config")
 
@@ -69,6 +76,9 @@ class PipelineConfig:
         check_at_least(self, 1, "num_shapes", "num_held_out", "num_eval_points", "num_samples")
         check_at_least(self, 0, "augmentations", "num_extra_shapes", "latent_augmentations", "latent_noise")
         check_at_least(self, MIN_RESOLUTION, "resolution")
+        check_at_most(self, MAX_COUNT, "num_shapes", "num_held_out", "num_extra_shapes", "num_eval_points")
+        check_at_most(self, MAX_COPIES, "augmentations", "latent_augmentations", "num_samples")
+        check_at_most(self, MAX_RESOLUTION, "resolution")
         check_share(self, "held_out_fraction")
         SamplingConfig(temperature=self.temperature, top_p=self.top_p)
         self._check_tokenizer()
@@ -92,6 +102,16 @@ class PipelineConfig:
     def is_built_in(self) -> bool:
         """Whether the shapes are drawn from the built-in families instead of read from files."""
         return self.corpus == BUILT_IN_CORPUS
+
+    def num_latents(self, num_shapes: int) -> int | None:
+        """Latents that the codebook is learned from; None for a quantizer of plain weights.
+
+        Args:
+            num_shapes: shapes that the codebook is learned from.
+        """
+        if "codebook" not in find_learner(self.tokenizer.kind).settings:
+            return None
+        return num_shapes * ChunkLayout(self.tokenizer.field, self.tokenizer.codebook.neurons_per_chunk).num_chunks
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values; nested configurations are nested objects."""

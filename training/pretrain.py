@@ -27,7 +27,7 @@ from training.embeddings import initialize_code_embeddings
 from training.resume.checkpoints import CheckpointRecorder
 from training.resume.divergence import DivergenceWatch, PatientStop, train_with_retries
 from weightgpt._programs import cli_main, parse
-from weightgpt.errors import InputError, check_at_least, check_positive, check_seed, check_share
+from weightgpt.errors import InputError, check_at_least, check_at_most, check_positive, check_seed, check_share
 from weightgpt.io import atomic_write, write_json
 from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.tokens.generation import generation_config
@@ -96,6 +96,7 @@ class PretrainConfig:
             )
         check_at_least(self, 1, "batch_size", "num_evaluations")
         check_positive(self, "epochs", "learning_rate")
+        check_at_most(self, 1_000_000, "batch_size", "num_evaluations", "epochs", "embedding_init_scale")
         check_at_least(self, 0, "embedding_init_scale")
         check_share(self, "dropout")
 

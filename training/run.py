@@ -21,7 +21,7 @@ from weightgpt.io import read_json, write_json
 STAGES = ("shapes", "fits", "codebook", "corpus", "gpt", "samples", "figures", "report")
 """The stages of a pipeline, in order."""
 LATE_SETTINGS = {"num_samples", "temperature", "top_p", "resolution", "gpt.report_to"}
-"""Settings that decide the last three stages alone. They may change when a run resumes: these stages always run anew."""
+"""Settings of the last three stages alone. They may change when a run resumes: these stages always run anew."""
 
 
 class Run:

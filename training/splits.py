@@ -2,20 +2,29 @@
 
 The quantizer and the GPT learn from the training shapes. Only the GPT learns from the extra shapes. These are new
 shapes of the built-in families or further copies of files; their codes cost one pass of the encoder.
+
+Files of equal geometry stay on one side of the split, because a held-out copy of a training shape measures nothing.
 """
 
 import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
+from training.limits import check_sizes, enough_augmentations
 from training.presets import PipelineConfig
 from weightgpt.errors import InputError
 from weightgpt.shapes.families import draw_shapes, lazy_shapes
 from weightgpt.shapes.meshes import Refusal, load_shapes
+from weightgpt.shapes.shape import Shape
 from weightgpt.shapes.splits import Split, augment, split_shapes
+
+NUM_NAMED = 5
+"""Groups of equal files that are named on the console."""
 
 
 def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
-    """Draw or read the shapes of a run and split them; refused files are reported on stderr.
+    """Draw or read the shapes of a run and split them; refused, repaired and equal files are reported on stderr.
 
     Args:
         config: the configuration of the run.
@@ -32,6 +41,7 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
         raise InputError(
             f"held_out_fraction {config.held_out_fraction} leaves no shapes to learn from; give a smaller share."
         )
+    check_sizes(config, len(split.train), len(split.validation), len(split.extra))
     return split, refusals
 
 
@@ -45,10 +55,56 @@ def _read_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     shapes = load_shapes(config.corpus)
     for refusal in shapes.refused:
         print(f"refused: {refusal.reason}", file=sys.stderr)
+    for shape in shapes:
+        for note in shape.notes:
+            print(f"{shape.name}: {note}", file=sys.stderr)
     print(f"{len(shapes)} shapes, {len(shapes.refused)} files refused", file=sys.stderr)
-    split = split_shapes(list(shapes), config.held_out_fraction, config.seed)
-    num_train = (1 + config.augmentations) * len(split.train)
-    extra_copies = -(-config.num_extra_shapes // len(split.train))
-    copies = augment(split.train, config.augmentations + extra_copies, config.seed, config.mirror_all_axes)
+    split = split_distinct(list(shapes), config.held_out_fraction, config.seed)
+    augmentations = enough_augmentations(config, len(split.train))
+    num_train = (1 + augmentations) * len(split.train)
+    extra_copies = -(-config.num_extra_shapes // max(1, len(split.train)))
+    copies = augment(split.train, augmentations + extra_copies, config.seed, config.mirror_all_axes)
     extra = copies[num_train : num_train + config.num_extra_shapes]
     return Split(copies[:num_train], split.validation, split.test, extra), list(shapes.refused)
+
+
+def split_distinct(shapes: Sequence[Shape], held_out_fraction: float, seed: int) -> Split:
+    """Split shapes so that those of equal geometry are on one side, and name them on stderr.
+
+    Args:
+        shapes: all shapes of the run.
+        held_out_fraction: share of each class that is held out, of the shapes that differ.
+        seed: equal seeds give equal splits.
+
+    Raises:
+        InputError: there are too few different shapes to hold any out.
+    """
+    groups = group_equal(shapes)
+    equal = [group for group in groups if len(group) > 1]
+    if equal:
+        named = "; ".join(" = ".join(shape.name for shape in group) for group in equal[:NUM_NAMED])
+        more = f" and {len(equal) - NUM_NAMED} more groups" if len(equal) > NUM_NAMED else ""
+        print(
+            f"duplicates: {sum(map(len, equal)) - len(equal)} files have the geometry of another file ({named}{more});"
+            " equal files stay on one side of the split.",
+            file=sys.stderr,
+        )
+    split = split_shapes([group[0] for group in groups], held_out_fraction, seed)
+    others = {group[0].name: group[1:] for group in groups}
+    sides = (
+        [copy for shape in side for copy in (shape, *others[shape.name])]
+        for side in (split.train, split.validation, split.test)
+    )
+    return Split(*sides)
+
+
+def group_equal(shapes: Sequence[Shape]) -> list[list[Shape]]:
+    """Groups of shapes of equal geometry, in the order of their first shapes.
+
+    Args:
+        shapes: shapes with unique names; those without a digest are groups of their own.
+    """
+    groups: dict[str, list[Shape]] = defaultdict(list)
+    for shape in shapes:
+        groups[shape.name if shape.digest is None else f"digest {shape.digest}"].append(shape)
+    return list(groups.values())

@@ -57,6 +57,23 @@ def check_at_least(config: object, least: int, *names: str) -> None:
             raise InputError(f"{name} is {value}; give {least} or more.")
 
 
+def check_at_most(config: object, most: int, *names: str) -> None:
+    """Refuse a configuration with a number that is larger than any machine can work with.
+
+    Args:
+        config: an object with these fields.
+        most: the largest value that is allowed.
+        names: names of the fields; a field that is None is not checked.
+
+    Raises:
+        InputError: a number is above `most`.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value <= most:
+            raise InputError(f"{name} is {value}; give {most} or less.")
+
+
 def check_positive(config: object, *names: str) -> None:
     """Refuse a configuration with a number that is not positive or not finite.
 

@@ -226,3 +226,34 @@ def test_fault_37_and_42_a_shape_whose_distances_are_not_finite_is_named(spheres
 def test_fields_of_another_dimension_than_the_shapes_are_refused():
     with pytest.raises(InputError, match="is 2D; give shapes of dimension 3 alone"):
         fit_fields([sphere_shape(0.5, dimension=2)], tiny_config(), SHORT, num_points=512)
+
+
+def test_fits_whose_loss_breaks_are_fitted_again_with_a_lower_rate(spheres):
+    options = FitConfig(steps=100, points_per_step=512, learning_rate=10.0)
+    fits = fit(tiny_config(), spheres, options)
+    assert torch.isfinite(fits.fields.flat).all()
+    assert (fits.loss <= fits.history[:, 0] + 0.1).all()
+
+
+def test_fits_that_never_recover_stop_in_one_sentence(spheres):
+    options = FitConfig(steps=20, points_per_step=512, learning_rate=1e30)
+    with pytest.raises(InputError, match="breaks with learning rates of"):
+        fit(tiny_config(), spheres, options)
+
+
+def test_a_broken_fit_does_not_change_its_neighbors(spheres, monkeypatch):
+    """The first row is declared broken, as one that diverges would be; the others keep their bits."""
+    options = FitConfig(steps=30, points_per_step=512)
+    sound = fit(tiny_config(), spheres, options)
+    calls = []
+
+    def only_the_first(results):
+        calls.append(1)
+        broken = torch.zeros(len(results["flat"]), dtype=torch.bool)
+        broken[0] = len(calls) == 1
+        return broken
+
+    monkeypatch.setattr("weightgpt.fields.fitting._broken_rows", only_the_first)
+    again = fit(tiny_config(), spheres, options)
+    assert not torch.equal(sound.fields.flat[0], again.fields.flat[0])
+    assert torch.equal(sound.fields.flat[1:], again.fields.flat[1:])

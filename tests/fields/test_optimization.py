@@ -66,3 +66,14 @@ def test_steps_are_those_of_a_loop_that_sets_the_rate_bit_for_bit():
         (by_hand - target).square().sum().backward()
         optimizers[1].step()
     assert torch.equal(helper, by_hand)
+
+
+def test_long_gradients_are_scaled_to_the_largest_norm_and_short_ones_keep_their_bits():
+    for max_norm, moved in ((1.0, 1.0), (5.0, 5.0), (100.0, 5.0), (None, 5.0)):
+        value = torch.zeros(2, requires_grad=True)
+        optimizer = torch.optim.SGD([value], lr=1.0)
+        norm = minimize((value * torch.tensor([3.0, 4.0])).sum(), [optimizer], 1.0, max_norm=max_norm)
+        assert value.norm().item() == pytest.approx(moved, rel=1e-5)
+        assert norm == (None if max_norm is None else pytest.approx(5.0))
+        if moved == 5.0 and max_norm != 5.0:
+            assert value.tolist() == [-3.0, -4.0]

@@ -69,9 +69,10 @@ def test_every_group_follows_the_cosine_from_its_peak_learning_rate():
 
     def step(_: int) -> tuple[torch.Tensor, torch.Tensor]:
         values.append((first.item(), second.item()))
-        return (first + second).sum(), torch.zeros(())  # a gradient of one: each step moves by the learning rate
+        # A gradient of one: each step moves by the learning rate.
+        return 100 + (first + second).sum(), torch.zeros(())
 
-    optimize(11, step, [torch.optim.SGD(groups)])
+    optimize(11, step, [torch.optim.SGD(groups)], torch.nn.ParameterList([first, second]))
     moves = -torch.tensor(values).diff(dim=0)
     rates = torch.tensor([cosine_rate(i, 11) for i in range(10)])
     assert torch.allclose(moves, torch.stack([rates, 0.1 * rates], 1), atol=1e-6)
@@ -81,10 +82,11 @@ def test_the_history_holds_mean_losses_without_penalties():
     weight, calls = torch.nn.Parameter(torch.zeros(1)), []
 
     def step(number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return 0 * weight.sum() + number, torch.tensor(100.0)
+        return 0 * weight.sum() + 100 - number, torch.tensor(100.0)
 
-    history = optimize(100, step, [torch.optim.SGD([weight], lr=1.0)], callback=lambda *entry: calls.append(entry))
-    assert history == [(2 * i + 2, 2 * i + 0.5) for i in range(50)]
+    optimizers, module = [torch.optim.SGD([weight], lr=1.0)], torch.nn.ParameterList([weight])
+    history = optimize(100, step, optimizers, module, callback=lambda *entry: calls.append(entry))
+    assert history == [(2 * i + 2, 99.5 - 2 * i) for i in range(50)]
     assert calls == history
 
 

@@ -1,6 +1,7 @@
 """Presets are complete, the command line overrides single fields, and impossible configurations are refused."""
 
 import json
+import math
 import re
 import shlex
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from training.pipeline import read_job
-from training.presets import PRESETS, SUMMARIES, PipelineConfig
+from training.presets import BUILT_IN, PRESETS, SUMMARIES, PipelineConfig
 from weightgpt.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +81,46 @@ def test_an_unknown_tokenizer_is_refused():
 def test_an_unknown_model_size_is_refused():
     with pytest.raises(InputError, match="choose one of nano"):
         read_job(["built-in", "--output", "runs/mine", "--gpt.model-size", "huge"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("num_samples", value) for value in (0, -1, 10**9)),
+        *(("temperature", value) for value in (0.0, -1.0, math.nan, math.inf)),
+        *(("top_p", value) for value in (0.0, 1.5, math.nan)),
+        *(("seed", value) for value in (-1, 2**40, 2**70)),
+        *(("num_shapes", value) for value in (0, -5, 10**30)),
+        *(("num_held_out", value) for value in (0, -5)),
+        *(("augmentations", value) for value in (-1, 10**9)),
+        *(("num_extra_shapes", value) for value in (-1, 10**30)),
+        *(("latent_augmentations", value) for value in (-1, 10**9)),
+        *(("latent_noise", value) for value in (-1.0, math.nan, math.inf)),
+        *(("resolution", value) for value in (0, 7, 4096)),
+        *(("held_out_fraction", value) for value in (-0.1, 1.1, math.nan)),
+        *(("gpt.epochs", value) for value in (0.0, -1.0, math.nan, math.inf, 1e30)),
+        *(("gpt.batch_size", value) for value in (0, 10**30)),
+        *(("gpt.num_evaluations", value) for value in (0, 10**30)),
+        *(("gpt.learning_rate", value) for value in (0.0, math.nan, math.inf)),
+        *(("tokenizer.num_points", value) for value in (0, 10**12)),
+        *(("tokenizer.num_init_fits", value) for value in (0, -1)),
+        *(("tokenizer.fit.steps", value) for value in (0, 10**30)),
+        *(("tokenizer.encode.steps", value) for value in (-1, 10**30)),
+        *(("tokenizer.field.hidden", value) for value in ((0,), (10**9,), ())),
+        *(("tokenizer.codebook.steps", value) for value in (0, 10**30)),
+        *(("tokenizer.codebook.num_quantizers", value) for value in (0, -1, 10**9)),
+        *(("tokenizer.codebook.neurons_per_chunk", value) for value in (0, 10**9)),
+        *(("tokenizer.codebook.latent_width", value) for value in (0, 10**9)),
+        *(("tokenizer.codebook.latent_decoder_width", value) for value in (0, 10**9)),
+        *(("tokenizer.codebook.codebook_size", value) for value in (0, 10**9)),
+        *(("tokenizer.codebook.warmup_fraction", value) for value in (1.0, math.nan, -0.1)),
+    ],
+)
+def test_fault_73_a_setting_that_cannot_work_is_refused_when_it_is_given(option, value):
+    def changed(config, names):
+        inner = value if len(names) == 1 else changed(getattr(config, names[0]), names[1:])
+        return replace(config, **{names[0]: inner})
+
+    name = option.split(".")[-1]
+    with pytest.raises(InputError, match=name if name != "hidden" else "hidden|layer|parameters"):
+        changed(BUILT_IN, option.split("."))

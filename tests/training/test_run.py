@@ -122,7 +122,7 @@ def test_fault_04_temporaries_of_killed_writers_go_at_the_next_start(tmp_path):
     for name in (".config.json.12345678.tmp", "gpt/.model.12345678.old", "fits/.tmpAbC"):
         (run / name).write_text("half")
     with Run(TINY, run).session():
-        assert not [path for path in run.rglob(".*")]
+        assert not list(run.rglob(".*"))
     assert (run / "gpt").is_dir()
 
 

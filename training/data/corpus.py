@@ -8,10 +8,12 @@ Columns:
 - `input_ids`: L tokens.
 - `iou_plain_fit` and `iou`: volume IoU of the plain fit and of the decoded field with the true shape, at the same
   uniform points; null if it was not measured.
+- `notes`: sentences about what was repaired or dropped when the file of the shape was read.
 
 Dimensions: N shapes, P parameters of a field, L tokens of a sequence.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,6 +44,7 @@ def corpus_features(num_parameters: int, length: int) -> Features:
             "input_ids": List(Value("int32"), length=length),
             "iou_plain_fit": Value("float32"),
             "iou": Value("float32"),
+            "notes": List(Value("string")),
         }
     )
 
@@ -54,6 +57,7 @@ def build_corpus(
     input_ids: Tensor,
     iou_plain_fit: list[float | None],
     iou: list[float | None],
+    notes: Sequence[Sequence[str]] | None = None,
 ) -> Dataset:
     """A corpus of N shapes.
 
@@ -65,6 +69,7 @@ def build_corpus(
         input_ids: (N, L) the tokens.
         iou_plain_fit: IoU of the plain fits, None where there is none.
         iou: IoU of the decoded fields, None where it was not measured.
+        notes: notes about each shape; none when None.
     """
     columns = {
         "name": pa.array(names),
@@ -74,6 +79,7 @@ def build_corpus(
         "input_ids": _fixed_size_lists(input_ids.to(torch.int32)),
         "iou_plain_fit": pa.array(iou_plain_fit, pa.float32()),
         "iou": pa.array(iou, pa.float32()),
+        "notes": pa.array([list(texts) for texts in notes or [()] * len(names)], pa.list_(pa.string())),
     }
     return Dataset(pa.table(columns)).cast(corpus_features(weights.shape[1], input_ids.shape[1]))
 

@@ -60,6 +60,8 @@ class Report:
     """Heading."""
     summary: str
     """One paragraph below the heading."""
+    warnings: Sequence[str] = ()
+    """Sentences about values that mean that something is wrong, above all values."""
     headline: Mapping[str, Figure] = field(default_factory=dict)
     """A few values in large print."""
     tables: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
@@ -93,6 +95,7 @@ def write_report(run: Path, report: Report) -> Path:
     places = {
         "title": escape(report.title),
         "summary": escape(report.summary),
+        "warnings": "".join(f"<li>{escape(warning)}</li>" for warning in report.warnings),
         "headline": "".join(_headline_element(name, value) for name, value in report.headline.items()),
         "pairs": "".join(_pair_element(index, pair) for index, pair in enumerate(report.pairs)),
         "curves": "".join(_chart_element(curve) for curve in report.curves),

@@ -102,6 +102,7 @@ def build_report(
             f" {format_number(metrics['parameters_per_field'])} weights and {metrics['tokens_per_field']} tokens each."
             f" A GPT-2 of {format_number(metrics['gpt_parameters'])} parameters generated {samples['count']} shapes."
         ),
+        warnings=metrics["warnings"],
         headline={
             "tokens per field": metrics["tokens_per_field"],
             "IoU after tokens": metrics["iou"],

@@ -4,6 +4,7 @@ This module measures every metric from the results of the earlier stages and wri
 README and other pages only show these values. docs/metrics.md lists the keys.
 """
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from training.report.html import write_report
 from training.report.measure import evaluate_samples, gpt_metrics, reconstruction_metrics
 from training.report.page import build_report, pair_with_nearest, training_curves
 from training.report.samples import RunSamples, decode_rate, generate_samples, write_samples
+from training.report.warnings import run_warnings
 from weightgpt import __version__
 from weightgpt.card import write_card
 from weightgpt.io import read_json, write_json
@@ -81,6 +83,8 @@ def report_run(run: LearnedRun, stage: Stage) -> dict[str, Any]:
     metrics |= read_json(run.output / "seconds.json")
     write_json(run.output / "metrics.json", metrics)
     write_card(run.output / "model", metrics)
+    for warning in metrics["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
     return metrics
 
 
@@ -120,7 +124,7 @@ def measure_run(run: LearnedRun, samples: RunSamples) -> tuple[dict[str, Any], N
         "held_out": len(test),
         **rows,
     }
-    return metrics, nearest
+    return {**metrics, "warnings": run_warnings(metrics)}, nearest
 
 
 def write_page(run: LearnedRun, samples: RunSamples, metrics: dict[str, Any], nearest: NearestShapes | None) -> None:

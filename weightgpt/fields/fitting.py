@@ -17,7 +17,7 @@ Dimensions: N shapes, B fields of a batch, P parameters, n points of a step, M s
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -37,6 +37,12 @@ from weightgpt.shapes.shape import Shape
 
 NUM_POINTS = 32768
 """Points at which shapes are sampled for a fit."""
+RATE_SHARE = 0.1
+"""Learning rate of fits whose loss broke, as a share of the rate before."""
+MAX_RETRIES = 2
+"""Fits with lower rates before we give up."""
+MAX_RISE = 0.1
+"""Loss above that of the first steps at which a fit counts as broken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +263,35 @@ def _fit_padded(
 
 
 def _fit_batch(
+    config: FieldConfig, sdf: Tensor, encoded: Tensor, start: Tensor, options: FitConfig
+) -> dict[str, Tensor]:
+    """What `_optimize_batch` returns; fields whose loss breaks are fitted again with lower rates.
+
+    All fields are fitted again and the others are dropped, so that a field does not depend on its neighbors.
+    """
+    results, rates = _optimize_batch(config, sdf, encoded, start, options), [options.learning_rate]
+    while (broken := _broken_rows(results)).any():
+        if len(rates) > MAX_RETRIES:
+            raise InputError(
+                f"the loss of {int(broken.sum())} fits breaks with learning rates of {', '.join(map(str, rates))}; give"
+                " a lower learning_rate."
+            )
+        rates.append(RATE_SHARE * rates[-1])
+        again = _optimize_batch(config, sdf, encoded, start, replace(options, learning_rate=rates[-1]))
+        results = {
+            name: torch.where(broken[(..., *[None] * (values.ndim - 1))], again[name], values)
+            for name, values in results.items()
+        }
+    return results
+
+
+def _broken_rows(results: dict[str, Tensor]) -> Tensor:
+    """(B,) whether the weights of a fit are not finite, or its loss is far above the loss of its first steps."""
+    finite = torch.isfinite(results["flat"]).all(1) & torch.isfinite(results["loss"])
+    return ~finite | (results["loss"] > results["history"][:, 0] + MAX_RISE)
+
+
+def _optimize_batch(
     config: FieldConfig, sdf: Tensor, encoded: Tensor, start: Tensor, options: FitConfig
 ) -> dict[str, Tensor]:
     """Fit B fields, from the weights `start` (B, P), to the distances `sdf` (B, M) at the encoded points."""

@@ -63,19 +63,29 @@ def point_slices(total: int, size: int, steps: int, seed: int) -> list[slice]:
     return [slice(start, start + size) for start in starts.tolist()]
 
 
-def minimize(loss: Float[Tensor, ""], optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+def minimize(
+    loss: Float[Tensor, ""],
+    optimizers: Iterable[torch.optim.Optimizer],
+    rate: float,
+    *,
+    max_norm: float | None = None,
+) -> float | None:
     """Take one step of all optimizers down the gradient of a loss.
 
     Args:
         loss: the scalar to minimize.
         optimizers: one or more optimizers. The learning rate that a parameter group was created with is its peak.
         rate: share of the peak learning rates at this step, see `cosine_rate`.
+        max_norm: largest norm of all dense gradients together; longer ones are scaled down to it. None measures none.
+
+    Returns:
+        The norm before it was scaled; None if `max_norm` is None.
 
     Examples:
         >>> x = torch.tensor([3.0], requires_grad=True)
         >>> optimizer = torch.optim.SGD([x], lr=0.5)
         >>> for step in range(200):
-        ...     minimize((x - 1).square().sum(), [optimizer], cosine_rate(step, 200))
+        ...     norm = minimize((x - 1).square().sum(), [optimizer], cosine_rate(step, 200))
         >>> round(x.item(), 3)
         1.0
     """
@@ -85,5 +95,13 @@ def minimize(loss: Float[Tensor, ""], optimizers: Iterable[torch.optim.Optimizer
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * rate
         optimizer.zero_grad()
     loss.backward()
+    norm = None
+    if max_norm is not None:
+        parameters = [
+            value for optimizer in optimizers for group in optimizer.param_groups for value in group["params"]
+        ]
+        dense = [value for value in parameters if value.grad is not None and not value.grad.is_sparse]
+        norm = float(torch.nn.utils.clip_grad_norm_(dense, max_norm))
     for optimizer in optimizers:
         optimizer.step()
+    return norm

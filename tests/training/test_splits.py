@@ -1,0 +1,113 @@
+"""The shapes of a run: equal files on one side, few files with enough copies, impossible sizes refused."""
+
+from dataclasses import replace
+
+import pytest
+import trimesh
+
+from tests.conftest import TINY
+from tests.fakes import sphere_shape
+from training.limits import check_memory, check_sizes, enough_augmentations
+from training.presets import BUILT_IN, MESH_FILES, MESH_FILES_WEIGHT_VQ
+from training.splits import group_equal, load_split, split_distinct
+from weightgpt.errors import InputError
+from weightgpt.shapes.meshes import Shapes
+from weightgpt.shapes.shape import Shape
+
+
+def named(name: str, digest: str | None = None, label: str = "ball", notes: tuple[str, ...] = ()) -> Shape:
+    return replace(sphere_shape(0.5), name=name, digest=digest, label=label, notes=notes)
+
+
+def fifteen() -> list[Shape]:
+    """Five geometries under three names each, as in collections of meshes."""
+    return [named(f"{i}-{copy}", digest=f"{i}") for copy in range(3) for i in range(5)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fault_35_and_case_40_equal_files_stay_on_one_side_and_are_named(capsys, seed):
+    split = split_distinct(fifteen(), 0.4, seed)
+    sides = [{shape.digest for shape in side} for side in (split.train, split.validation, split.test)]
+    assert sorted(name for side in sides for name in side) == list("01234")
+    assert len(split.all) == 15
+    said = capsys.readouterr().err
+    assert "duplicates: 10 files have the geometry of another file (0-0 = 0-1 = 0-2; " in said
+
+
+def test_case_40_equal_files_of_two_classes_are_on_one_side(capsys):
+    shapes = [named(f"{i}", digest=f"{i % 4}", label="ab"[i // 4]) for i in range(8)]
+    split = split_distinct(shapes, 0.5, 0)
+    assert not {shape.digest for shape in split.train} & {shape.digest for shape in split.test}
+    assert "4 files have the geometry of another" in capsys.readouterr().err
+
+
+def test_many_groups_are_counted(capsys):
+    split_distinct([named(f"{i}", digest=f"{i % 20}") for i in range(40)], 0.2, 0)
+    assert "and 15 more groups" in capsys.readouterr().err
+
+
+def test_shapes_without_a_digest_are_different(capsys):
+    shapes = [named(f"{i}") for i in range(10)]
+    assert len(group_equal(shapes)) == 10
+    assert len(split_distinct(shapes, 0.2, 0).all) == 10
+    assert capsys.readouterr().err == ""
+
+
+def test_notes_of_shapes_are_on_the_console(monkeypatch, capsys):
+    shapes = [named(f"{i}", notes=("two parts were flipped.",) if i == 3 else ()) for i in range(10)]
+    monkeypatch.setattr("training.splits.load_shapes", lambda _: Shapes(tuple(shapes)))
+    load_split(replace(TINY, corpus="meshes", num_extra_shapes=0))
+    assert "3: two parts were flipped." in capsys.readouterr().err
+
+
+def write_boxes(folder, count):
+    (folder / "chair").mkdir(parents=True)
+    for i in range(count):
+        trimesh.creation.box((1, 1 + 0.1 * i, 1.5)).export(folder / "chair" / f"{i}.obj")
+
+
+@pytest.mark.parametrize(("files", "train"), [(3, 256), (7, 260), (10, 72), (40, 288)])
+def test_case_51_few_files_get_enough_copies_for_the_codebook(tmp_path, capsys, files, train):
+    """Four chunks: 256 shapes give 1,024 latents for 256 codes, and the 8 copies of 8 files or more give enough."""
+    write_boxes(tmp_path, files)
+    split, _ = load_split(replace(MESH_FILES, corpus=str(tmp_path)))
+    assert len(split.train) == train
+    assert ("copies of each file instead of 8" in capsys.readouterr().err) == (files < 10)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_case_51_too_few_files_are_refused_at_once(tmp_path, files):
+    write_boxes(tmp_path, files)
+    with pytest.raises(InputError, match=f"{files} shapes are too few to hold any out; give at least 3 of one class"):
+        load_split(replace(MESH_FILES, corpus=str(tmp_path)))
+
+
+def test_enough_copies_are_left_alone(capsys):
+    assert enough_augmentations(MESH_FILES, 200) == MESH_FILES.augmentations
+    assert enough_augmentations(MESH_FILES_WEIGHT_VQ, 1) == MESH_FILES.augmentations
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"num_shapes": 24}, "24 training shapes give 96 latents for 256 codes; give more num_shapes, or a tokenizer"),
+        ({"num_held_out": 1}, "leaves|hold|validation"),
+        ({"num_shapes": 10**9}, "GB of memory"),
+        ({"num_extra_shapes": 10**9}, "GB of memory"),
+        (
+            {"gpt": replace(BUILT_IN.gpt, batch_size=100_000)},
+            r"give at least 100000 \(batch_size\)",
+        ),
+    ],
+)
+def test_fault_73_sizes_that_cannot_work_are_refused_before_any_work(changes, sentence):
+    config = replace(BUILT_IN, **changes)
+    with pytest.raises(InputError, match=sentence):
+        check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)
+
+
+def test_the_presets_fit_this_machine():
+    for config in (BUILT_IN, TINY):
+        check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)
+        check_memory(config, 0, 0)

@@ -1,0 +1,89 @@
+"""Sizes of a run that cannot work, refused before the first stage has cost anything.
+
+The stages check their inputs themselves. Here we ask the same questions as soon as the number of shapes is known, and
+answer in the names of the settings.
+"""
+
+import os
+import sys
+
+from training.presets import PipelineConfig
+from training.pretrain import check_counts
+from weightgpt.errors import InputError
+
+LATENTS_PER_CODE = 4
+"""Latents of each code of the first level, where few files get more copies."""
+MEMORY_SHARE = 0.8
+"""Share of the memory of the machine that distances and weights may fill."""
+
+BYTES_PER_DISTANCE, BYTES_PER_WEIGHT, BYTES_PER_EXTRA_SHAPE = 2, 4, 2 * 2048
+"""Bytes of a stored distance, of a weight, and of the distances of an extra shape at the probes."""
+
+
+def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num_extra: int) -> None:
+    """Refuse a run whose shapes are too few for its quantizer or its GPT, or too many for the memory.
+
+    Args:
+        config: the settings of the run.
+        num_train: training shapes, with their copies.
+        num_validation: validation shapes.
+        num_extra: shapes that only the GPT learns from.
+
+    Raises:
+        InputError: the sizes cannot work.
+    """
+    check_memory(config, num_train, num_extra)
+    more = "num_shapes" if config.is_built_in else "augmentations, or more files"
+    latents, codes = config.num_latents(num_train), config.tokenizer.codebook.codebook_size
+    if latents is None:
+        if min(config.tokenizer.num_init_fits, num_train) < 2:
+            raise InputError(f"one plain fit makes no codes; give num_init_fits of 2 or more, and more {more}.")
+    elif latents < codes:
+        raise InputError(
+            f"{num_train} training shapes give {latents} latents for {codes} codes; give more {more}, or a"
+            f" tokenizer.codebook.codebook_size of {latents} or less."
+        )
+    check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
+
+
+def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
+    """The copies of each training file: those of the settings, or more if so few files could not fill the codebook.
+
+    Args:
+        config: the settings of the run.
+        num_files: training files.
+    """
+    num_train, codes = num_files * (1 + config.augmentations), config.tokenizer.codebook.codebook_size
+    latents = config.num_latents(num_train)
+    if not num_files or latents is None or latents >= codes:
+        return config.augmentations
+    per_shape = latents // num_train
+    copies = -(-LATENTS_PER_CODE * codes // (per_shape * num_files)) - 1
+    print(
+        f"{num_files} training files are few for {codes} codes: {copies} copies of each file instead of"
+        f" {config.augmentations}.",
+        file=sys.stderr,
+    )
+    return copies
+
+
+def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None:
+    """Refuse more shapes than fit into the memory of the machine, as distances and as weights.
+
+    Args:
+        config: the settings of the run.
+        num_train: training shapes, with their copies.
+        num_extra: shapes that only the GPT learns from.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    per_shape = BYTES_PER_DISTANCE * config.tokenizer.num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
+    needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
+    if needed > MEMORY_SHARE * available:
+        raise InputError(
+            f"{num_train:,} training and {num_extra:,} extra shapes at {config.tokenizer.num_points:,} points need"
+            f" {needed / 1e9:,.0f} GB of memory, this machine has {available / 1e9:.0f} GB; give a smaller num_shapes,"
+            " num_extra_shapes, augmentations or tokenizer.num_points."
+        )

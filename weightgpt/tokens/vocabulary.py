@@ -185,13 +185,17 @@ class Vocabulary:
         return torch.tensor([ids.start for ids in ranges]), torch.tensor([ids.stop - 1 for ids in ranges])
 
     def word_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Return the vocabulary as a `tokenizers` WordLevel tokenizer; the codes are the words `w0` … `w{Q·K-1}`."""
+        """Return the vocabulary as a `tokenizers` WordLevel tokenizer; the codes are the words `w0` … `w{Q·K-1}`.
+
+        It puts BOS before a text and nothing after it. So `tokenizer("<class:chair>")` is a prompt that `generate()` of
+        a GPT-2 continues to a whole sequence.
+        """
         classes = [f"<class:{name}>" for name in self.classes]
         words = [*SPECIALS, *classes, *(f"w{code}" for code in range(self.num_quantizers * self.codebook_size))]
         backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=SPECIALS[UNK]))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.post_processor = processors.TemplateProcessing(
-            single="<bos> $A <eos>", pair="<bos> $A $B <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
+            single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", BOS)]
         )
         return PreTrainedTokenizerFast(
             tokenizer_object=backend,

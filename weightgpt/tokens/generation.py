@@ -228,11 +228,13 @@ def prompt_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | N
         label: one class for all samples, or one for each. When None, all classes but "none" take turns.
 
     Raises:
-        InputError: `n` is no whole number or below 1, or `label` is a list of another length.
+        InputError: `n` is no whole number or below 1, `label` is empty, or it is a list of another length.
     """
     if not isinstance(n, Integral) or n < 1:
         raise InputError(f"n is {n!r}; give a whole number, 1 or more.")
     if isinstance(label, str):
+        if not label.strip():
+            raise InputError(f"the class is empty; choose one of {', '.join(vocabulary.classes)}.")
         return [label] * n
     if label is not None:
         if len(label) != n:

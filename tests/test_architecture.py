@@ -20,6 +20,7 @@ ORDER = [
     {"card"},
     {"model"},
     {"cli_io"},
+    {"cli_inputs"},
     {"cli", "_programs"},
     {"__init__", "__main__"},
 ]

@@ -1,9 +1,12 @@
 """Every command works from end to end; every mistake ends in one sentence, exit code 2 and no file."""
 
+import io
 import json
 import runpy
+import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from tests.fakes import command, tiny_gpt, tiny_tokenizer
 from tests.pictures import picture_size
-from weightgpt import cli
+from weightgpt import cli, cli_io
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
 from weightgpt.model import WeightGPT
+from weightgpt.shapes.meshes import load_shape
 from weightgpt.tokens.storage import Tokens, load_tokens, save_tokens
 
 
@@ -129,6 +133,11 @@ def test_render_draws_solids_and_images_and_mesh_refuses_images(capsys: pytest.C
     assert command("mesh", str(tmp_path / "planar.safetensors"), "-o", str(tmp_path / "out")) == 2
 
 
+def test_fault_72_an_empty_label_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert command("sample", "model", "-o", "x", "--label", "") == 2
+    assert "the class is empty; choose one of none, chair, table." in capsys.readouterr().err
+
+
 def test_info_describes_models_fields_tokens_and_meshes(capsys: pytest.CaptureFixture[str]):
     model = results(capsys, "info", "model")
     assert model["kind"] == "model"
@@ -139,7 +148,6 @@ def test_info_describes_models_fields_tokens_and_meshes(capsys: pytest.CaptureFi
     assert results(capsys, "info", "tokens.json")["sequences"] == 2
     box = results(capsys, "info", "meshes/chair/one.glb")
     assert box["longest_side"] == pytest.approx(2)
-    assert box["volume"] == pytest.approx(2, rel=0.1)
     assert command("info", "model") == 0
     assert "classes: [" in capsys.readouterr().out
 
@@ -167,6 +175,9 @@ MISTAKES = {
     "sample model -o x --temperature 0": "temperature is 0",
     "sample model -o x --top-p 1.5": "top_p is 1.5",
     "sample model -o x -n 0": "'-n'",
+    "sample model -o x -n 100000": "less than or equal to 10000",
+    "fit meshes -o x.safetensors --steps 9999999999": "less than or equal to 1000000",
+    f"fit meshes -o x.safetensors --hidden {','.join(['9'] * 17)}": "give 1 to 16 widths",
     "sample model -o meshes": "meshes is a folder with content",
     "sample model -o tokens.json": "tokens.json is a file",
     "sample model": "'--output'",
@@ -222,7 +233,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("weightgpt.cli_io.describe", broken)
+    monkeypatch.setattr("weightgpt.cli_inputs.describe", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["info", "model"])
 
@@ -259,3 +270,146 @@ def test_the_package_runs_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_help_shows_an_example(name: str, capsys: pytest.CaptureFixture[str]):
     assert command(name, "--help") == 0
     assert f"Example: weightgpt {name} " in " ".join(capsys.readouterr().out.split())
+
+
+def test_refused_files_do_not_stop_the_others(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    (tmp_path / "notes.bin").write_bytes(b"\x00")
+    for line in ("fit {0} {1} {2} -o {3} --hidden 4 --steps 1", "encode {0} {1} {2} -m model -o {4} --steps 0"):
+        output = [str(tmp_path / name) for name in ("notes.bin", "x.safetensors", "x.json")]
+        words = line.format("meshes/ball.stl", output[0], "meshes/chair/one.glb", *output[1:]).split()
+        assert command(*words, "--json") == 2
+        streams = capsys.readouterr()
+        (sentence,) = streams.err.splitlines()
+        assert "notes.bin is a file of another format" in sentence
+        values = json.loads(streams.out)
+        assert values["refused"] == 1
+        assert values.get("fields", values.get("shapes")) == 2
+    assert load_fields(tmp_path / "x.safetensors")[1].names == ("ball", "one")
+    assert load_tokens(tmp_path / "x.json").metadata.names == ("ball", "one")
+    assert command("fit", "absent.glb", "none.glb", "-o", str(tmp_path / "y.safetensors")) == 2
+    assert "none of the 2 inputs can be read" in capsys.readouterr().err
+    assert not (tmp_path / "y.safetensors").exists()
+
+
+def test_fault_37_and_42_one_bad_shape_is_refused_by_name_and_the_others_are_done(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    good = load_shape("meshes/ball.stl")
+    bad = replace(good, name="bad", sdf=lambda points: points[:, 0] * torch.nan)
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: bad if "bad" in path else good)
+    path = str(tmp_path / "x.safetensors")
+    assert command("fit", "a", "bad", "b", "-o", path, "--hidden", "4", "--steps", "1") == 2
+    assert "refused: the distances of shape 'bad' hold NaN" in capsys.readouterr().err
+    assert load_fields(path)[1].names == ("ball", "ball-2")
+
+
+def test_case_32_files_of_equal_names_all_stay(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        shutil.copy("meshes/ball.stl", tmp_path / name / "chair.stl")
+    inputs = [str(tmp_path / name / "chair.stl") for name in ("x", "y")]
+    values = results(capsys, "fit", *inputs, "-o", str(tmp_path / "f.safetensors"), "--hidden", "4", "--steps", "1")
+    assert values["fields"] == 2
+    assert load_fields(tmp_path / "f.safetensors")[1].names == ("chair", "chair-2")
+
+
+def test_case_47_info_tells_the_volume_of_the_mesh_and_what_was_repaired(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    note = "2 of 5 parts were inside out and were flipped."
+    shape = replace(load_shape("meshes/ball.stl"), volume=0.0123456, notes=(note,))
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: shape)
+    values = results(capsys, "info", "ball.stl")
+    assert (values["volume"], values["notes"]) == (0.0123456, [note])
+    arguments = ("ball.stl", "-o", str(tmp_path / "x.safetensors"), "--hidden", "4", "--steps", "1")
+    assert command("fit", *arguments, "--json") == 0
+    streams = capsys.readouterr()
+    assert streams.err == f"ball: {note}\n"
+    assert json.loads(streams.out)["notes"] == {"ball": [note]}
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: replace(shape, volume=None))
+    assert "volume" not in results(capsys, "info", "ball.stl")
+
+
+def test_info_names_fields_without_a_surface(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    config = FieldConfig(hidden=(4,), num_frequencies=0)
+    flat = torch.zeros(2, config.parameters)
+    flat[:, -1] = torch.tensor([1.0, -1.0])
+    save_fields(tmp_path / "odd.safetensors", Fields(config, flat), ShapeMetadata.plain(["up", "down"], ["a", "a"]))
+    assert command("info", str(tmp_path / "odd.safetensors"), "--json") == 0
+    streams = capsys.readouterr()
+    values = json.loads(streams.out)
+    assert (values["empty"], values["full"], values["nonfinite"]) == (1, 1, 0)
+    assert "field up is empty" in streams.err
+
+
+def test_fault_72_and_74_names_do_not_control_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    config = FieldConfig(hidden=(4,), num_frequencies=0)
+    fields = Fields(config, torch.zeros(2, config.parameters))
+    names = ["\x1b[31mred\x07", "x" * 1_000_000]
+    save_fields(tmp_path / "odd.safetensors", fields, ShapeMetadata.plain(names, ["\x1b]0;a", "b"]))
+    for line in ("info {0}", "mesh {0} -o {1} --resolution 8", "render {0} -o {2} --size 16"):
+        words = line.format(*(tmp_path / name for name in ("odd.safetensors", "out", "x.png"))).split()
+        assert command(*words) == 0
+        streams = capsys.readouterr()
+        assert not set(streams.out + streams.err) & {"\x1b", "\x07"}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_fault_63_a_terminal_without_unicode_gets_escapes(encoding: str, monkeypatch: pytest.MonkeyPatch):
+    bytes_out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_out, encoding=encoding, write_through=True))
+    cli_io.tolerate_any_terminal()
+    cli_io.print_results({"name": "Stuhl – ü"}, as_json=False)
+    assert bytes_out.getvalue().decode(encoding) in ("name: Stuhl \\u2013 \\xfc\n", "name: Stuhl \\u2013 ü\n")
+
+
+def test_fault_05_sigterm_ends_in_one_line_and_leaves_no_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path
+):
+    before = sorted(world.rglob("*"))
+    monkeypatch.setattr("weightgpt.cli_io.write_meshes", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert command("sample", "model", "-n", "1", "-o", "x") == 143
+    assert capsys.readouterr() == ("", "terminated; no unfinished file is left.\n")
+    assert sorted(world.rglob("*")) == before
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "x"), PermissionError(13, "Denied")])
+def test_fault_06_and_07_an_error_of_the_system_is_one_line(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("weightgpt.cli_inputs.describe", fail)
+    assert command("info", "model") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("cannot read or write")
+    assert error.strerror in line
+
+
+def test_fault_82_a_sheet_shows_256_fields_and_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    config = FieldConfig(in_features=2, out_features=1, hidden=(2,), num_frequencies=0)
+    fields = Fields(config, torch.zeros(300, config.parameters))
+    save_fields(tmp_path / "many.safetensors", fields, ShapeMetadata.plain(["a"] * 300, ["a"] * 300, 2))
+    assert command("render", str(tmp_path / "many.safetensors"), "-o", str(tmp_path / "x.png"), "--size", "16") == 0
+    assert "x.png shows the first 256 of 300 fields." in capsys.readouterr().err
+    with pytest.raises(InputError, match="a sheet of 300 pictures is too large; give 256"):
+        fields.render(16)
+
+
+def test_fault_29_a_revision_pins_a_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    calls = []
+
+    def load(name: str, revision: str | None = None) -> WeightGPT:
+        calls.append((name, revision))
+        raise InputError("asked.")
+
+    monkeypatch.setattr(WeightGPT, "from_pretrained", load)
+    for line in (
+        "info a/b",
+        "sample a/b -o x",
+        "encode meshes -m a/b -o x.json",
+        "decode tokens.json -m a/b -o x.safetensors",
+    ):
+        assert command(*line.split(), "--revision", "abc123") == 2
+    assert calls == [("a/b", "abc123")] * 4

@@ -145,7 +145,7 @@ def test_tokenizer_config_names_classes_that_all_versions_of_transformers_know(f
     assert config["additional_special_tokens"] == ["<class:none>", "<class:chair>", "<class:table>"]
     words, backend = AutoTokenizer.from_pretrained(folder), tiny_tokenizer().backend
     text = "<class:chair> w0 w7 w3 w1 w2 w5"
-    assert words(text)["input_ids"] == backend(text)["input_ids"] == [1, 5, 7, 14, 10, 8, 9, 12, 2]
+    assert words(text)["input_ids"] == backend(text)["input_ids"] == [1, 5, 7, 14, 10, 8, 9, 12]
     assert words.all_special_tokens == backend.all_special_tokens
 
 
@@ -245,9 +245,10 @@ def test_the_card_shows_the_model_and_its_metrics(folder: Path):
 def test_the_code_on_the_card_runs(folder: Path, monkeypatch: pytest.MonkeyPatch):
     tiny_model(seed=1).save_pretrained(folder)
     write_card(folder, {}, str(folder))
-    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert "<class:table>" in blocks[1]
     monkeypatch.chdir(folder.parent)
-    Path("card.py").write_text(code)
+    Path("card.py").write_text("".join(blocks))
     runpy.run_path("card.py")
     assert picture_size("shapes.png")[0] == 4 * 160
     assert Path("shape.glb").stat().st_size > 1000

@@ -1,5 +1,6 @@
 """The model card: what a model is, how to load it, and the metrics that were measured."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ def write_card(folder: Path | str, metrics: Mapping[str, Any], repo_id: str | No
         tokens=quantizer.tokens_per_field,
         codes=quantizer.codebook_size,
         classes=re.sub(r"([\\`*_{}\[\]()#+!|~<>])", r"\\\1", ", ".join(tokenizer.vocabulary.classes)),
+        prompt=json.dumps(f"<class:{tokenizer.vocabulary.classes[-1]}>", ensure_ascii=False),
         fingerprint=quantizer.fingerprint,
         metrics=_metrics_section(metrics),
     )
@@ -61,6 +63,16 @@ model = wg.WeightGPT.from_pretrained("{name}")
 shapes = model.generate(n=4, seed=0)
 shapes.render().save("shapes.png")
 shapes[0].to_mesh(resolution=96).export("shape.glb")
+```
+
+With transformers alone; a class is the prompt, and the ids decode:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+gpt, tokenizer = AutoModelForCausalLM.from_pretrained("{name}"), AutoTokenizer.from_pretrained("{name}")
+ids = gpt.generate(**tokenizer({prompt}, return_tensors="pt"))
+field = model.tokenizer.decode(ids[0])
 ```
 
 {metrics}"""

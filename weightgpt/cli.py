@@ -3,8 +3,10 @@
 Decisions:
 
 - Results go to stdout, as lines or with `--json` as one JSON object and nothing else. Everything else goes to stderr.
-- A caller's mistake is one sentence and exit code 2, Ctrl-C is one line and 130, and a bug keeps its traceback. Only
-  `evaluate --max-memorized` ends with 1: the evaluation was done, and the samples failed the memorization check.
+- A caller's mistake is one sentence and exit code 2, Ctrl-C is one line and 130, SIGTERM is one line and 143, and a bug
+  keeps its traceback. `fit` and `encode` also end with 2 if they refused a file that is named on the command line; the
+  others are done. Only `evaluate --max-memorized` ends with 1: the evaluation was done, and the samples failed the
+  memorization check.
 - A folder is written as a whole. A folder that already has content is refused, so that no file of the user is lost.
 - Commands import torch and trimesh inside their functions, so that `--help` is quick.
 """
@@ -15,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from weightgpt import cli_io
+from weightgpt import cli_inputs, cli_io
 from weightgpt.errors import InputError, sigterm_as_interrupt
 
 app = typer.Typer(
@@ -26,6 +28,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+MAX_STEPS = 1_000_000
+MAX_SAMPLES = 10_000
+"""Samples of one call, because their fields and tokens are in memory together."""
 MODEL_HELP = "a model: its folder, or owner/name on the Hub"
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)]
@@ -33,6 +38,9 @@ FieldsFile = Annotated[Path, typer.Argument(help="a .safetensors file of fields"
 Output = Annotated[Path, typer.Option("--output", "-o", help="the file or folder to write")]
 Resolution = Annotated[int, typer.Option(min=8, max=512, help="grid points along each axis")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="equal seeds and settings give equal results")]
+Revision = Annotated[
+    str | None, typer.Option(help="branch, tag or commit of a model on the Hub; a commit pins the files")
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")]
 
 
@@ -41,7 +49,7 @@ def fit(
     inputs: Annotated[list[str], typer.Argument(help="mesh files, or folders with a sub-folder for each class")],
     output: Output,
     hidden: Annotated[str | None, typer.Option(help="widths of the hidden layers; 32,32,32 by default")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="optimizer steps for each field")] = 600,
+    steps: Annotated[int, typer.Option(min=1, max=MAX_STEPS, help="optimizer steps for each field")] = 600,
     shared_init: Annotated[
         str | None,
         typer.Option(
@@ -64,14 +72,16 @@ def fit(
 
     cli_io.check_file(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
-    config, initial_weights = cli_io.field_to_fit(hidden, shared_init)
-    shapes = cli_io.read_shapes(inputs)
+    config, initial_weights = cli_inputs.field_to_fit(hidden, shared_init)
+    meshes = cli_inputs.read_shapes(inputs)
+    shapes = meshes.shapes
     fields = fit_fields(shapes, config, options, shared_init=initial_weights, progress=cli_io.show_progress())
     save_fields(output, fields, ShapeMetadata.of_shapes(shapes))
     points = uniform_points(8192, 3, 0)
-    loss = truncated_loss(fields(points)[..., 0], cli_io.sdf_values(shapes, points))
+    loss = truncated_loss(fields(points)[..., 0], cli_inputs.sdf_values(shapes, points))
     results = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(loss.mean()), 5)}
-    cli_io.print_results({"output": str(output), **results}, as_json)
+    cli_io.print_results({"output": str(output), **results}, as_json, meshes.outcome)
+    raise typer.Exit(meshes.exit_code)
 
 
 @app.command()
@@ -81,7 +91,8 @@ def encode(
     ],
     model: ModelOption,
     output: Output,
-    steps: Annotated[int, typer.Option(min=0, help="refinement steps; 0 is the fastest")] = 100,
+    steps: Annotated[int, typer.Option(min=0, max=MAX_STEPS, help="refinement steps; 0 is the fastest")] = 100,
+    revision: Revision = None,
     as_json: Json = False,
 ) -> None:
     """Encode shapes or fields as tokens.
@@ -97,17 +108,18 @@ def encode(
     from weightgpt.tokens.storage import Tokens, save_tokens
 
     cli_io.check_file(output, ".json")
-    tokenizer = cli_io.load_model(model).tokenizer
-    source, metadata = cli_io.read_shapes_or_fields(inputs)
+    tokenizer = cli_inputs.load_model(model, revision).tokenizer
+    meshes, source, metadata = cli_inputs.read_shapes_or_fields(inputs)
     labels = tokenizer.vocabulary.replace_unknown(metadata.labels)
     batch = tokenizer(source, labels, encode=EncodeConfig(steps=steps), progress=cli_io.show_progress())
     ids = batch["input_ids"]
     save_tokens(output, Tokens(ids, tokenizer.quantizer.fingerprint, metadata))
     points = uniform_points(8192, tokenizer.quantizer.field_config.in_features, 0)
     decoded = tokenizer.batch_decode(ids)(points)[..., 0]
-    similarity = round(float(iou(decoded, cli_io.sdf_values(source, points)).mean()), 4)
+    similarity = round(float(iou(decoded, cli_inputs.sdf_values(source, points)).mean()), 4)
     results = {"shapes": len(ids), "tokens": tokenizer.model_max_length, "iou": similarity}
-    cli_io.print_results({"output": str(output), **results}, as_json)
+    cli_io.print_results({"output": str(output), **results}, as_json, meshes.outcome if meshes else {})
+    raise typer.Exit(meshes.exit_code if meshes else 0)
 
 
 @app.command()
@@ -118,6 +130,7 @@ def decode(
     num_quantizers: Annotated[
         int | None, typer.Option(min=1, help="decode only the first quantizer levels, for coarser shapes")
     ] = None,
+    revision: Revision = None,
     as_json: Json = False,
 ) -> None:
     """Decode tokens to fields.
@@ -131,7 +144,7 @@ def decode(
 
     cli_io.check_file(output, ".safetensors")
     sequences = load_tokens(tokens)
-    tokenizer = cli_io.load_model(model).tokenizer
+    tokenizer = cli_inputs.load_model(model, revision).tokenizer
     fingerprint = tokenizer.quantizer.fingerprint
     if sequences.fingerprint != fingerprint:
         raise InputError(
@@ -148,7 +161,9 @@ def decode(
 def sample(
     model: ModelArgument,
     output: Output,
-    n: Annotated[int, typer.Option("-n", min=1, help="number of shapes")] = 16,
+    n: Annotated[
+        int, typer.Option("-n", min=1, max=MAX_SAMPLES, help="number of shapes; more with several seeds")
+    ] = 16,
     label: Annotated[str | None, typer.Option(help="a class; by default all classes take turns")] = None,
     seed: Seed = 0,
     temperature: Annotated[
@@ -158,6 +173,7 @@ def sample(
         float | None, typer.Option(help="share of the probability mass to sample from; the model's own by default")
     ] = None,
     resolution: Resolution = 96,
+    revision: Revision = None,
     as_json: Json = False,
 ) -> None:
     """Generate new shapes with a model.
@@ -171,7 +187,7 @@ def sample(
     from weightgpt.tokens.storage import Tokens, save_tokens
 
     cli_io.check_new_folder(output)
-    loaded = cli_io.load_model(model)
+    loaded = cli_inputs.load_model(model, revision)
     shapes = loaded.generate(n, label, seed=seed, temperature=temperature, top_p=top_p, progress=cli_io.show_progress())
     dimension, names = shapes.fields.config.in_features, [f"{i:04d}-{name}" for i, name in enumerate(shapes.labels)]
     metadata = ShapeMetadata.plain(names, shapes.labels, dimension)
@@ -275,13 +291,14 @@ def evaluate(
 @app.command()
 def info(
     path: Annotated[str, typer.Argument(help="a model, a file of fields or of tokens, or a mesh")],
+    revision: Revision = None,
     as_json: Json = False,
 ) -> None:
     """Describe a model, a file or a mesh.
 
     Example: weightgpt info runs/demo/model
     """
-    cli_io.print_results(cli_io.describe(path), as_json)
+    cli_io.print_results(cli_inputs.describe(path, revision), as_json)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -293,15 +310,22 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always.
     """
+    cli_io.tolerate_any_terminal()
     try:
         with sigterm_as_interrupt() as terminated:
             code = app(arguments, standalone_mode=False)
+    except OSError as error:
+        place = "" if error.filename is None else f" {error.filename}"
+        cli_io.warn(
+            f"cannot read or write{place} ({error.strerror or error}); make it possible, or choose another place."
+        )
+        sys.exit(2)
     except Exception as error:
         # Usage errors, such as an unknown option, have this method; their class differs between versions of Typer.
         format_message = getattr(error, "format_message", None)
         if format_message is None and not isinstance(error, InputError):
             raise
-        print(format_message() if format_message else " ".join(str(error).split()), file=sys.stderr)
+        cli_io.warn(" ".join((format_message() if format_message else str(error)).split()))
         sys.exit(2)
     if code == 130:
         print("interrupted; no unfinished file is left.", file=sys.stderr)

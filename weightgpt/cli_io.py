@@ -1,9 +1,9 @@
-"""The shared parts of the commands of `weightgpt.cli`: they check outputs, read inputs and write results.
+"""The shared parts of the commands of `weightgpt.cli`: they check outputs, write results and print.
 
 Decisions:
 
 - Outputs are checked before the work starts, so that a wrong name does not cost minutes.
-- An unreadable mesh in a folder is reported and skipped. An unreadable mesh that is named itself is an error.
+- Names come from files and may hold anything, so control characters are escaped before a text is printed.
 """
 
 import json
@@ -11,33 +11,33 @@ import os
 import re
 import sys
 from collections import Counter
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weightgpt.errors import InputError
+from weightgpt.formatting import escape_controls
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from weightgpt.fields.field import FieldConfig, Fields
+    from weightgpt.fields.field import Fields
     from weightgpt.fields.storage import ShapeMetadata
     from weightgpt.metrics.evaluation import EvaluationReport
-    from weightgpt.model import WeightGPT
-    from weightgpt.shapes.shape import Shape
 
 
-def print_results(values: dict[str, Any], as_json: bool) -> None:
+def print_results(values: dict[str, Any], as_json: bool, only_json: dict[str, Any] | None = None) -> None:
     """Print results on stdout.
 
     Args:
         values: results by name.
         as_json: whether to print one JSON object instead of lines.
+        only_json: further results for the JSON object, such as those that are lines on stderr otherwise.
     """
     if as_json:
-        print(json.dumps(values, allow_nan=False))
+        print(json.dumps(values | (only_json or {}), allow_nan=False))
         return
     for key, value in values.items():
-        print(f"{key.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}")
+        text = value if isinstance(value, str) else json.dumps(value)
+        print(f"{key.replace('_', ' ')}: {escape_controls(text)}")
 
 
 def warn(text: str) -> None:
@@ -46,7 +46,14 @@ def warn(text: str) -> None:
     Args:
         text: the line.
     """
-    print(text, file=sys.stderr)
+    print(escape_controls(text), file=sys.stderr)
+
+
+def tolerate_any_terminal() -> None:
+    """Make stdout and stderr escape the characters that their encoding does not have, such as "–" in Latin-1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show_progress() -> bool:
@@ -93,105 +100,6 @@ def _check_writable(path: Path) -> None:
         raise InputError(f"cannot write {path}: {folder} is not a folder you may write to; choose another output.")
 
 
-def load_model(name: str) -> "WeightGPT":
-    """Load a model without the messages and progress bars of transformers.
-
-    Args:
-        name: its folder, or owner/name on the Hub.
-    """
-    from transformers.utils import logging
-
-    from weightgpt.model import WeightGPT
-
-    transformers_logging: Any = logging
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    return WeightGPT.from_pretrained(name)
-
-
-def read_shapes(inputs: list[str]) -> "list[Shape]":
-    """Read the shapes of mesh files and folders.
-
-    Args:
-        inputs: mesh files, and folders with a sub-folder for each class.
-
-    Raises:
-        InputError: a file cannot be read, or a folder holds no mesh that can be read.
-    """
-    from weightgpt.shapes.meshes import load_shape, load_shapes
-
-    shapes = []
-    for path in inputs:
-        if not Path(path).is_dir():
-            shapes.append(load_shape(path))
-            continue
-        readable = load_shapes(path)
-        shapes += readable
-        for refusal in readable.refused:
-            warn(f"left out: {refusal.reason}")
-    return shapes
-
-
-def read_shapes_or_fields(inputs: list[str]) -> "tuple[list[Shape] | Fields, ShapeMetadata]":
-    """Read the input of the command `encode`: shapes or fields, and their names, labels, positions and sizes.
-
-    Args:
-        inputs: one .safetensors file of fields, or what `read_shapes` takes.
-
-    Raises:
-        InputError: as `read_shapes`, or the file of fields is broken.
-    """
-    from weightgpt.fields.storage import ShapeMetadata, load_fields
-
-    if len(inputs) == 1 and inputs[0].endswith(".safetensors"):
-        return load_fields(inputs[0])
-    shapes = read_shapes(inputs)
-    return shapes, ShapeMetadata.of_shapes(shapes)
-
-
-def sdf_values(source: "list[Shape] | Fields", points: "Tensor") -> "Tensor":
-    """Return the signed distances (B, n) of B shapes or fields.
-
-    Args:
-        source: the shapes or fields.
-        points: (n, D) in [-1, 1]^D.
-    """
-    import torch
-
-    if isinstance(source, list):
-        return torch.stack([shape.sdf(points) for shape in source])
-    return source(points)[..., 0]
-
-
-def field_to_fit(hidden: str | None, shared_init: str | None) -> "tuple[FieldConfig, Tensor | None]":
-    """Return the architecture of fields to fit, and their initial weights (P,), None for random ones.
-
-    Args:
-        hidden: widths of the hidden layers with commas between them; 32,32,32 when None.
-        shared_init: a model, whose shared initialization is taken, or a .safetensors file, whose first field is taken.
-
-    Raises:
-        InputError: `hidden` is no list of widths, or `shared_init` is not of solids or has other widths.
-    """
-    from weightgpt.fields.field import FieldConfig
-    from weightgpt.fields.storage import load_fields
-
-    if hidden is not None and not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", hidden):
-        raise InputError(f"hidden is {hidden!r}; give widths from 1 to 999 with commas between them, such as 32,32,32.")
-    widths = tuple(int(width) for width in (hidden or "32,32,32").split(","))
-    if shared_init is None:
-        return FieldConfig(hidden=widths), None
-    if shared_init.endswith(".safetensors"):
-        fields, _ = load_fields(shared_init)
-        config, weights = fields.config, fields.flat[0]
-    else:
-        quantizer = load_model(shared_init).tokenizer.quantizer
-        config, weights = quantizer.field_config, quantizer.shared_init
-    if (config.in_features, config.out_features) != (3, 1) or (hidden is not None and widths != config.hidden):
-        raise InputError(f"{shared_init} is of {config}; to fit meshes, give fields of solids and leave out --hidden.")
-    return config, weights
-
-
 def write_meshes(
     folder: Path, fields: "Fields", metadata: "ShapeMetadata", resolution: int, suffix: str
 ) -> dict[str, int]:
@@ -234,7 +142,7 @@ def _file_stems(names: tuple[str, ...]) -> list[str]:
 
 
 def write_picture(path: Path, fields: "Fields", captions: list[str], size: int) -> None:
-    """Write a contact sheet of fields as PNG.
+    """Write a contact sheet of the first `MAX_PICTURES` fields as PNG.
 
     Args:
         path: the file.
@@ -245,9 +153,13 @@ def write_picture(path: Path, fields: "Fields", captions: list[str], size: int) 
     Raises:
         InputError: the fields are neither solids, planar shapes nor images.
     """
-    from weightgpt.visual.rendering import save_png
+    from weightgpt.visual.rendering import MAX_PICTURES, save_png
 
-    save_png(fields.render(size, captions), path)
+    if len(fields) > MAX_PICTURES:
+        warn(f"{path.name} shows the first {MAX_PICTURES} of {len(fields):,} fields.")
+        fields = fields.select(slice(0, MAX_PICTURES))
+    texts = [escape_controls(caption[:200]) for caption in captions[:MAX_PICTURES]]
+    save_png(fields.render(size, texts), path)
 
 
 def evaluate_files(
@@ -284,63 +196,3 @@ def evaluate_files(
         warn(f"{picture} was not drawn: no sample has a surface.")
     print(json.dumps(report.to_dict(), allow_nan=False) if as_json else report.table())
     return report
-
-
-def describe(path: str) -> dict[str, Any]:
-    """Describe a model, a file of fields or of tokens, or a mesh.
-
-    Args:
-        path: the folder or file, or the name of a model on the Hub.
-    """
-    from weightgpt.shapes.meshes import FORMATS
-
-    suffix = "" if Path(path).is_dir() else Path(path).suffix.lower()
-    if suffix == ".safetensors":
-        return _describe_fields(path)
-    if suffix == ".json":
-        return _describe_tokens(path)
-    return _describe_mesh(path) if suffix in FORMATS else _describe_model(path)
-
-
-def _describe_fields(path: str) -> dict[str, Any]:
-    from weightgpt.fields.storage import load_fields
-
-    fields, metadata = load_fields(path)
-    counts = {"fields": len(fields), "labels": Counter(metadata.labels)}
-    return {"kind": "fields", **counts, "parameters": fields.config.parameters, **fields.config.to_dict()}
-
-
-def _describe_tokens(path: str) -> dict[str, Any]:
-    from weightgpt.tokens.storage import load_tokens
-
-    tokens = load_tokens(path)
-    count, length = tokens.ids.shape
-    counts = {"sequences": count, "tokens": length, "labels": Counter(tokens.metadata.labels)}
-    return {"kind": "tokens", **counts, "codebook_fingerprint": tokens.fingerprint}
-
-
-def _describe_mesh(path: str) -> dict[str, Any]:
-    from weightgpt.shapes.meshes import SIDE, load_shape
-    from weightgpt.shapes.sampling import uniform_points
-
-    shape = load_shape(path)
-    inside_share = float((shape.sdf(uniform_points(16384, 3, 0)) < 0).float().mean())
-    volume = inside_share * (2 * shape.scale) ** 3
-    return {"kind": "mesh", "longest_side": shape.scale * SIDE, "center": shape.center, "volume": volume}
-
-
-def _describe_model(path: str) -> dict[str, Any]:
-    model = load_model(path)
-    config, quantizer, vocabulary = model.gpt.config, model.tokenizer.quantizer, model.tokenizer.vocabulary
-    return {
-        "kind": "model",
-        "classes": vocabulary.classes,
-        "codebook_fingerprint": quantizer.fingerprint,
-        "gpt": {"parameters": model.gpt.num_parameters(), "layers": config.n_layer, "width": config.n_embd},
-        "vocab_size": vocabulary.vocab_size,
-        "tokens": vocabulary.length,
-        "num_chunks": quantizer.num_chunks,
-        "num_quantizers": quantizer.num_quantizers,
-        "codebook_size": quantizer.codebook_size,
-        "field": {"parameters": quantizer.field_config.parameters, **quantizer.field_config.to_dict()},
-    }

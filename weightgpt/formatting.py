@@ -1,5 +1,6 @@
 """Numbers and tables as text, in one way for the command line, model cards, reports and pages of results."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
@@ -43,3 +44,20 @@ def format_number(value: float | str | None, digits: int = 4) -> str:
     if isinstance(value, int) or float(value).is_integer() or 1e4 <= abs(value) < 1e15:
         return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.{digits}g}"
     return f"{value:.{digits}g}"
+
+
+def escape_controls(text: str) -> str:
+    """Replace the characters of a text that control a terminal, or that cannot be written, by their codes.
+
+    Args:
+        text: any text, such as a name from a file; line breaks stay.
+
+    Examples:
+        >>> escape_controls("chair\x1b[31m")
+        'chair\\x1b[31m'
+    """
+    kinds = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in kinds and char != "\n" else char
+        for char in text
+    )

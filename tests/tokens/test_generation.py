@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipeline
 
 from tests.fakes import tiny_gpt, tiny_tokenizer
 from weightgpt.errors import InputError
+from weightgpt.model import WeightGPT
 from weightgpt.tokens.generation import Grammar, SamplingConfig, generation_config, prompt_labels, sample_ids
 from weightgpt.tokens.vocabulary import BOS, Vocabulary
 
@@ -64,6 +66,43 @@ def test_plain_generate_keeps_the_grammar_of_a_model_loaded_from_a_folder(tmp_pa
     prompt = torch.tensor([[BOS, VOCABULARY.first_class]] * 16)
     ids = gpt.generate(prompt, attention_mask=torch.ones_like(prompt))
     assert TOKENIZER.class_names(ids) == ["none"] * 16
+
+
+def test_case_42_the_prompt_of_the_plain_tokenizer_becomes_a_sequence_that_decodes(tmp_path):
+    WeightGPT(tiny_gpt(VOCABULARY), TOKENIZER).save_pretrained(tmp_path)
+    gpt, words = AutoModelForCausalLM.from_pretrained(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    prompt = words("<class:chair>", return_tensors="pt")
+    assert prompt["input_ids"].tolist() == TOKENIZER.prompt("chair")["input_ids"].tolist() == [[BOS, 5]]
+    assert TOKENIZER.class_names(gpt.generate(**prompt)) == ["chair"]
+    several = words(["<class:chair>", "<class:table>"], return_tensors="pt")
+    assert TOKENIZER.class_names(gpt.generate(**several)) == ["chair", "table"]
+    assert TOKENIZER.class_names(gpt.generate(**TOKENIZER.prompt(["table", "none"]))) == ["table", "none"]
+    writer = pipeline("text-generation", model=gpt, tokenizer=words)
+    (written,) = writer("<class:table>", return_tensors=True)
+    assert TOKENIZER.class_names([written["generated_token_ids"]]) == ["table"]
+    assert TOKENIZER.class_names(gpt.generate()) == ["chair"]
+
+
+def test_case_42_the_class_that_is_written_without_a_prompt_is_no_code():
+    gpt = biased_gpt(torch.where(torch.arange(VOCABULARY.vocab_size) == VOCABULARY.first_class + 1, 50.0, 0.0))
+    gpt.generation_config = generation_config(VOCABULARY)
+    assert TOKENIZER.class_names(gpt.generate(**TOKENIZER.prompt(["table"] * 8))) == ["table"] * 8
+    assert Vocabulary.create(1, 1, 2, []).classes == ("none",)
+    assert generation_config(Vocabulary.create(1, 1, 2, [])).forced_bos_token_id == 4
+
+
+@pytest.mark.parametrize("wrong", [{"seed": 2**64}, {"seed": -1}, {"seed": 0.5}, {"temperature": "a"}, {"top_p": None}])
+def test_fault_76_settings_of_another_type_or_range_are_refused(wrong):
+    with pytest.raises(InputError, match=r"give a (whole )?number"):
+        SamplingConfig(**wrong)
+
+
+def test_fault_76_a_seed_of_numpy_is_a_seed_and_half_a_sample_is_refused():
+    gpt, labels = tiny_gpt(VOCABULARY), ["chair", "chair"]
+    first, second = (sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=s)) for s in (3, np.int64(3)))
+    assert torch.equal(first, second)
+    with pytest.raises(InputError, match=r"n is 1\.5"):
+        prompt_labels(VOCABULARY, 1.5)
 
 
 def test_the_settings_leave_every_code_reachable():

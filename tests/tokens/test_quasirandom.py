@@ -31,13 +31,6 @@ def test_uniforms_depend_on_the_seed_and_on_the_number_within_the_class():
     assert sobol_uniforms([], 4, seed=0).shape == (0, 4)
 
 
-@pytest.mark.parametrize(("seed", "equal_seed"), [(-1, 2**16 - 1), (2**62 + 5, 5)])
-def test_only_the_lowest_16_bits_of_a_seed_count(seed, equal_seed):
-    labels = ["chair", "table"]
-    assert torch.equal(sobol_uniforms(labels, 4, seed), sobol_uniforms(labels, 4, equal_seed))
-    assert not torch.equal(sobol_uniforms(labels, 4, seed), sobol_uniforms(labels, 4, 0))
-
-
 def test_codes_beyond_the_dimensions_of_a_sobol_sequence_have_independent_uniforms():
     uniforms = sobol_uniforms(["chair"] * 8, SobolEngine.MAXDIM + 100, seed=1)
     counts = torch.stack([(column * 8).long().bincount(minlength=8) for column in uniforms.T])
@@ -122,3 +115,18 @@ def test_a_sample_depends_neither_on_the_batch_size_nor_on_later_samples(batch_s
     sampling = SamplingConfig(seed=2, quasi_random=quasi_random, batch_size=batch_size)
     assert torch.equal(sample_ids(gpt, VOCABULARY, labels, sampling), expected)
     assert torch.equal(sample_ids(gpt, VOCABULARY, labels[:4], sampling), expected[:4])
+
+
+def test_fault_76_large_seeds_and_small_ones_give_different_numbers():
+    seeds = [0, 1, 5, 2**16, 5 + 2**16, 2**32 - 1, 2**32, 2**62]
+    drawn = [sobol_uniforms(["a", "b"], 4, seed) for seed in seeds]
+    rows = torch.stack(drawn).flatten(1)
+    assert torch.pdist(rows).min() > 0.1
+    assert all(
+        torch.equal(sobol_uniforms(["a", "b"], 4, seed), first) for seed, first in zip(seeds, drawn, strict=True)
+    )
+
+
+def test_fault_76_seeds_below_65536_keep_their_samples():
+    engine = SobolEngine(4, scramble=True, seed=(7 << 16) + 1)
+    assert torch.equal(sobol_uniforms(["a", "b"], 4, 7)[1:], engine.draw(1))

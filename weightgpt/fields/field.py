@@ -269,16 +269,17 @@ class Fields:
             columns: pictures in a row.
 
         Raises:
-            InputError: there are no fields, not one caption for each, or they are neither solids, planar shapes nor
-                RGB images.
+            InputError: there are no fields, more than 256, not one caption for each, or they are neither solids, planar
+                shapes nor RGB images.
 
         Examples:
             >>> fields = Fields(FieldConfig(), torch.zeros(2, FieldConfig().parameters))
             >>> fields.render(size=32).size
             (64, 32)
         """
-        from weightgpt.visual.rendering import contact_sheet
+        from weightgpt.visual.rendering import check_picture_count, contact_sheet
 
+        check_picture_count(len(self))
         groups = [self.select(slice(i, i + _GROUP)) for i in range(0, len(self), _GROUP)]
         return contact_sheet(
             [picture for group in groups for picture in group._render_pictures(size)], captions, columns

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weightgpt.errors import InputError
+from weightgpt.shapes.names import distinct_name, printable_name, similar_classes
 from weightgpt.shapes.readers.limits import FORMATS, REFUSED_FORMATS
 from weightgpt.shapes.readers.reading import read_mesh_file
 from weightgpt.shapes.shape import Sdf, Shape
@@ -50,7 +51,9 @@ class Shapes(Sequence[Shape]):
     shapes: tuple[Shape, ...]
     """The shapes, in the order of their paths."""
     refused: tuple[Refusal, ...] = ()
-    """The mesh files that could not be read."""
+    """The mesh files that could not be read, and linked folders, which are not followed."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the folder, one sentence each, such as classes whose names only look equal."""
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -69,7 +72,9 @@ def load_shapes(folder: Path | str) -> Shapes:
     """Load all meshes below a folder.
 
     The sub-folders of `folder` are the classes; a mesh directly in `folder` has the label 'none'. Hidden files, and
-    files that are neither meshes nor archives nor pickles, are skipped. Links to folders are not followed.
+    files that are neither meshes nor archives nor pickles, are skipped. Links to folders are not followed; `refused`
+    names them. The name of a shape is its path with dashes between its parts. Where two paths give one name, the later
+    shape keeps its extension or gets a number, so that no file is lost.
 
     Args:
         folder: the folder; the extensions of the files that are read are in `FORMATS`.
@@ -88,28 +93,31 @@ def load_shapes(folder: Path | str) -> Shapes:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give one that holds meshes, in a sub-folder for each class.")
-    shapes: dict[str, Shape] = {}
+    shapes: list[Shape] = []
+    names: set[str] = set()
     refused: list[Refusal] = []
     for path in sorted(folder.rglob("*")):
         within = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in within.parts)
+        if path.is_symlink() and path.is_dir() and not hidden:
+            reason = f"{path} is a link to a folder, which is not followed; give the folder itself, or copy it here."
+            refused.append(Refusal(path, reason))
         if hidden or not path.is_file() or path.suffix.lower() not in (*FORMATS, *REFUSED_FORMATS):
             continue
         try:
-            shape = load_shape(path, within.parts[0] if len(within.parts) > 1 else "none")
+            shape = load_shape(path, printable_name(within.parts[0]) if len(within.parts) > 1 else "none")
         except InputError as error:
             refused.append(Refusal(path, str(error)))
             continue
-        name = "-".join(within.with_suffix("").parts)
-        name = name if name not in shapes else "-".join(within.parts)
-        shapes[name] = replace(shape, name=name)
+        name = distinct_name(("-".join(within.with_suffix("").parts), "-".join(within.parts)), names)
+        shapes.append(replace(shape, name=name))
     if not shapes:
         if refused:
             raise InputError(
                 f"{folder} has no mesh that can be read; the first of its {len(refused)} files: {refused[0].reason}"
             )
         raise InputError(f"{folder} holds no mesh; put {', '.join(FORMATS)} files into it.")
-    return Shapes(tuple(shapes.values()), tuple(refused))
+    return Shapes(tuple(shapes), tuple(refused), tuple(similar_classes(shape.label for shape in shapes)))
 
 
 def load_shape(file: Path | str, label: str = "none") -> Shape:
@@ -132,7 +140,14 @@ def load_shape(file: Path | str, label: str = "none") -> Shape:
     vertices, faces = _read_mesh(path)
     vertices, faces, center, scale = _normalize(path, vertices, faces)
     faces, sides = _orient(path, vertices, faces), tuple(np.ptp(vertices, axis=0).tolist())
-    return Shape(name=path.stem, label=label, sdf=_mesh_sdf(vertices, faces), center=center, scale=scale, sides=sides)
+    return Shape(
+        name=printable_name(path.stem),
+        label=label,
+        sdf=_mesh_sdf(vertices, faces),
+        center=center,
+        scale=scale,
+        sides=sides,
+    )
 
 
 def _read_mesh(path: Path) -> tuple[Vertices, Faces]:

@@ -14,6 +14,7 @@ Dimensions: B sequences, L tokens of a sequence, T codes of a field, V tokens of
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, cast
 
 import torch
@@ -86,6 +87,14 @@ class SamplingConfig:
     """Sequences generated at once; it does not change them."""
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), Real):
+                raise InputError(f"{name} is {getattr(self, name)!r}; give a number.")
+        for name in ("seed", "top_k", "batch_size"):
+            if not isinstance(getattr(self, name), Integral):
+                raise InputError(f"{name} is {getattr(self, name)!r}; give a whole number.")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}; give a whole number from 0 to 2^63 - 1.")
         if not 0 < self.temperature < math.inf:
             raise InputError(
                 f"temperature is {self.temperature}; give a number above 0 (small for the most likely sequence)."
@@ -101,13 +110,16 @@ class SamplingConfig:
 def generation_config(vocabulary: Vocabulary, temperature: float = 1.0, top_p: float = 1.0) -> GenerationConfig:
     """Return settings that make plain `generate()` follow the grammar.
 
-    `top_k` is 0, because the default of transformers, 50, cuts codes off.
+    `top_k` is 0, because the default of transformers, 50, cuts codes off. Without a prompt, `generate()` writes a shape
+    of the first class.
 
     Args:
         vocabulary: the vocabulary of the model.
         temperature: default temperature of the model, above 0.
         top_p: default share of the probability mass that is sampled from, in (0, 1].
     """
+    classes = range(vocabulary.first_class, vocabulary.first_code)
+    first = classes[min(1, len(classes) - 1)]
     return GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -119,7 +131,10 @@ def generation_config(vocabulary: Vocabulary, temperature: float = 1.0, top_p: f
         max_length=vocabulary.length,
         min_length=vocabulary.length,
         forced_eos_token_id=EOS,
-        suppress_tokens=[PAD, BOS, UNK, *range(vocabulary.first_class, vocabulary.first_code)],
+        forced_bos_token_id=first,
+        suppress_tokens=[token for token in (PAD, BOS, UNK, *classes) if token != first],
+        # `suppress_tokens` acts after `forced_bos_token_id` and would forbid it, `bad_words_ids` acts before.
+        bad_words_ids=[[first]],
     )
 
 
@@ -168,7 +183,7 @@ def sample_ids(
     check_compatible(gpt, vocabulary)
     prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
     draw_uniforms = sobol_uniforms if sampling.quasi_random else random_uniforms
-    uniforms = draw_uniforms(labels, vocabulary.codes_per_field, sampling.seed).split(sampling.batch_size)
+    uniforms = draw_uniforms(labels, vocabulary.codes_per_field, int(sampling.seed)).split(sampling.batch_size)
     warpers = _logits_warpers(vocabulary, sampling)
     settings = generation_config(vocabulary)
     # Greedy decoding takes the token that the last processor samples. These values are the defaults of transformers,
@@ -213,11 +228,13 @@ def prompt_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | N
         label: one class for all samples, or one for each. When None, all classes but "none" take turns.
 
     Raises:
-        InputError: `n` is below 1, or `label` is a list of another length.
+        InputError: `n` is no whole number or below 1, `label` is empty, or it is a list of another length.
     """
-    if n < 1:
-        raise InputError(f"n is {n}; give 1 or more.")
+    if not isinstance(n, Integral) or n < 1:
+        raise InputError(f"n is {n!r}; give a whole number, 1 or more.")
     if isinstance(label, str):
+        if not label.strip():
+            raise InputError(f"the class is empty; choose one of {', '.join(vocabulary.classes)}.")
         return [label] * n
     if label is not None:
         if len(label) != n:

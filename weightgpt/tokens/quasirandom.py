@@ -17,6 +17,7 @@ Decisions:
 Dimensions: B sequences, T codes of a field, V tokens of the vocabulary.
 """
 
+import hashlib
 import random
 from collections.abc import Sequence
 
@@ -35,17 +36,27 @@ def sobol_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Fl
     Args:
         labels: the class of each of the B sequences.
         codes_per_field: T.
-        seed: any whole number. Torch scrambles by 32 bits: the upper half holds the lowest 16 bits of the seed, the
-            lower half the index of the class.
+        seed: a whole number of at least 0.
     """
     uniforms = random_uniforms(labels, codes_per_field, seed)
     dimensions = min(codes_per_field, SobolEngine.MAXDIM)
     for class_index, class_label in enumerate(sorted(set(labels))):
         rows = [row for row, label in enumerate(labels) if label == class_label]
-        engine = SobolEngine(dimensions, scramble=True, seed=(seed % 2**16 << 16) + class_index)
+        engine = SobolEngine(dimensions, scramble=True, seed=_scramble_seed(seed, class_index))
         points = engine.draw(len(rows))
         uniforms[rows, :dimensions] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
     return uniforms
+
+
+def _scramble_seed(seed: int, class_index: int) -> int:
+    """The 32 bits by which torch scrambles the sequence of a class.
+
+    Below 65,536 the seed is the upper half and the index of the class the lower half, so that no two are equal, and so
+    that these seeds keep the samples that they had before larger ones were told apart. Other seeds are hashed.
+    """
+    if seed < 2**16 and class_index < 2**16:
+        return (seed << 16) + class_index
+    return int.from_bytes(hashlib.sha256(f"{seed} {class_index}".encode()).digest()[:4])
 
 
 def random_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Float[Tensor, "B T"]:

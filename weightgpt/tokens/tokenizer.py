@@ -5,6 +5,8 @@ Decisions:
 - A tokenizer joins a quantizer of any kind and a vocabulary.
 - In a folder, and on the Hub, the vocabulary is an ordinary WordLevel tokenizer that `AutoTokenizer` loads. The
   quantizer lies next to it in `codebook/`.
+- A prompt is BOS and a class: `tokenizer.prompt("chair")` here, `tokenizer("<class:chair>")` with `AutoTokenizer`. A
+  GPT-2 continues either of them with `generate()`.
 - Codes become ids by tensor arithmetic. The WordLevel tokenizer is for people who read or write sequences as text.
 
 Dimensions: B fields, L tokens of a sequence, C chunks, Q quantizer levels.
@@ -164,6 +166,27 @@ class WeightTokenizer(HubObject):
             )
         labels = self.vocabulary.replace_unknown([shape.label for shape in shapes])
         return self.quantizer.encode_shapes(shapes, config, progress=progress), labels
+
+    def prompt(self, labels: str | Sequence[str]) -> BatchEncoding:
+        """Return the prompt of one or more classes for `generate()` of a GPT-2.
+
+        Args:
+            labels: one class, or B classes.
+
+        Returns:
+            `input_ids` and `attention_mask`, each (B, 2): BOS and the class.
+
+        Raises:
+            InputError: a class is unknown.
+
+        Examples:
+            >>> tokenizer = WeightTokenizer.create(AutoQuantizer.from_pretrained("tests/golden/rvq-ae"), ["chair"])
+            >>> tokenizer.prompt("chair")["input_ids"].tolist()
+            [[1, 5]]
+        """
+        classes = [labels] if isinstance(labels, str) else labels
+        ids = torch.tensor([[BOS, self.vocabulary.class_id(label)] for label in classes]).reshape(-1, 2)
+        return BatchEncoding({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
 
     def decode(self, ids: Tensor | Sequence[Any], num_quantizers: int | None = None) -> Field | Fields:
         """Decode one sequence to a field, or several sequences to a batch of fields.

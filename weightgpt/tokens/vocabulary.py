@@ -196,11 +196,15 @@ class Vocabulary:
         return [*SPECIALS, *self.class_words, *codes]
 
     def word_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Return the vocabulary as a `tokenizers` WordLevel tokenizer; the codes are the words `w0` … `w{Q·K-1}`."""
+        """Return the vocabulary as a `tokenizers` WordLevel tokenizer; the codes are the words `w0` … `w{Q·K-1}`.
+
+        It puts BOS before a text and nothing after it. So `tokenizer("<class:chair>")` is a prompt that `generate()` of
+        a GPT-2 continues to a whole sequence.
+        """
         backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(self.words)}, unk_token=SPECIALS[UNK]))
         backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         backend.post_processor = processors.TemplateProcessing(
-            single="<bos> $A <eos>", pair="<bos> $A $B <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
+            single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", BOS)]
         )
         return PreTrainedTokenizerFast(
             tokenizer_object=backend,

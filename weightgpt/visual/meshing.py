@@ -35,6 +35,9 @@ Outcome = Literal["surface", "empty", "full", "nonfinite"]
 FORMATS = (".glb", ".ply", ".obj", ".stl")
 """Extensions of the files that `save_mesh` writes."""
 _BLOCK = 4  # grid points along each side of a block
+MAX_RESOLUTION = 1024
+"""Most grid points along each axis."""
+_BYTES_PER_POINT = 22  # measured at 512 points along each axis
 MIN_RESOLUTION = 2 * _BLOCK
 """Least number of grid points along each axis."""
 _SAFETY = 1.5  # factor on the distance at which the surface can still reach a block
@@ -71,10 +74,15 @@ def sdf_grid(sdf: Sdf, resolution: int) -> Float[Tensor, "R R R"]:
         (R, R, R) float32, indexed [x, y, z].
 
     Raises:
-        InputError: the resolution is below 8, or the field does not return one value per point.
+        InputError: the resolution is below 8 or above 1024, or the field does not return one value per point.
     """
     if resolution < MIN_RESOLUTION:
         raise InputError(f"resolution is {resolution}; give {MIN_RESOLUTION} grid points or more along each axis.")
+    if resolution > MAX_RESOLUTION:
+        size = f"{resolution**3 * _BYTES_PER_POINT / 2**30:,.0f} GiB"
+        raise InputError(
+            f"resolution is {resolution}, which takes about {size} of memory; give {MAX_RESOLUTION} at most."
+        )
     axis = torch.linspace(-1.0, 1.0, resolution)
     step = 2.0 / (resolution - 1)
     centers = (axis[::_BLOCK] + step * (_BLOCK - 1) / 2).clamp(max=1.0)
@@ -95,7 +103,7 @@ def mesh_sdf(sdf: Sdf, resolution: int = 96) -> Meshed:
         resolution: grid points along each axis, 8 or more.
 
     Raises:
-        InputError: the resolution is below 8, or the field does not return one value per point.
+        InputError: the resolution is below 8 or above 1024, or the field does not return one value per point.
 
     Examples:
         >>> meshed = mesh_sdf(lambda points: points.norm(dim=-1) - 0.7, resolution=32)

@@ -33,6 +33,8 @@ Picture = NDArray[np.uint8]
 
 CLAY: Color = (0.86, 0.55, 0.38)
 """Color of shapes by default."""
+MAX_PICTURES = 256
+"""Pictures on a contact sheet."""
 DISTANCE = 7.0
 """Distance of the camera from the origin."""
 EXTENT = 1.32
@@ -114,6 +116,21 @@ def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, color: Col
     return (pixels.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
+def check_picture_count(count: int) -> None:
+    """Refuse a contact sheet of too many pictures before the first is drawn.
+
+    Args:
+        count: number of pictures.
+
+    Raises:
+        InputError: there are more than `MAX_PICTURES`.
+    """
+    if count > MAX_PICTURES:
+        raise InputError(
+            f"a sheet of {count:,} pictures is too large; give {MAX_PICTURES} at most, such as the first ones."
+        )
+
+
 def contact_sheet(
     images: Sequence[Picture] | Picture, captions: Sequence[str] | None = None, columns: int = 8
 ) -> Image.Image:
@@ -125,8 +142,9 @@ def contact_sheet(
         columns: pictures in a row.
 
     Raises:
-        InputError: there are no pictures, or not one caption for each.
+        InputError: there are no pictures, more than `MAX_PICTURES`, or not one caption for each.
     """
+    check_picture_count(len(images))
     if len(images) == 0 or (captions is not None and len(captions) != len(images)):
         count = "no" if captions is None else len(captions)
         raise InputError(

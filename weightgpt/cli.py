@@ -10,6 +10,7 @@ Decisions:
 """
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -289,6 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that lacks a character gets its escape sequence
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.reliability import obstacles, tiny_run
+from tests.reliability.fit_kills import killed_fits
 from tests.reliability.forks import Child
 from tests.reliability.resumption import Disturbed, Reference, problems, run_again, summary, wait_for_stage
 from training.run import STAGES
@@ -35,6 +36,8 @@ class KillsJob:
     """The file of the counts."""
     kills: int = 200
     """Runs that are killed by SIGKILL."""
+    fits: int = 50
+    """Fits of fields that are killed by SIGKILL."""
     terminations: int = 16
     """Runs that are ended by SIGTERM."""
     pairs: int = 8
@@ -60,6 +63,7 @@ def measure(job: KillsJob, folder: Path) -> dict[str, Any]:
         "files_compared": len(reference.contents),
         "not_compared": reference.not_compared,
         "kills": stop_runs(job.kills, signal.SIGKILL, moments, folder / "kills", reference),
+        "fits": killed_fits(job.fits, moments, folder / "fits"),
         "terminations": stop_runs(job.terminations, signal.SIGTERM, moments, folder / "terminations", reference),
         "two_runs": obstacles.two_runs(job.pairs, moments, folder / "pairs", reference),
     }

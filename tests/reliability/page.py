@@ -21,6 +21,7 @@ This page lists the faults that the library is tested against, and what long pro
 
 KILLS = {
     "kills": "killed by SIGKILL",
+    "fits": "fits of fields killed by SIGKILL",
     "terminations": "ended by SIGTERM",
     "two_runs": "two runs at once in one folder",
     "disk_full": "disk full",

@@ -42,12 +42,25 @@ def test_the_line_of_an_error_is_found_below_a_progress_bar():
 
 
 @pytest.mark.slow
-def test_fault_02_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(tmp_path: Path):
+def test_fault_01_killed_fits_and_runs_end_with_the_bytes_of_undisturbed_ones(tmp_path: Path):
     output = tmp_path / "kills.json"
-    options = ["--kills", "2", "--terminations", "0", "--pairs", "0", "--no-obstacles", "--output", str(output)]
+    options = [
+        "--kills",
+        "2",
+        "--fits",
+        "3",
+        "--terminations",
+        "0",
+        "--pairs",
+        "0",
+        "--no-obstacles",
+        "--output",
+        str(output),
+    ]
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-m", "tests.reliability.kills", *options], cwd=root, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     result = read_json(output)
     assert (result["kills"]["runs"], result["problems"]) == (2, 0)
+    assert result["fits"]["runs"] == 3
     assert result["files_compared"] >= 35

@@ -8,11 +8,11 @@ down every call. So modules without such shapes are left out, and so are those t
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the first import of numpy, which starts threads
+
 from jaxtyping import install_import_hook
 
 from tests import typecheck
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _ROOT = Path(__file__).parents[1]
 _CALLED_OFTEN = {"weightgpt.fields.functional", "weightgpt.visual.sphere_tracing"}

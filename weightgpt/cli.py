@@ -12,6 +12,7 @@ Decisions:
 """
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 

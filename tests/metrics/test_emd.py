@@ -19,7 +19,7 @@ def clouds(seed: int, count: int, points: int = 5) -> list[np.ndarray]:
     return list(np.random.default_rng(seed).uniform(-1, 1, (count, points, 3)))
 
 
-def test_the_distance_to_a_shifted_cloud_is_the_length_of_the_shift():
+def test_fault_61_the_distance_to_a_shifted_cloud_is_the_length_of_the_shift():
     cloud, shift = clouds(0, 1, points=40)[0], np.array([0.3, -0.4, 1.2])
     assert emd(cloud, cloud + shift) == pytest.approx(1.3)
 
@@ -41,7 +41,7 @@ def test_the_optimal_partner_is_not_always_the_nearest_point():
     assert emd(on_axis(0, 1), on_axis(0.4, -2)) == pytest.approx(2.6 / 2)
 
 
-def test_no_other_assignment_is_better():
+def test_fault_61_no_other_assignment_is_better():
     for a, b in zip(clouds(2, 4), clouds(3, 4), strict=True):
         best = min(np.linalg.norm(a - b[list(order)], axis=1).mean() for order in permutations(range(5)))
         assert emd(a, b) == pytest.approx(best)
@@ -57,6 +57,6 @@ def test_the_matrix_holds_each_pair():
     ("a", "message"),
     [(on_axis(0, 1, 2), "2 and 3 points"), (np.zeros((2, 2)), "shape"), (on_axis(0, np.nan), "finite")],
 )
-def test_clouds_that_cannot_be_paired_are_refused(a, message):
+def test_fault_60_clouds_that_cannot_be_paired_are_refused(a, message):
     with pytest.raises(InputError, match=message):
         emd(a, on_axis(0, 1))

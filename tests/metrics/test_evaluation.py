@@ -93,7 +93,7 @@ def test_an_unreadable_mesh_is_a_broken_sample(world: Path):
     assert len(load_set(world / "new").shapes) == 3
 
 
-def test_empty_samples_do_not_pass_the_memorization_check(world: Path):
+def test_fault_60_empty_samples_do_not_pass_the_memorization_check(world: Path):
     report = evaluate_fields(world, "empty")
     assert (report.rows["reference"]["empty"], report.rows["samples"]["empty"]) == (0.0, 1.0)
     assert "no sample has a surface" in report.memorization_objection(1.0)
@@ -157,7 +157,7 @@ def test_every_title_belongs_to_a_key_of_the_rows(world: Path):
         (("new.safetensors", "train.safetensors", "empty.safetensors"), "no held-out shape"),
     ],
 )
-def test_sets_that_cannot_be_evaluated_are_refused(world: Path, sources: tuple[str, str, str], message: str):
+def test_fault_60_sets_that_cannot_be_evaluated_are_refused(world: Path, sources: tuple[str, str, str], message: str):
     samples, train, held_out = (world / name for name in sources)
     with pytest.raises(InputError, match=message):
         evaluate(samples, train=train, held_out=held_out, **QUICK)
@@ -169,7 +169,7 @@ def test_objects_that_are_no_shapes_are_refused(samples):
         evaluate(samples, train=[sphere_shape(0.5)], held_out=[sphere_shape(0.5)])
 
 
-def test_a_count_or_a_number_of_emd_shapes_of_one_is_refused(world: Path):
+def test_fault_60_a_count_or_a_number_of_emd_shapes_of_one_is_refused(world: Path):
     with pytest.raises(InputError, match="sets of 1 shapes"):
         evaluate_fields(world, "new", count=1)
     with pytest.raises(InputError, match="give 0 or 2 up"):

@@ -70,7 +70,7 @@ def test_surface_points_need_a_surface():
         surface_points(trimesh.Trimesh(), 10, seed=0)
 
 
-def test_chamfer_by_hand():
+def test_fault_61_chamfer_by_hand():
     a = np.array([[0.0, 0, 0], [1, 0, 0]])
     b = np.array([[0.0, 3, 0]])
     assert chamfer(a, b) == pytest.approx(((3 + math.sqrt(10)) / 2 + 3) / 2)
@@ -87,7 +87,7 @@ def test_chamfer_is_a_symmetric_distance_that_moves_with_the_clouds(seed: int):
     assert chamfer(2 * a, 2 * b) == pytest.approx(2 * chamfer(a, b))
 
 
-def test_chamfer_matrix_is_brute_force():
+def test_fault_61_chamfer_matrix_is_brute_force():
     a, b = clouds(0, 3), clouds(1, 4, points=9)
     assert np.allclose(chamfer_matrix(a, b), [[brute(x, y) for y in b] for x in a])
     assert np.allclose(chamfer_matrix(a, a), chamfer_matrix(a, list(a)))
@@ -96,7 +96,7 @@ def test_chamfer_matrix_is_brute_force():
 
 
 @pytest.mark.parametrize("cloud", [np.zeros((0, 3)), np.zeros((4, 2)), np.full((4, 3), np.nan)])
-def test_a_misshapen_cloud_is_refused(cloud: np.ndarray):
+def test_fault_60_a_misshapen_cloud_is_refused(cloud: np.ndarray):
     with pytest.raises(InputError, match="finite points"):
         chamfer(cloud, np.zeros((1, 3)))
 

@@ -30,7 +30,7 @@ def distinct_weights(layout: ChunkLayout, fields: int = 2) -> torch.Tensor:
 
 @given(layouts())
 @settings(deadline=None, max_examples=60)
-def test_join_undoes_split(layout):
+def test_fault_46_join_undoes_split(layout):
     flat = distinct_weights(layout)
     assert torch.equal(layout.join(layout.split(flat)), flat)
 
@@ -45,7 +45,7 @@ def test_split_undoes_join_except_in_the_padding(layout):
 
 @given(layouts())
 @settings(deadline=None, max_examples=60)
-def test_sizes_sum_to_the_parameters_and_the_padding_is_zero(layout):
+def test_fault_46_sizes_sum_to_the_parameters_and_the_padding_is_zero(layout):
     chunks = layout.split(distinct_weights(layout))
     assert chunks.shape == (2, layout.num_chunks, layout.width)
     assert sum(layout.sizes) == layout.field_config.parameters

@@ -11,7 +11,7 @@ from weightgpt.shapes.sampling import Samples
 CORPUS = tiny_corpus()
 
 
-def test_a_shape_with_a_nan_distance_is_named():
+def test_fault_42_a_shape_with_a_nan_distance_is_named():
     sdf = CORPUS.samples.sdf.clone()
     sdf[5, 7] = float("nan")
     with pytest.raises(InputError, match=r"shapes \[5\] have NaN or infinite distances"):

@@ -112,7 +112,7 @@ def test_base_and_bases_start_from_the_mean_and_the_principal_directions(corpus)
         assert torch.allclose(basis[row].T.double() @ latents, centered[:, row].T.double(), atol=1e-4)
 
 
-def test_fewer_latents_than_codes_are_refused(corpus):
+def test_fault_43_fewer_latents_than_codes_are_refused(corpus):
     few = Corpus(corpus.samples.select(slice(0, 1)), corpus.fits.select(slice(0, 1)), corpus.shared_init, corpus.fit)
     with pytest.raises(InputError, match="learn from more shapes or ask for fewer codes"):
         learn_codebook(few, SMALL)

@@ -113,7 +113,7 @@ def test_fsq_cells_are_those_of_the_library_and_the_nearest_mean_is_never_farthe
         lambda corpus: learners.learn_fsq(corpus, (10, 10, 10)),
     ],
 )
-def test_a_corpus_with_fewer_vectors_than_codes_is_refused(learn):
+def test_fault_43_a_corpus_with_fewer_vectors_than_codes_is_refused(learn):
     small = Corpus(CORPUS.samples, CORPUS.fits.select(slice(0, 2)), CORPUS.shared_init, CORPUS.fit)
     with pytest.raises(InputError, match="for 1000 codes; learn from more shapes or ask for fewer codes"):
         learn(small)

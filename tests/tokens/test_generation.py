@@ -37,7 +37,7 @@ def biased_gpt(bias: torch.Tensor) -> torch.nn.Module:
     labels=st.lists(st.sampled_from(CLASSES), max_size=6),
 )
 @settings(deadline=None, max_examples=40)
-def test_every_sequence_parses_and_decodes(seed, temperature, top_p, top_k, batch_size, labels):
+def test_fault_51_every_sequence_parses_and_decodes(seed, temperature, top_p, top_k, batch_size, labels):
     gpt = tiny_gpt(VOCABULARY, seed % 5)
     with torch.no_grad():
         gpt.transformer.wte.weight.mul_(10 ** (seed % 4))  # from nearly flat to very sharp
@@ -49,7 +49,7 @@ def test_every_sequence_parses_and_decodes(seed, temperature, top_p, top_k, batc
 
 
 @pytest.mark.parametrize("label", CLASSES)
-def test_plain_generate_writes_only_sequences_that_parse(label):
+def test_fault_51_plain_generate_writes_only_sequences_that_parse(label):
     """No code of this package runs: the generation configuration of the model is enough."""
     gpt, prompt = tiny_gpt(VOCABULARY), torch.tensor([[BOS, VOCABULARY.class_id(label)]])
     with torch.random.fork_rng():
@@ -125,7 +125,7 @@ def test_many_samples_of_a_flat_model_use_every_code():
 @pytest.mark.parametrize("temperature", [1e-3, 1.0, 50.0])
 @pytest.mark.parametrize("value", [1e4, 1e38, math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("where", ["illegal", "one code", "all codes", "everything"])
-def test_extreme_scores_cannot_break_the_grammar(where, value, temperature):
+def test_fault_51_extreme_scores_cannot_break_the_grammar(where, value, temperature):
     token = torch.arange(VOCABULARY.vocab_size)
     first = VOCABULARY.first_code
     masks = {
@@ -139,7 +139,7 @@ def test_extreme_scores_cannot_break_the_grammar(where, value, temperature):
     assert TOKENIZER.class_names(ids) == ["chair"] * 4
 
 
-def test_a_small_temperature_takes_the_best_legal_code():
+def test_fault_53_a_small_temperature_takes_the_best_legal_code():
     best = VOCABULARY.first_code + torch.tensor([5, VOCABULARY.codebook_size + 2])  # one of each level
     bias = torch.zeros(VOCABULARY.vocab_size)
     bias[best], bias[: VOCABULARY.first_code] = 1e3, 1e6
@@ -147,7 +147,7 @@ def test_a_small_temperature_takes_the_best_legal_code():
     assert torch.equal(ids[0, 2:-1], best.repeat_interleave(VOCABULARY.num_chunks))
 
 
-def test_the_grammar_allows_exactly_what_is_legal_at_each_position():
+def test_fault_51_the_grammar_allows_exactly_what_is_legal_at_each_position():
     grammar = Grammar(VOCABULARY)
     for position, legal in enumerate(VOCABULARY.legal):
         scores = grammar(torch.zeros(2, position, dtype=torch.long), torch.randn(2, VOCABULARY.vocab_size))
@@ -162,7 +162,7 @@ def test_the_grammar_keeps_the_odds_of_legal_tokens():
     torch.testing.assert_close(after.softmax(-1)[:, codes], scores[:, codes].softmax(-1))
 
 
-def test_equal_seeds_give_equal_sequences_and_others_give_others():
+def test_fault_54_equal_seeds_give_equal_sequences_and_others_give_others():
     gpt, labels = tiny_gpt(VOCABULARY), prompt_labels(VOCABULARY, 8)
     first = sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=3))
     assert torch.equal(sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=3)), first)
@@ -184,12 +184,25 @@ def test_sampling_keeps_the_generation_configuration_of_the_model():
     assert gpt.generation_config.to_dict() == before
 
 
-def test_a_model_of_another_size_is_refused():
+def test_fault_48_a_model_of_another_vocabulary_is_refused():
     bigger = Vocabulary.create(3, 2, 9, ["chair", "table"])
-    longer = Vocabulary.create(3, 3, 8, ["chair", "table"])
-    for vocabulary in (bigger, longer):
-        with pytest.raises(InputError, match="the tokenizer needs"):
-            sample_ids(tiny_gpt(VOCABULARY), vocabulary, ["chair"])
+    with pytest.raises(InputError, match="the tokenizer needs"):
+        sample_ids(tiny_gpt(VOCABULARY), bigger, ["chair"])
+
+
+def test_fault_52_a_model_with_fewer_positions_is_refused():
+    longer = Vocabulary.create(3, 2, 8, ["chair", "table"])
+    short = tiny_gpt(Vocabulary.create(2, 2, 8, ["chair", "table"]))
+    assert short.config.vocab_size == longer.vocab_size
+    with pytest.raises(InputError, match="the tokenizer needs"):
+        sample_ids(short, longer, ["chair"])
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e-8}, {"temperature": 1e8}, {"top_k": 10**6}, {"top_p": 1e-9}])
+def test_fault_53_extreme_settings_give_sequences_that_decode(options):
+    ids = sample_ids(tiny_gpt(VOCABULARY), VOCABULARY, ["table"] * 5, SamplingConfig(**options))
+    assert TOKENIZER.class_names(ids) == ["table"] * 5
+    assert torch.isfinite(TOKENIZER.batch_decode(ids).flat).all()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +214,7 @@ def test_a_model_of_another_size_is_refused():
         ("batch_size", (0,)),
     ],
 )
-def test_a_setting_out_of_range_is_refused_by_name(name, values):
+def test_fault_53_a_setting_out_of_range_is_refused_by_name(name, values):
     for value in values:
         with pytest.raises(InputError, match=f"^{name} is {value}; give"):
             SamplingConfig(**{name: value})

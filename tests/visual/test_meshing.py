@@ -10,6 +10,7 @@ import torch
 import trimesh
 from torch import Tensor
 
+from tests.fakes import tiny_codebook
 from weightgpt.errors import InputError
 from weightgpt.visual.meshing import mesh_grid, mesh_sdf, save_mesh, sdf_grid
 
@@ -71,12 +72,18 @@ def test_axes_are_x_y_z():
     ],
     ids=["sphere", "box", "torus", "diagonal", "cut", "steep", "flat", "clamped", "network"],
 )
-def test_skipped_blocks_do_not_change_the_mesh(sdf: Sdf, resolution: int):
+def test_fault_59_skipped_blocks_do_not_change_the_mesh(sdf: Sdf, resolution: int):
     grid, every = sdf_grid(sdf, resolution), dense_grid(sdf, resolution)
     meshed, expected = mesh_grid(grid), mesh_grid(every)
     assert np.array_equal(meshed.mesh.vertices, expected.mesh.vertices)
     assert np.array_equal(meshed.mesh.faces, expected.mesh.faces)
     assert torch.equal(grid < 0, every < 0)
+
+
+def test_fault_59_skipped_blocks_do_not_change_the_mesh_of_decoded_fields():
+    codes = torch.randint(8, (24, 3, 2), generator=torch.Generator().manual_seed(0))
+    for sdf in tiny_codebook().decode(codes).sdfs():
+        assert torch.equal(sdf_grid(sdf, 32) < 0, dense_grid(sdf, 32) < 0)
 
 
 @torch.no_grad()
@@ -111,7 +118,7 @@ def test_a_mesh_that_leaves_the_box_is_open_there():
 
 
 @pytest.mark.parametrize(("value", "outcome"), [(1.0, "empty"), (-1.0, "full"), (math.nan, "nonfinite")])
-def test_fields_without_a_surface_have_a_named_outcome(value: float, outcome: str):
+def test_fault_56_fields_without_a_surface_have_a_named_outcome(value: float, outcome: str):
     meshed = mesh_sdf(lambda points: torch.full((len(points),), value), 16)
     assert meshed.mesh is None
     assert meshed.outcome == outcome
@@ -119,10 +126,18 @@ def test_fields_without_a_surface_have_a_named_outcome(value: float, outcome: st
     assert meshed.leaves_box == (outcome == "full")
 
 
-def test_one_infinity_of_a_grid_is_nonfinite():
+def test_fault_57_one_infinity_of_a_grid_is_nonfinite():
     grid = sdf_grid(sphere(0.5), 17)
     grid[0, 0, 0] = math.inf
     assert mesh_grid(grid).outcome == "nonfinite"
+
+
+def test_fault_58_a_resolution_that_needs_too_much_memory_is_refused_before_any_work():
+    def unexpected(points: Tensor) -> Tensor:
+        raise AssertionError("the field was evaluated")
+
+    with pytest.raises(InputError, match=r"resolution is 4096.* 275 GB; give 1024 "):
+        mesh_sdf(unexpected, 4096)
 
 
 def test_low_resolutions_wrong_values_and_unknown_extensions_are_refused():

@@ -42,11 +42,11 @@ def test_the_silhouette_of_a_sphere_is_the_analytic_disc(scale: float, azimuth: 
     assert not solid[distance > radius + 0.03].any()
 
 
-def test_an_empty_field_is_background_only():
+def test_fault_56_an_empty_field_is_background_only():
     assert (render([empty], 48) == GRAY).all()
 
 
-def test_nan_and_full_fields_give_pictures():
+def test_fault_57_nan_and_full_fields_give_pictures():
     pictures = render([lambda points: points[:, 0] * math.nan, lambda points: -empty(points)], 48)
     assert (pictures[0] == GRAY).all()
     assert painted(pictures[1]).mean() > 0.5

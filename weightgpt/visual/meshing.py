@@ -68,7 +68,7 @@ def sdf_grid(sdf: Sdf, resolution: int) -> Float[Tensor, "R R R"]:
 
     Args:
         sdf: points (n, 3) to signed distances (n,).
-        resolution: R, 8 or more.
+        resolution: R, from 8 to 1024.
 
     Returns:
         (R, R, R) float32, indexed [x, y, z].
@@ -100,7 +100,7 @@ def mesh_sdf(sdf: Sdf, resolution: int = 96) -> Meshed:
 
     Args:
         sdf: points (n, 3) to signed distances (n,).
-        resolution: grid points along each axis, 8 or more.
+        resolution: grid points along each axis, from 8 to 1024.
 
     Raises:
         InputError: the resolution is below 8 or above 1024, or the field does not return one value per point.

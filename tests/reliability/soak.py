@@ -1,0 +1,160 @@
+"""Long use of one model: `python -m tests.reliability.soak --output runs/soak.json`.
+
+Eight threads give what one thread gives, many calls do not grow the memory, and many samples are written to disk part
+by part in flat memory. The model is a tiny one, so that the figures are those of the program and not of the model.
+"""
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests import fakes
+from weightgpt import __version__
+from weightgpt._programs import cli_main, command_line, parse
+from weightgpt.fields.storage import load_fields, save_fields
+from weightgpt.io import write_json
+from weightgpt.model import WeightGPT
+from weightgpt.quantizers.base import EncodeConfig
+
+PART = 1000
+"""Samples of one file."""
+ALLOWED_MB = 32
+"""Growth of memory that counts as flat: the allocator keeps some pages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoakJob:
+    """Use one model for long, and measure its results and the memory."""
+
+    output: Path = Path("runs/soak.json")
+    """The file of the figures."""
+    threads: int = 8
+    """Threads that use one model at once."""
+    calls: int = 500
+    """Calls after a warm-up of a fifth as many."""
+    samples: int = 100_000
+    """Samples that are written to disk."""
+
+
+def tiny_model() -> WeightGPT:
+    """An untrained model."""
+    tokenizer = fakes.tiny_tokenizer()
+    return WeightGPT(fakes.tiny_gpt(tokenizer.vocabulary), tokenizer)
+
+
+def use(model: WeightGPT, seed: int) -> bytes:
+    """Sample, mesh, encode and decode; the bytes of all results.
+
+    Args:
+        model: the model.
+        seed: seed of the samples; it also decides the shape that is encoded.
+    """
+    shapes = model.generate(4, seed=seed)
+    volume = shapes.fields.sdf(0)(torch.linspace(-1, 1, 3000).reshape(-1, 3))
+    codes = model.tokenizer([fakes.sphere_shape(0.3 + seed % 5 / 10)], encode=EncodeConfig(steps=2, num_points=1024))
+    parts = (shapes.ids, shapes.fields.flat, volume, codes["input_ids"])
+    return b"".join(part.detach().numpy().tobytes() for part in parts)
+
+
+def threads_as_serial(threads: int) -> dict[str, Any]:
+    """Use one model in several threads, and compare with one thread.
+
+    Args:
+        threads: number of threads; each makes eight calls.
+    """
+    model, start = tiny_model(), time.monotonic()
+    seeds = range(8 * threads)
+    expected = [use(model, seed) for seed in seeds]
+    with ThreadPoolExecutor(threads) as pool:
+        results = list(pool.map(lambda seed: use(model, seed), seeds))
+    different = sum(result != value for result, value in zip(results, expected, strict=True))
+    row = {"name": f"calls in {threads} threads", "number": len(results), "different": different}
+    return row | {"seconds": round(time.monotonic() - start)}
+
+
+def many_calls(count: int) -> dict[str, Any]:
+    """Call one model often; memory must not grow.
+
+    Args:
+        count: number of calls.
+    """
+    model = tiny_model()
+    expected = use(model, 0)
+    for seed in range(count // 5):
+        use(model, seed)
+    row = _watched(lambda seed: use(model, seed), count)
+    return {"name": "calls", "number": count, "different": int(use(model, 0) != expected), **row}
+
+
+def streamed_samples(count: int, folder: Path) -> dict[str, Any]:
+    """Write many samples to disk, part by part; memory must not grow.
+
+    Args:
+        count: number of samples.
+        folder: an empty folder.
+    """
+    model = tiny_model()
+
+    def write(part: int) -> None:
+        fields = model.generate(min(PART, count - part * PART), seed=part, batch_size=256).fields
+        save_fields(folder / f"{part:04d}.safetensors", fields)
+
+    parts = -(-count // PART)
+    for part in range(min(5, parts)):
+        write(part)
+    row = _watched(write, parts)
+    written = sum(len(load_fields(path)[0]) for path in folder.glob("*.safetensors"))
+    return {"name": "samples written to disk", "number": written, **row}
+
+
+def _watched(work: Callable[[int], object], count: int) -> dict[str, Any]:
+    """Memory before and after `count` calls, the highest memory of the process, and seconds."""
+    first, start = memory_mb(), time.monotonic()
+    for index in range(count):
+        work(index)
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return {"first_mb": first, "last_mb": memory_mb(), "peak_mb": peak, "seconds": round(time.monotonic() - start)}
+
+
+def memory_mb() -> int:
+    """Resident memory of this process in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+
+def problems(row: dict[str, Any]) -> int:
+    """Differing results, and one more if the memory has grown.
+
+    Args:
+        row: the figures of one measurement.
+    """
+    return row.get("different", 0) + (row.get("last_mb", 0) - row.get("first_mb", 0) > ALLOWED_MB)
+
+
+@cli_main
+def main() -> None:
+    """Measure, write the figures, and end with 1 if a result differs or the memory grows."""
+    job = parse(SoakJob, "tests.reliability.soak")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [threads_as_serial(job.threads), many_calls(job.calls), streamed_samples(job.samples, Path(folder))]
+    result = {"version": __version__, "command": command_line("tests.reliability.soak"), "rows": rows}
+    result["problems"] = sum(map(problems, rows))
+    write_json(job.output, result)
+    print(json.dumps(result, indent=2))
+    if result["problems"]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,7 +35,11 @@ ONLY_IN = {
         ),
         *("training.report.html", "training.baselines.low_poly", "training.baselines.meshgpt"),
     },
-    "igl": {"weightgpt.shapes.meshes"},
+    "igl": {
+        *("weightgpt.shapes.arrangement", "weightgpt.shapes.distances", "weightgpt.shapes.open_surfaces"),
+        *("weightgpt.shapes.orientation", "weightgpt.shapes.welding", "weightgpt.shapes.winding"),
+    },
+    "manifold3d": {"weightgpt.shapes.union"},
     "skimage": {"weightgpt.visual.meshing"},
     "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
     "vector_quantize_pytorch": {

@@ -28,6 +28,7 @@ ONLY_IN = {
     "trimesh": {
         *(
             "weightgpt.shapes.meshes",
+            "weightgpt.visual.mesh_files",
             "weightgpt.visual.meshing",
             "weightgpt.fields.field",
             "weightgpt.model",

@@ -67,7 +67,7 @@ class OpenCaps:
     closing: NDArray[np.bool_]
     """Whether each triangle of a cap (c,) is: the winding number is about 1/2 on both of its sides."""
     unclear: float
-    """Area of the caps at which the winding number is neither about 1/2 nor about a whole number."""
+    """Area of the caps at which the winding number is not clear enough to tell."""
     holes: int
     """Number of holes with such triangles."""
 
@@ -85,5 +85,6 @@ def find_open_caps(caps: Caps, winding: WindingNumber) -> OpenCaps:
     front[tested], back[tested] = winding.beside(caps.triangles[tested], _DEPTH)
     closing = (np.abs(front - 0.5) < 0.25) & (np.abs(back - 0.5) < 0.25)
     whole = (np.abs(front - np.rint(front)) < 0.1) & (np.abs(back - np.rint(back)) < 0.1)
+    whole |= (front > 0.75) & (back > 0.75)  # inside another part
     area = np.bincount(caps.hole, areas * closing, len(caps.part))
     return OpenCaps(closing, float(areas[~closing & ~whole].sum()), int((area > _CRACK).sum()))

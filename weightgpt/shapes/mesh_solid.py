@@ -57,8 +57,8 @@ class MeshSolid:
     sides: tuple[float, ...]
     """Sides of the box, in unit coordinates."""
     volume: float | None
-    """Volume in file units cubed; None where open surfaces have a thickness, where other parts of the mesh cover its holes
-    in part, or beyond the range of numbers."""
+    """Volume in file units cubed. None where open surfaces have a thickness, where other parts of the mesh cover its
+    holes in part, or beyond the range of numbers."""
     digest: str
     """Hash of the geometry."""
     notes: tuple[str, ...]
@@ -165,7 +165,8 @@ def _open_notes(name: str, mesh: Repaired, thickness: float | None) -> list[str]
     if not mesh.num_sheets:
         return []
     surfaces, verb = counted(mesh.num_sheets, "open surface"), was(mesh.num_sheets)
-    share = f"{100 * mesh.open_share:.2g} % of the area"
+    percent = 100 * mesh.open_share
+    share = f"{percent:.{0 if percent >= 1 else 2}f} % of the area"
     if thickness is not None:
         return [f"{surfaces} ({share}) {verb} given a thickness of {thickness:g}."]
     if len(mesh.faces) == 0:

@@ -26,25 +26,22 @@ _DEPTH = 1e-3  # distance from a face at which the winding number is taken, in u
 _ROUNDS = 3  # times that open parts are turned over, as each depends on the others
 
 
-def align_neighbors(vertices: Vertices, faces: Faces) -> tuple[Faces, int]:
+def align_neighbors(vertices: Vertices, faces: Faces) -> Faces:
     """Turn faces over so that neighbors face the same way, wherever exactly two faces share an edge.
 
     Args:
         vertices: (n, 3).
         faces: (m, 3).
-
-    Returns:
-        The faces, and how many were turned over.
     """
     edges = find_edges(faces)
     if not ((edges.num_faces == 2) & (edges.balance != 0)).any():
-        return faces, 0
+        return faces
     aligned, patches = igl.bfs_orient(faces)
     turned = (aligned != faces).any(1)
     areas = face_areas(vertices[faces])
     wrong = np.bincount(patches, areas * turned) > np.bincount(patches, areas) / 2
     turned ^= wrong[patches]
-    return turn_over(faces, turned), int(turned.sum())
+    return turn_over(faces, turned)
 
 
 def turn_over(faces: Faces, turned: NDArray[np.bool_]) -> Faces:

@@ -6,6 +6,7 @@ Dimensions: n vertices, m faces.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weightgpt.shapes.connectivity import Faces, Vertices
 from weightgpt.shapes.open_surfaces import sort_open_surfaces
@@ -46,30 +47,16 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     copies += more
     if copies:
         notes.append(f"{counted(copies, 'face')} {was(copies)} there twice; the copies were dropped.")
-    faces, turned = align_neighbors(vertices, faces)
-    if turned:
-        notes.append(
-            f"{turned:,} of {counted(len(faces), 'face')} faced the other way than the faces next to them and"
-            f" {was(turned)} turned over."
-        )
+    given = faces
+    faces = align_neighbors(vertices, faces)
     parts = measure_parts(vertices, faces)
     solid = is_solid(parts)
-    flipped = turn_outward(vertices, faces, parts, solid)
-    faces = turn_over(faces, flipped[parts.of_face])
-    number = int((flipped & solid).sum())
-    if number:
-        notes.append(
-            f"{number:,} of {counted(int(solid.sum()), 'part')} {was(number)} inside out and {was(number)} flipped."
-        )
+    faces = turn_over(faces, turn_outward(vertices, faces, parts, solid)[parts.of_face])
     bounding, free = np.ones(len(faces), bool), np.zeros(len(faces), bool)
     if not solid.all():
         sheets = sort_open_surfaces(vertices, faces, parts, solid)
-        changed = int((sheets.faces[sheets.bounding] != faces[sheets.bounding]).any(1).sum())
         faces, bounding, free = sheets.faces, sheets.bounding, sheets.free
-        if changed:
-            notes.append(
-                f"{counted(changed, 'face')} of open surfaces {was(changed)} inside out and {was(changed)} turned over."
-            )
+    notes += _orientation_notes((faces != given).any(1)[bounding], parts.of_face[bounding])
     areas = face_areas(vertices[faces])
     return Repaired(
         faces=faces[bounding],
@@ -79,6 +66,21 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
         open_share=float(areas[free].sum() / areas.sum()),
         notes=tuple(notes),
     )
+
+
+def _orientation_notes(turned: NDArray[np.bool_], of_face: NDArray[np.int64]) -> list[str]:
+    """Notes on the faces (m,) that were turned over, and on the parts whose faces all were."""
+    faces_of = np.bincount(of_face)
+    turned_of = np.bincount(of_face, turned, len(faces_of))
+    whole = (turned_of == faces_of) & (faces_of > 0)
+    some, parts, total = int(turned_of[~whole].sum()), int(whole.sum()), int((faces_of > 0).sum())
+    notes = []
+    if some:
+        of = f"{some:,} of {counted(len(turned), 'face')}"
+        notes.append(f"{of} faced the other way than the faces next to them and {was(some)} turned over.")
+    if parts:
+        notes.append(f"{parts:,} of {counted(total, 'part')} {was(parts)} inside out and {was(parts)} flipped.")
+    return notes
 
 
 def counted(number: int, noun: str) -> str:

@@ -19,13 +19,15 @@ class WindingNumber:
             vertices: (n, 3).
             faces: (m, 3).
         """
+        self._empty = len(faces) == 0
         self._tree = igl.FastWindingNumberBVH()
-        self._tree.init(np.ascontiguousarray(vertices), np.ascontiguousarray(faces))
+        if not self._empty:  # a query of an empty tree would end the process
+            self._tree.init(np.ascontiguousarray(vertices), np.ascontiguousarray(faces))
 
     def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the winding numbers (n,) at points (n, 3)."""
-        if len(points) == 0:
-            return np.zeros(0)
+        if self._empty or len(points) == 0:
+            return np.zeros(len(points))
         values: NDArray[np.float64] = self._tree.winding_number(np.ascontiguousarray(points))
         return values
 

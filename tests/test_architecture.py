@@ -29,6 +29,7 @@ ORDER = [
 ONLY_IN = {
     "trimesh": {
         *(
+            "weightgpt.visual.mesh_files",
             "weightgpt.visual.meshing",
             "weightgpt.fields.field",
             "weightgpt.model",
@@ -36,8 +37,12 @@ ONLY_IN = {
         ),
         *("training.report.html", "training.baselines.low_poly", "training.baselines.meshgpt"),
     },
-    "igl": {"weightgpt.shapes.meshes"},
     "mapbox_earcut": {"weightgpt.shapes.readers.polygons"},
+    "igl": {
+        *("weightgpt.shapes.arrangement", "weightgpt.shapes.distances", "weightgpt.shapes.open_surfaces"),
+        *("weightgpt.shapes.orientation", "weightgpt.shapes.welding", "weightgpt.shapes.winding"),
+    },
+    "manifold3d": {"weightgpt.shapes.union"},
     "skimage": {"weightgpt.visual.meshing"},
     "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
     "vector_quantize_pytorch": {

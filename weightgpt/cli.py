@@ -12,7 +12,6 @@ Decisions:
 """
 
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 

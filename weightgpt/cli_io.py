@@ -128,7 +128,9 @@ def write_meshes(
             warn(f"no mesh of {metadata.names[index]}: the field is {meshed.outcome}")
             continue
         meshed.mesh.vertices = meshed.mesh.vertices * float(metadata.scale[index]) + metadata.center[index].numpy()
-        save_mesh(meshed.mesh, folder / (stems[index] + suffix))
+        note = save_mesh(meshed.mesh, folder / (stems[index] + suffix))
+        if note is not None:
+            warn(note)
         counts.update(meshes=1, watertight=int(meshed.watertight), leaves_box=int(meshed.leaves_box))
     return dict(counts)
 

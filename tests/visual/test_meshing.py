@@ -157,3 +157,37 @@ def test_a_saved_mesh_is_read_back(tmp_path: Path, suffix: str):
     assert len(back.faces) == len(mesh.faces)
     assert back.volume == pytest.approx(mesh.volume, rel=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == [f"mesh{suffix}"]
+
+
+def far_box(low: list[float], size: float) -> trimesh.Trimesh:
+    unit = mesh_sdf(box(0.9, 0.45, 0.45), 33).mesh
+    unit.vertices = np.asarray(unit.vertices, np.float64) * size + np.array(low)
+    return unit
+
+
+def read_vertices(path: Path) -> np.ndarray:
+    scene = trimesh.load_scene(path, process=False)
+    return np.asarray(scene.to_mesh().vertices, np.float64)
+
+
+@pytest.mark.parametrize("suffix", [".glb", ".ply", ".obj"])
+@pytest.mark.parametrize(
+    ("low", "size"), [([500000.0, 4500000.0, 100.0], 1.0), ([0.0, 0.0, 0.0], 1e-9), ([7e9, 0.0, -3e9], 2.5)]
+)
+def test_case_29_far_and_tiny_meshes_keep_their_shape(tmp_path: Path, suffix: str, low: list[float], size: float):
+    mesh = far_box(low, size)
+    assert save_mesh(mesh, tmp_path / f"box{suffix}") is None
+    back = read_vertices(tmp_path / f"box{suffix}")
+    assert len(back) == len(mesh.vertices)
+    assert np.abs(np.sort(back, axis=0) - np.sort(mesh.vertices, axis=0)).max() < 2e-5 * size
+
+
+def test_case_29_stl_of_a_far_mesh_is_written_about_the_origin_and_says_so(tmp_path: Path):
+    mesh = far_box([500000.0, 4500000.0, 100.0], 1.0)
+    note = save_mesh(mesh, tmp_path / "box.stl")
+    assert note.startswith("box.stl is moved by -(500000, 4500000, 100), because .stl holds single precision")
+    back = trimesh.load(tmp_path / "box.stl", force="mesh")
+    assert back.is_watertight
+    assert back.volume == pytest.approx(mesh.volume, rel=1e-4)
+    assert np.abs(back.bounds.mean(0)).max() < 1e-4
+    assert save_mesh(far_box([1.0, 2.0, 3.0], 1.0), tmp_path / "near.stl") is None

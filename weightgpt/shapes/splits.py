@@ -4,6 +4,8 @@ Decisions:
 
 - Every class gives the same share of its shapes to the held-out sets. Half of them are for validation, which early
   stopping uses, and half for test, which only the final figures use.
+- Shapes of equal geometry are held out together or not at all, whatever their names and classes. A held-out copy of a
+  training shape would show nothing about new shapes.
 - Only training shapes are augmented. Augmentation changes the shapes themselves: it mirrors them, turns them by
   quarters and stretches them along the axes.
 """
@@ -11,6 +13,7 @@ Decisions:
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -39,8 +42,30 @@ class Split:
         return [*self.train, *self.validation, *self.test]
 
 
+def duplicate_groups(shapes: Sequence[Shape]) -> list[list[Shape]]:
+    """Find shapes of equal geometry, by their digests.
+
+    Args:
+        shapes: the shapes; those whose digest is unknown equal no other.
+
+    Returns:
+        Groups of two shapes or more, in the order of their first shapes.
+    """
+    return [group for group in _group_equal(shapes) if len(group) > 1]
+
+
+def _group_equal(shapes: Sequence[Shape]) -> list[list[Shape]]:
+    """Group shapes of equal digest, in the order of their first shapes."""
+    groups: dict[str | int, list[Shape]] = {}
+    for number, shape in enumerate(shapes):
+        groups.setdefault(number if shape.digest is None else shape.digest, []).append(shape)
+    return list(groups.values())
+
+
 def split_shapes(shapes: Sequence[Shape], held_out_fraction: float, seed: int) -> Split:
     """Hold out a share of every class; a class of three or more gives at least one shape to each held-out set.
+
+    Shapes of equal geometry count as one: they all go to the training set or to one of the held-out sets.
 
     Args:
         shapes: all shapes of the run.
@@ -60,21 +85,38 @@ def split_shapes(shapes: Sequence[Shape], held_out_fraction: float, seed: int) -
         (48, 6, 6)
     """
     rng = np.random.default_rng(seed)
-    classes: dict[str, list[Shape]] = defaultdict(list)
-    for shape in shapes:
-        classes[shape.label].append(shape)
+    classes: dict[str, list[list[Shape]]] = defaultdict(list)
+    for group in _group_equal(shapes):
+        classes[group[0].label].append(group)
     train: list[Shape] = []
     validation: list[Shape] = []
     test: list[Shape] = []
     for label in sorted(classes):
-        members = [classes[label][i] for i in rng.permutation(len(classes[label]))]
-        count = max(1, round(held_out_fraction * len(members) / 2)) if len(members) >= 3 else 0
-        validation += members[:count]
-        test += members[count : 2 * count]
-        train += members[2 * count :]
+        groups = [classes[label][i] for i in rng.permutation(len(classes[label]))]
+        parts = _split_class(groups, held_out_fraction)
+        for whole, part in zip((validation, test, train), parts, strict=True):
+            whole += part
     if not validation:
-        raise InputError(f"{len(shapes)} shapes are too few to hold any out; give at least 3 of one class.")
+        raise InputError(
+            f"{len(shapes)} shapes are too few to hold any out; give at least 3 different ones of a class."
+        )
     return Split([train[i] for i in rng.permutation(len(train))], validation, test)
+
+
+def _split_class(groups: list[list[Shape]], held_out_fraction: float) -> tuple[list[Shape], list[Shape], list[Shape]]:
+    """Split the groups of equal shapes of a class into validation, test and training shapes."""
+    validation: list[list[Shape]] = []
+    test: list[list[Shape]] = []
+    train: list[list[Shape]] = []
+    sizes = sorted(len(group) for group in groups)
+    # Each held-out set takes at least a group, so it must have room for the second smallest.
+    room = max(1, round(held_out_fraction * sum(sizes) / 2), sizes[1]) if len(sizes) >= 3 else 0
+    for group in groups:
+        fitting = (part for part in (validation, test) if sum(map(len, part)) + len(group) <= room)
+        next(fitting, train).append(group)
+    if len(validation) > 1 and not test:
+        test.append(validation.pop())
+    return list(chain(*validation)), list(chain(*test)), list(chain(*train))
 
 
 def augment(shapes: Sequence[Shape], augmentations: int, seed: int, mirror_all_axes: bool = False) -> list[Shape]:
@@ -122,4 +164,4 @@ def _copy(shape: Shape, rng: np.random.Generator, name: str, mirror_all_axes: bo
         # The sign is exact. The size is right along the least stretched axis and up to a fifth too small along others.
         return shape.sdf((points[:, axes] * inverse).clamp(-1.25, 1.25)) * stretch.min()
 
-    return replace(shape, name=name, sdf=sdf, sides=sides)
+    return replace(shape, name=name, sdf=sdf, sides=sides, volume=None, digest=None)

@@ -14,7 +14,6 @@ Decisions:
 Dimensions: R grid points along each axis.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +27,7 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
+from weightgpt.visual.mesh_files import encode_mesh
 
 Outcome = Literal["surface", "empty", "full", "nonfinite"]
 """What meshing a field gave, see `Meshed`."""
@@ -135,12 +135,16 @@ def mesh_grid(grid: Float[Tensor, "R R R"]) -> Meshed:
     return Meshed(mesh, "surface", watertight=bool(mesh.is_watertight), leaves_box=leaves)
 
 
-def save_mesh(mesh: trimesh.Trimesh, path: Path | str) -> None:
+def save_mesh(mesh: trimesh.Trimesh, path: Path | str) -> str | None:
     """Write a mesh as .glb, .ply, .obj or .stl, depending on the extension of `path`.
 
     Args:
         mesh: the mesh.
         path: the file to write.
+
+    Returns:
+        A sentence if the file has another position or size than the mesh, because its format holds single precision;
+        see `weightgpt.visual.mesh_files`.
 
     Raises:
         InputError: the extension is another one, or the folder cannot be written to.
@@ -148,10 +152,10 @@ def save_mesh(mesh: trimesh.Trimesh, path: Path | str) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise InputError(f"cannot write a mesh as {suffix or 'a file without extension'}; use {', '.join(FORMATS)}.")
-    buffer = io.BytesIO()
-    mesh.export(buffer, file_type=suffix[1:])
+    content, note = encode_mesh(mesh, suffix)
     with atomic_write(path) as draft:
-        draft.write_bytes(buffer.getvalue())
+        draft.write_bytes(content)
+    return None if note is None else f"{Path(path).name} {note}"
 
 
 def _spread(blocks: Tensor, resolution: int) -> Tensor:

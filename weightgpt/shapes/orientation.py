@@ -1,0 +1,132 @@
+"""Orientation: the faces of each part of a mesh turned outward.
+
+Decisions:
+
+- Neighboring faces are made to face the same way first; most of the area of a part decides which way.
+- A part that surrounds a volume is turned outward. A closed part that lies inside another part keeps its orientation
+  relative to that part: if it faces the other way it is a cavity, and a cavity stays one.
+- A mesh with open parts is turned over as a whole if more of it is inside out than not. After that, an open part is
+  turned over if the winding number in front of it is about -1. It is about 0 in front of a surface that faces inward as
+  it should, such as the wall of a hole through a plate.
+
+Dimensions: n vertices, m faces, k parts.
+"""
+
+import igl
+import numpy as np
+from numpy.typing import NDArray
+
+from weightgpt.shapes.connectivity import Faces, Vertices, find_edges
+from weightgpt.shapes.parts import Parts, Probes, probe_parts
+from weightgpt.shapes.triangles import face_areas
+from weightgpt.shapes.winding import WindingNumber
+
+_SAMPLES = 64  # vertices of a part that must lie inside another part for it to be nested
+_DEPTH = 1e-3  # distance from a face at which the winding number is taken, in unit coordinates
+_ROUNDS = 3  # times that open parts are turned over, as each depends on the others
+
+
+def align_neighbors(vertices: Vertices, faces: Faces) -> Faces:
+    """Turn faces over so that neighbors face the same way, wherever exactly two faces share an edge.
+
+    Args:
+        vertices: (n, 3).
+        faces: (m, 3).
+    """
+    edges = find_edges(faces)
+    if not ((edges.num_faces == 2) & (edges.balance != 0)).any():
+        return faces
+    aligned, patches = igl.bfs_orient(faces)
+    turned = (aligned != faces).any(1)
+    areas = face_areas(vertices[faces])
+    wrong = np.bincount(patches, areas * turned) > np.bincount(patches, areas) / 2
+    turned ^= wrong[patches]
+    return turn_over(faces, turned)
+
+
+def turn_over(faces: Faces, turned: NDArray[np.bool_]) -> Faces:
+    """Reverse some faces.
+
+    Args:
+        faces: (m, 3).
+        turned: which, (m,).
+    """
+    return np.ascontiguousarray(np.where(turned[:, None], faces[:, ::-1], faces))
+
+
+def turn_outward(vertices: Vertices, faces: Faces, parts: Parts, solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which solid parts have to be turned over to face outward.
+
+    Args:
+        vertices: (n, 3) in unit coordinates.
+        faces: (m, 3).
+        parts: the parts of the faces.
+        solid: which parts surround a volume, (k,).
+
+    Returns:
+        Whether the part is inside out, (k,).
+    """
+    turned = np.zeros(len(solid), bool)
+    if (parts.is_open & solid).any() or not solid.any():
+        probes = probe_parts(vertices, faces, parts)
+        turned |= _is_inside_out(vertices, faces, probes)
+        for _ in range(_ROUNDS):
+            wrong = _open_inside_out(vertices, turn_over(faces, turned[parts.of_face]), parts, probes)
+            wrong &= parts.is_open & solid & ((parts.volume < 0) != turned)
+            if not wrong.any():
+                break
+            turned ^= wrong
+    return turned ^ _closed_inside_out(vertices, faces, parts, solid, turned)
+
+
+def _is_inside_out(vertices: Vertices, faces: Faces, probes: Probes) -> bool:
+    """Whether more of a mesh is inside out than not."""
+    front, back = WindingNumber(vertices, faces).beside(vertices[faces[probes.faces]], _DEPTH)
+    inside = probes.weight[(back > 0.5) & (front < 0.5)].sum()
+    return bool(probes.weight[(front < -0.5) & (back > -0.5)].sum() > inside)
+
+
+def _open_inside_out(vertices: Vertices, faces: Faces, parts: Parts, probes: Probes) -> NDArray[np.bool_]:
+    """Which parts (k,) have a winding number of about -1 in front of them."""
+    front, _ = WindingNumber(vertices, faces).beside(vertices[faces[probes.faces]], _DEPTH)
+    wrong: NDArray[np.bool_] = np.bincount(probes.part, probes.weight * front, len(parts.area)) < -0.5 * parts.area
+    return wrong
+
+
+def _closed_inside_out(
+    vertices: Vertices, faces: Faces, parts: Parts, solid: NDArray[np.bool_], turned: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which closed parts (k,) still have to be turned over, after some parts were turned."""
+    before = np.where((parts.volume < 0) != turned, -1, 1)
+    fixed = parts.is_open | ~solid
+    after = np.where(fixed, before, 1)
+    if not (~fixed & (before < 0)).any():
+        return np.zeros(len(before), bool)
+    low, high = _part_bounds(vertices, faces, parts)
+    windings: dict[int, WindingNumber] = {}
+    order = [int(i) for i in np.argsort(-np.abs(parts.volume)) if solid[i]]
+    for place, i in enumerate(order):
+        larger = np.array(order[:place], np.int64)
+        around = larger[((low[larger] <= low[i]) & (high[larger] >= high[i])).all(1)]
+        if fixed[i] or len(around) == 0:
+            continue
+        corners = np.unique(faces[parts.of_face == i])
+        samples = vertices[corners[:: -(-len(corners) // _SAMPLES)]]
+        nested = []
+        for j in map(int, around):
+            if j not in windings:
+                windings[j] = WindingNumber(vertices, faces[parts.of_face == j])
+            if (np.abs(windings[j](samples)) > 0.5).all():
+                nested.append(j)
+        if nested:
+            relative = before[i] * before[nested[-1]] * after[nested[-1]]
+            after[i] = relative if after[nested].sum() + relative >= 0 else 1
+    return after != before
+
+
+def _part_bounds(vertices: Vertices, faces: Faces, parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The lowest and highest corners (k, 3) of the boxes of the parts."""
+    low, high = np.full((len(parts.area), 3), np.inf), np.full((len(parts.area), 3), -np.inf)
+    np.minimum.at(low, parts.of_face, vertices[faces].min(1))
+    np.maximum.at(high, parts.of_face, vertices[faces].max(1))
+    return low, high

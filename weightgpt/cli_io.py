@@ -292,7 +292,7 @@ def describe(path: str) -> dict[str, Any]:
     Args:
         path: the folder or file, or the name of a model on the Hub.
     """
-    from weightgpt.shapes.meshes import FORMATS
+    from weightgpt.shapes.readers.limits import FORMATS
 
     suffix = "" if Path(path).is_dir() else Path(path).suffix.lower()
     if suffix == ".safetensors":

@@ -194,7 +194,7 @@ def describe(path: str, revision: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: the model, file or mesh cannot be read.
     """
-    from weightgpt.shapes.meshes import FORMATS
+    from weightgpt.shapes.readers.limits import FORMATS
 
     suffix = "" if Path(path).is_dir() else Path(path).suffix.lower()
     if suffix == ".safetensors":

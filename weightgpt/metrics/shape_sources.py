@@ -21,7 +21,8 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import load_fields
-from weightgpt.shapes.meshes import FORMATS, Shapes, load_shapes
+from weightgpt.shapes.meshes import Shapes, load_shapes
+from weightgpt.shapes.readers.limits import FORMATS
 from weightgpt.shapes.sampling import sample_sdf
 from weightgpt.shapes.shape import Sdf, Shape
 

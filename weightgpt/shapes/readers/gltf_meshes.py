@@ -12,6 +12,7 @@ from weightgpt.shapes.readers.gltf_json import Entry, child, entries, whole_numb
 from weightgpt.shapes.readers.gltf_skins import Skin
 from weightgpt.shapes.readers.limits import unreadable
 from weightgpt.shapes.readers.part import MeshPart
+from weightgpt.shapes.readers.strips import strip_triangles
 
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
 _INDEX_TYPES = (5121, 5123, 5125)
@@ -95,15 +96,12 @@ def _positions(accessors: Accessors, index: Any, used: NDArray[np.int64]) -> Ver
 
 
 def _triangles(corners: NDArray[np.int64], mode: int) -> Faces:
-    """Triangles (m, 3) of the corners of a primitive; every other one of a strip is turned."""
+    """Triangles (m, 3) of the corners of a primitive."""
     if mode == _TRIANGLES:
         if len(corners) % 3:
             raise unreadable(f"a mesh of triangles has {len(corners):,} corners, which is no multiple of 3")
         return corners.reshape(-1, 3)
-    at = np.arange(len(corners) - 2)
-    if mode == _FAN:
-        faces = np.stack([corners[at + 1], corners[at + 2], np.broadcast_to(corners[0], at.shape)], axis=1)
-    else:
-        faces = np.stack([corners[at], corners[at + 1 + at % 2], corners[at + 2 - at % 2]], axis=1)
-    distinct = (faces != np.roll(faces, 1, axis=1)).all(axis=1)
-    return faces[distinct]
+    if mode == _STRIP:
+        return strip_triangles(corners, np.array([len(corners)]))
+    hub = np.broadcast_to(corners[:1], len(corners) - 2)
+    return np.stack([corners[1:-1], corners[2:], hub], axis=1)

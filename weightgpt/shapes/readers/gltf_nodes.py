@@ -41,19 +41,24 @@ def scene_nodes(tree: Entry) -> list[Node]:
     Raises:
         InputError: a node does not exist or is reached twice, or a transform is none.
     """
-    all_nodes, reached = entries(tree, "nodes"), set[int]()
-    waiting = [(index, np.eye(4), True) for index in reversed(_roots(tree, len(all_nodes)))]
-    nodes = []
+    count, reached = len(entries(tree, "nodes")), dict[int, Entry]()
+    above: list[int] = []
+    waiting = [(index, -1) for index in reversed(_roots(tree, count))]
     while waiting:
-        index, above, visible = waiting.pop()
+        index, parent = waiting.pop()
         node = entry(tree, "nodes", index)
         if index in reached:
             raise InputError(f"uses node {index} in two places, where glTF allows one; export it again.")
-        reached.add(index)
-        matrix = above if not node.keys() & _TRANSFORMS else above @ local_matrix(node)
-        visible = visible and child(node, "extensions", "KHR_node_visibility").get("visible", True) is not False
+        waiting += [(below, len(reached)) for below in reversed(indices(node, "children"))]
+        reached[index] = node
+        above.append(parent)
+    nodes: list[Node] = []
+    local = local_matrices(list(reached.values()))
+    for (index, node), parent, matrix in zip(reached.items(), above, local, strict=True):
+        visible = child(node, "extensions", "KHR_node_visibility").get("visible", True) is not False
+        if parent >= 0:
+            matrix, visible = nodes[parent].matrix @ matrix, visible and nodes[parent].visible
         nodes.append(Node(index, node, matrix, visible))
-        waiting += [(below, matrix, visible) for below in reversed(indices(node, "children"))]
     return nodes
 
 
@@ -67,29 +72,27 @@ def _roots(tree: Entry, count: int) -> list[int]:
     return [index for index in range(count) if index not in below]
 
 
-_TRANSFORMS = {"matrix", "translation", "rotation", "scale"}
-
-
-def local_matrix(node: Entry) -> Matrix:
-    """The transform (4, 4) of a node to the node above.
+def local_matrices(nodes: list[Entry]) -> Matrix:
+    """The transforms (n, 4, 4) of nodes to the nodes above them.
 
     Args:
-        node: its JSON, with a matrix, or with a translation, rotation and scale.
+        nodes: their JSON, with a matrix, or with a translation, rotation and scale.
 
     Raises:
-        InputError: the transform is not affine.
+        InputError: a transform is not affine.
     """
-    if "matrix" in node:
-        matrix = np.array(numbers(node, "matrix", 16, [])).reshape(4, 4).T
-        if matrix.any() and (matrix[3] != (0, 0, 0, 1)).any():
-            raise unreadable("the matrix of a node is not affine")
-        matrix[3] = 0, 0, 0, 1
-        return matrix
-    return compose(
-        np.array(numbers(node, "translation", 3, [0, 0, 0]))[None],
-        np.array(numbers(node, "rotation", 4, [0, 0, 0, 1]))[None],
-        np.array(numbers(node, "scale", 3, [1, 1, 1]))[None],
-    )[0]
+    matrices = compose(
+        np.array([numbers(node, "translation", 3, [0, 0, 0]) for node in nodes]).reshape(-1, 3),
+        np.array([numbers(node, "rotation", 4, [0, 0, 0, 1]) for node in nodes]).reshape(-1, 4),
+        np.array([numbers(node, "scale", 3, [1, 1, 1]) for node in nodes]).reshape(-1, 3),
+    )
+    for number, node in enumerate(nodes):
+        if "matrix" in node:
+            matrix = np.array(numbers(node, "matrix", 16, [])).reshape(4, 4).T
+            if matrix.any() and (matrix[3] != (0, 0, 0, 1)).any():
+                raise unreadable("the matrix of a node is not affine")
+            matrices[number, :3] = matrix[:3]
+    return matrices
 
 
 def compose(translations: Matrix, rotations: Matrix, scales: Matrix) -> Matrix:

@@ -19,7 +19,8 @@ from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.polygons import count_triangles, triangulate
 from weightgpt.shapes.readers.text import pieces, plain_text, rows, whole, without_comments
 
-_CONTINUED = re.compile(rb"^[ \t]*[vf][ \t][^\n]*\\\n(?:[^\n]*\\\n)*", re.MULTILINE)
+_LINE = re.compile(rb"^[ \t]*([vf][ \t][^\n]*|surf[ \t][^\n]*|call[ \t][^\n]*)", re.MULTILINE)
+_LONGEST_CONTINUATION = 2**22
 _OTHER_GEOMETRY = {b"surf": "free-form surfaces", b"call": "its geometry in other files"}
 
 
@@ -36,19 +37,18 @@ def read_obj(data: bytes) -> list[MeshPart]:
         InputError: the file breaks the rules of the format, or is too large.
     """
     text = plain_text(data)
-    if b"\\\n" in text:
-        text = _CONTINUED.sub(lambda found: found.group().replace(b"\\\n", b" "), text)
     vertices: list[Vertices] = [np.empty((0, 3))]
     corners: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     sizes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     seen = triangles = 0
     for piece in pieces(text):
-        lines = [line.strip() for line in without_comments(piece).replace(b"\t", b" ").split(b"\n")]
-        kinds = np.array([line[:2] for line in lines], "S2")
-        _refuse_other_geometry(lines, kinds)
-        vertices.append(_positions([line[2:] for line in lines if line[:2] == b"v "]))
-        before = seen + np.cumsum(kinds == b"v ")[kinds == b"f "]
-        indices, counts = _indices([line[2:] for line in lines if line[:2] == b"f "])
+        lines = _LINE.findall(without_comments(_joined(piece)))
+        is_vertex = np.array([line[:1] == b"v" for line in lines], bool)
+        is_face = np.array([line[:1] == b"f" for line in lines], bool)
+        _refuse_other_geometry([line for line in lines if line[:1] not in b"vf"])
+        vertices.append(_positions([line[2:] for line in lines if line[:1] == b"v"]))
+        before = seen + np.cumsum(is_vertex)[is_face]
+        indices, counts = _indices([line[2:] for line in lines if line[:1] == b"f"])
         corners.append(_zero_based(indices, np.repeat(before, counts)))
         sizes.append(counts)
         seen, triangles = seen + len(vertices[-1]), triangles + count_triangles(counts)
@@ -58,12 +58,24 @@ def read_obj(data: bytes) -> list[MeshPart]:
     return [MeshPart(points, triangulate(points, np.concatenate(corners), np.concatenate(sizes)))]
 
 
-def _refuse_other_geometry(lines: list[bytes], kinds: NDArray[np.bytes_]) -> None:
+def _joined(piece: bytes) -> bytes:
+    """Lines of vertices and faces that a backslash continues become one; a name may end with any byte."""
+    if b"\\\n" not in piece:
+        return piece
+    if len(piece) > _LONGEST_CONTINUATION:
+        raise unreadable(f"a line continues over more than {_LONGEST_CONTINUATION // 2**20} MiB")
+    joined, continued = list[bytes](), False
+    for line in piece.split(b"\n"):
+        joined += [b" " if continued else b"\n", line]
+        continued = line.endswith(b"\\") and (continued or line.lstrip()[:2] in (b"v ", b"v\t", b"f ", b"f\t"))
+    return b"".join(joined).replace(b"\\", b" ")
+
+
+def _refuse_other_geometry(lines: list[bytes]) -> None:
     """Refuse free-form surfaces and files that include other files."""
-    for line in np.flatnonzero((kinds == b"su") | (kinds == b"ca")).tolist():
-        what = _OTHER_GEOMETRY.get(lines[line].split()[0])
-        if what:
-            raise InputError(f"has {what}, which are not read; export it as polygons in one file.")
+    for line in lines:
+        what = _OTHER_GEOMETRY[line[:4]]
+        raise InputError(f"has {what}, which is not read; export it as polygons in one file.")
 
 
 def _positions(lines: list[bytes]) -> Vertices:

@@ -8,6 +8,7 @@ Decisions:
 """
 
 import re
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from weightgpt.shapes.readers.polygons import count_triangles, triangulate
 from weightgpt.shapes.readers.text import numbers, pieces, plain_text, rows, whole, without_comments
 
 _HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(?![^\s])[ \t]*(BINARY)?", re.IGNORECASE)
-_COUNTS = re.compile(rb"\s*(\d+)\s+(\d+)(?:[ \t]+\d+)?[ \t]*(?:\n|$)")
+_COUNTS = re.compile(rb"\s*(\d+)\s+(\d+)(?:[ \t]*(?:\n|$)|\s+\d+(?=\s|$))")
 
 
 def read_off(data: bytes) -> list[MeshPart]:
@@ -68,7 +69,9 @@ def _by_lines(body: bytes, vertices: int, faces: int, width: int) -> _Polygons |
     sizes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     to_read, triangles = vertices + faces, 0
     for piece in pieces(body):
-        lines = [line for line in piece.split(b"\n") if line.strip()][:to_read]
+        lines = [line for line in piece.split(b"\n") if line.strip()]
+        if len(lines) > to_read:
+            return None
         values, counts = rows(lines)
         starts = np.cumsum(counts) - counts
         here = min(max(to_read - faces, 0), len(lines))
@@ -91,14 +94,19 @@ def _by_lines(body: bytes, vertices: int, faces: int, width: int) -> _Polygons |
 def _by_words(body: bytes, vertices: int, faces: int, width: int) -> _Polygons:
     """Vertices, corners and sizes of a file whose numbers stand on any lines, without colors."""
     values = numbers(body)
-    position, corners, sizes = vertices * width, [np.empty(0, np.int64)], []
-    if position > len(values):
+    if vertices * width > len(values):
         raise InputError(f"has {vertices:,} vertices of less than {width} numbers; repair or export it again.")
+    position, sizes, is_corner = vertices * width, array("q"), np.ones(len(values), bool)
+    is_corner[:position] = False
     for _ in range(faces):
-        size = int(values[position]) if position < len(values) and values[position] in range(len(values)) else -1
+        stated = float(values[position]) if position < len(values) else -1.0
+        size = int(stated) if stated.is_integer() else -1
         if size < 0 or position + 1 + size > len(values):
             raise unreadable("it ends before its last face, or has a face with fewer corners than it claims")
-        corners.append(values[position + 1 : position + 1 + size])
+        is_corner[position] = False
         sizes.append(size)
         position += 1 + size
-    return values[: vertices * width].reshape(-1, width), whole(np.concatenate(corners)), np.array(sizes, np.int64)
+    if position < len(values):
+        raise unreadable(f"it holds more numbers than {vertices:,} vertices and {faces:,} faces need")
+    corners = whole(values[:position][is_corner[:position]])
+    return values[: vertices * width].reshape(-1, width), corners, np.array(sizes, np.int64)

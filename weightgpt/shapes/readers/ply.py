@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.readers.arrays import Faces, Vertices
+from weightgpt.shapes.readers.arrays import Vertices
 from weightgpt.shapes.readers.limits import check_faces, check_vertices, unreadable
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.ply_body import Body, Rows
 from weightgpt.shapes.readers.ply_header import read_header
 from weightgpt.shapes.readers.polygons import check_corners, count_triangles, triangulate
+from weightgpt.shapes.readers.strips import strip_triangles
 from weightgpt.shapes.readers.text import plain_text, whole
 
 _CORNERS = ("vertex_indices", "vertex_index")
@@ -38,7 +39,7 @@ def read_ply(data: bytes) -> list[MeshPart]:
     header = read_header(data)
     check_faces(sum(element.count for element in header.elements if element.name == "face"))
     check_vertices(sum(element.count for element in header.elements if element.name == "vertex"))
-    body, position = Body(data[header.end :], header.order), 0
+    body, position = Body(data, header.end, header.order), header.end if header.order else 0
     vertices: Vertices | None = None
     polygons: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
     strips = np.empty((0, 3), np.int64)
@@ -52,7 +53,7 @@ def read_ply(data: bytes) -> list[MeshPart]:
             check_faces(count_triangles(rows.list_sizes))
             polygons = whole(rows.list_values(corners.kind)), rows.list_sizes
         elif element.name == "tristrips" and corners:
-            strips = _strip_triangles(whole(rows.list_values(corners.kind)), rows.list_sizes)
+            strips = strip_triangles(whole(rows.list_values(corners.kind)), rows.list_sizes)
     if vertices is None:
         raise unreadable("it has no vertices")
     faces = triangulate(vertices, *polygons) if polygons else np.empty((0, 3), np.int64)
@@ -67,25 +68,3 @@ def _positions(rows: Rows) -> Vertices:
     if len(found) < 3:
         raise InputError(f"has vertices of {len(found)} numbers, which need x, y and z; repair or export it again.")
     return np.stack(found, axis=1)
-
-
-def _strip_triangles(strip: NDArray[np.int64], sizes: NDArray[np.int64]) -> Faces:
-    """Triangles of strips, which end where a row ends or an index is negative; every other triangle is turned.
-
-    Args:
-        strip: the indices of all rows.
-        sizes: number of indices of each row.
-    """
-    row = np.repeat(np.arange(len(sizes)), sizes)
-    ends = strip < 0
-    begins = np.zeros(len(strip), bool)
-    begins[:1] = True
-    begins[1:] = ends[:-1] | (row[1:] != row[:-1])
-    first = np.maximum.accumulate(np.where(begins, np.arange(len(strip)), 0))
-    complete = (first[2:] == first[:-2]) & ~ends[2:] if len(strip) > 2 else np.zeros(0, bool)
-    at = np.flatnonzero(complete)
-    check_faces(len(at))
-    odd = (at - first[at]) % 2
-    triangles = np.stack([strip[at], strip[at + 1 + odd], strip[at + 2 - odd]], axis=1)
-    distinct = (triangles != np.roll(triangles, 1, axis=1)).all(axis=1)
-    return triangles[distinct]

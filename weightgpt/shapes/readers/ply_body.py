@@ -23,13 +23,14 @@ _CODES = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8"
 class Body:
     """The numbers behind the header."""
 
-    def __init__(self, data: bytes, order: str) -> None:
+    def __init__(self, data: bytes, start: int, order: str) -> None:
         """Args:
-        data: the bytes behind the header.
+        data: the content of the file.
+        start: position of the first byte behind the header.
         order: order of the bytes, '<' or '>'; empty for text.
         """
         self.order = order
-        self.values = np.empty(0) if order else numbers(data)
+        self.values = np.empty(0) if order else numbers(data, start)
         self.data = data if order else b""
         self.length = len(data) if order else len(self.values)
 
@@ -127,9 +128,13 @@ class Rows:
 
     def list_values(self, kind: str) -> NDArray[np.float64]:
         """The numbers of the wanted list, row after row."""
+        size = self.body.size(kind)
+        if len(self.list_sizes) and (self.list_sizes == self.list_sizes[0]).all():
+            offsets = size * np.arange(self.list_sizes[0])
+            return self.body.numbers_at((self.list_starts[:, None] + offsets).reshape(-1), kind)
         before = np.repeat(np.cumsum(self.list_sizes) - self.list_sizes, self.list_sizes)
         within = np.arange(len(before)) - before
-        positions = np.repeat(self.list_starts, self.list_sizes) + within * self.body.size(kind)
+        positions = np.repeat(self.list_starts, self.list_sizes) + within * size
         return self.body.numbers_at(positions, kind)
 
 

@@ -75,7 +75,9 @@ def triangulate(vertices: Vertices, corners: NDArray[np.int64], sizes: NDArray[n
     starts, pairs = np.cumsum(sizes) - sizes, 0
     triangles: list[Faces] = [np.empty((0, 3), np.int64)]
     for size in np.unique(sizes[sizes >= 3]).tolist():
-        polygons = corners[starts[sizes == size][:, None] + np.arange(size)]
+        chosen = sizes == size
+        every = bool(chosen.all())
+        polygons = corners.reshape(-1, size) if every else corners[starts[chosen][:, None] + np.arange(size)]
         if size == 3:
             triangles.append(polygons)
             continue
@@ -125,13 +127,14 @@ def _fan_fills(vertices: Vertices, polygons: NDArray[np.int64]) -> NDArray[np.bo
 def _clip_ears(vertices: Vertices, polygon: NDArray[np.int64]) -> Faces:
     """Triangles (m, 3) of one polygon (n,)."""
     points = _plane_points(vertices[polygon])
-    if len(polygon) > _TRUSTED and _crosses_itself(points):
+    if len(set(polygon.tolist())) <= len(polygon) // 2 or (len(polygon) > _TRUSTED and _crosses_itself(points)):
         return _fan(polygon[None])
     ears = mapbox_earcut.triangulate_float64(points, np.array([len(points)], np.uint32)).astype(np.int64).reshape(-1, 3)
     a, b, c = points[ears].transpose(1, 2, 0)
     if ((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])).sum() < 0:
         ears = ears[:, ::-1]
-    return polygon[_with_all_edges(ears, len(polygon))]
+    # Ear clipping that leaves no corner out makes n - 2 triangles.
+    return polygon[ears if len(ears) == len(polygon) - 2 else _with_all_edges(ears, len(polygon))]
 
 
 def _plane_points(points: Vertices) -> Vertices:

@@ -43,7 +43,7 @@ def read_stl(data: bytes) -> list[MeshPart]:
         InputError: the file breaks the rules of the format, is cut short, or is too large.
     """
     stated = int.from_bytes(data[80:_HEADER_BYTES], "little") if len(data) >= _HEADER_BYTES else -1
-    if len(data) == _HEADER_BYTES + _TRIANGLE_BYTES * stated:
+    if stated >= 0 and len(data) == _HEADER_BYTES + _TRIANGLE_BYTES * stated:
         return _read_binary(data, stated)
     try:
         text = plain_text(data)
@@ -52,8 +52,8 @@ def read_stl(data: bytes) -> list[MeshPart]:
     if _TEXT.match(text):
         return _read_text(text)
     held = (len(data) - _HEADER_BYTES) // _TRIANGLE_BYTES
-    if stated < 0:
-        raise unreadable("it is shorter than the header of a binary STL and is no text")
+    if text or stated < 0:
+        raise unreadable("it is not binary, and its text does not begin with the word solid")
     # Some exporters add a few bytes behind the last triangle.
     if held != stated:
         raise unreadable(f"it states {stated:,} triangles but holds {held:,}")

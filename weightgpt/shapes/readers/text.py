@@ -10,6 +10,7 @@ Decisions:
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from weightgpt.shapes.readers.limits import unreadable
 
 PIECE = 2**20
 """Bytes of text that are read at once."""
+
+_LINE_END = re.compile(rb"(?<!\\)\n")
+_SPACE = re.compile(rb"\s")
 
 _BYTE_ORDER_MARKS = {
     b"\xff\xfe\x00\x00": "utf-32-le",
@@ -59,7 +63,7 @@ def _wide_encoding(data: bytes) -> str:
 
 
 def pieces(text: bytes) -> Iterator[bytes]:
-    """Pieces of a text that end where a line ends.
+    """Pieces of a text that end where a line ends, but not where a backslash continues the line.
 
     Args:
         text: as `plain_text` returns it.
@@ -69,8 +73,8 @@ def pieces(text: bytes) -> Iterator[bytes]:
     """
     start = 0
     while start < len(text):
-        end = text.find(b"\n", start + PIECE)
-        end = len(text) if end < 0 else end + 1
+        found = _LINE_END.search(text, start + PIECE)
+        end = found.end() if found else len(text)
         yield text[start:end]
         start = end
 
@@ -84,11 +88,12 @@ def without_comments(text: bytes) -> bytes:
     return re.sub(rb"#[^\n]*", b"", text) if b"#" in text else text
 
 
-def numbers(text: bytes) -> NDArray[np.float64]:
+def numbers(text: bytes, start: int = 0) -> NDArray[np.float64]:
     """All numbers of a text, which are separated by white space.
 
     Args:
         text: numbers and white space only.
+        start: position of the first number.
 
     Returns:
         (n,) float64; whole numbers up to 2^53 are exact.
@@ -96,6 +101,22 @@ def numbers(text: bytes) -> NDArray[np.float64]:
     Raises:
         InputError: a word is not a number.
     """
+    if len(text) - start <= 2 * PIECE:
+        return _few_numbers(text[start:])
+    cuts = [start]
+    while cuts[-1] < len(text):
+        space = _SPACE.search(text, cuts[-1] + PIECE)
+        cuts.append(space.start() if space else len(text))
+    counts = [len(word_starts(text[a:b])) for a, b in pairwise(cuts)]
+    values, filled = np.empty(sum(counts)), 0
+    for count, (a, b) in zip(counts, pairwise(cuts), strict=True):
+        values[filled : filled + count] = _few_numbers(text[a:b])
+        filled += count
+    return values
+
+
+def _few_numbers(text: bytes) -> NDArray[np.float64]:
+    """The numbers of a text that is not long."""
     try:
         values: NDArray[np.float64] = np.fromstring(text, np.float64, sep=" ")
         if len(values) == len(word_starts(text)):
@@ -143,9 +164,10 @@ def whole(values: NDArray[np.float64]) -> NDArray[np.int64]:
     Raises:
         InputError: a number is not whole, or not finite.
     """
-    if not (np.abs(values) < 2**53).all() or (values != np.floor(values)).any():
+    indices = values.astype(np.int64)
+    if (indices != values).any():
         raise unreadable("an index is not a whole number")
-    return values.astype(np.int64)
+    return indices
 
 
 def _first_non_number(text: bytes) -> str:

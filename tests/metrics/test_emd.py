@@ -41,7 +41,7 @@ def test_the_optimal_partner_is_not_always_the_nearest_point():
     assert emd(on_axis(0, 1), on_axis(0.4, -2)) == pytest.approx(2.6 / 2)
 
 
-def test_no_other_assignment_is_better():
+def test_fault_61_no_other_assignment_is_better():
     for a, b in zip(clouds(2, 4), clouds(3, 4), strict=True):
         best = min(np.linalg.norm(a - b[list(order)], axis=1).mean() for order in permutations(range(5)))
         assert emd(a, b) == pytest.approx(best)

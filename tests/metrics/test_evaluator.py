@@ -46,7 +46,7 @@ def test_held_out_shapes_as_samples_score_as_copies(evaluator):
     assert (row["one_piece"], row["empty"], row["broken"], row["thin_share"]) == (1.0, 0.0, 0.0, 0.0)
 
 
-def test_empty_and_broken_shapes_are_counted_and_the_sets_stay_equal(evaluator):
+def test_fault_60_empty_and_broken_shapes_are_counted_and_the_sets_stay_equal(evaluator):
     samples = mesh_shapes([two_balls, empty, broken, *balls([0.5])], seed=0, resolution=32, points=256)
     row = evaluator.evaluate(samples).to_row()
     assert (row["count"], row["compared"], row["empty"], row["broken"]) == (4, 2, 0.25, 0.25)

@@ -87,7 +87,7 @@ def test_chamfer_is_a_symmetric_distance_that_moves_with_the_clouds(seed: int):
     assert chamfer(2 * a, 2 * b) == pytest.approx(2 * chamfer(a, b))
 
 
-def test_chamfer_matrix_is_brute_force():
+def test_fault_61_chamfer_matrix_is_brute_force():
     a, b = clouds(0, 3), clouds(1, 4, points=9)
     assert np.allclose(chamfer_matrix(a, b), [[brute(x, y) for y in b] for x in a])
     assert np.allclose(chamfer_matrix(a, a), chamfer_matrix(a, list(a)))

@@ -37,7 +37,7 @@ def biased_gpt(bias: torch.Tensor) -> torch.nn.Module:
     labels=st.lists(st.sampled_from(CLASSES), max_size=6),
 )
 @settings(deadline=None, max_examples=40)
-def test_every_sequence_parses_and_decodes(seed, temperature, top_p, top_k, batch_size, labels):
+def test_fault_51_every_sequence_parses_and_decodes(seed, temperature, top_p, top_k, batch_size, labels):
     gpt = tiny_gpt(VOCABULARY, seed % 5)
     with torch.no_grad():
         gpt.transformer.wte.weight.mul_(10 ** (seed % 4))  # from nearly flat to very sharp
@@ -162,7 +162,7 @@ def test_the_grammar_keeps_the_odds_of_legal_tokens():
     torch.testing.assert_close(after.softmax(-1)[:, codes], scores[:, codes].softmax(-1))
 
 
-def test_equal_seeds_give_equal_sequences_and_others_give_others():
+def test_fault_54_equal_seeds_give_equal_sequences_and_others_give_others():
     gpt, labels = tiny_gpt(VOCABULARY), prompt_labels(VOCABULARY, 8)
     first = sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=3))
     assert torch.equal(sample_ids(gpt, VOCABULARY, labels, SamplingConfig(seed=3)), first)
@@ -184,7 +184,7 @@ def test_sampling_keeps_the_generation_configuration_of_the_model():
     assert gpt.generation_config.to_dict() == before
 
 
-def test_a_model_of_another_size_is_refused():
+def test_fault_52_a_model_of_another_size_is_refused():
     bigger = Vocabulary.create(3, 2, 9, ["chair", "table"])
     longer = Vocabulary.create(3, 3, 8, ["chair", "table"])
     for vocabulary in (bigger, longer):
@@ -201,7 +201,7 @@ def test_a_model_of_another_size_is_refused():
         ("batch_size", (0,)),
     ],
 )
-def test_a_setting_out_of_range_is_refused_by_name(name, values):
+def test_fault_53_a_setting_out_of_range_is_refused_by_name(name, values):
     for value in values:
         with pytest.raises(InputError, match=f"^{name} is {value}; give"):
             SamplingConfig(**{name: value})

@@ -71,7 +71,7 @@ def test_axes_are_x_y_z():
     ],
     ids=["sphere", "box", "torus", "diagonal", "cut", "steep", "flat", "clamped", "network"],
 )
-def test_skipped_blocks_do_not_change_the_mesh(sdf: Sdf, resolution: int):
+def test_fault_59_skipped_blocks_do_not_change_the_mesh(sdf: Sdf, resolution: int):
     grid, every = sdf_grid(sdf, resolution), dense_grid(sdf, resolution)
     meshed, expected = mesh_grid(grid), mesh_grid(every)
     assert np.array_equal(meshed.mesh.vertices, expected.mesh.vertices)
@@ -111,7 +111,7 @@ def test_a_mesh_that_leaves_the_box_is_open_there():
 
 
 @pytest.mark.parametrize(("value", "outcome"), [(1.0, "empty"), (-1.0, "full"), (math.nan, "nonfinite")])
-def test_fields_without_a_surface_have_a_named_outcome(value: float, outcome: str):
+def test_fault_56_fields_without_a_surface_have_a_named_outcome(value: float, outcome: str):
     meshed = mesh_sdf(lambda points: torch.full((len(points),), value), 16)
     assert meshed.mesh is None
     assert meshed.outcome == outcome
@@ -119,10 +119,15 @@ def test_fields_without_a_surface_have_a_named_outcome(value: float, outcome: st
     assert meshed.leaves_box == (outcome == "full")
 
 
-def test_one_infinity_of_a_grid_is_nonfinite():
+def test_fault_57_one_infinity_of_a_grid_is_nonfinite():
     grid = sdf_grid(sphere(0.5), 17)
     grid[0, 0, 0] = math.inf
     assert mesh_grid(grid).outcome == "nonfinite"
+
+
+def test_fault_58_a_grid_that_does_not_fit_is_refused_with_its_size():
+    with pytest.raises(InputError, match=r"resolution is 4096, which takes about 1,408 GiB of memory; give 1024"):
+        mesh_sdf(lambda points: points[:, 0], 4096)
 
 
 def test_low_resolutions_wrong_values_and_unknown_extensions_are_refused():

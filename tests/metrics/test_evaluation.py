@@ -27,7 +27,7 @@ def evaluate_fields(world: Path, samples: str, **options: int) -> EvaluationRepo
     )
 
 
-def test_copies_fail_the_memorization_check(world: Path):
+def test_fault_55_copies_fail_the_memorization_check(world: Path):
     report = evaluate_fields(world, "train")
     assert list(report.to_dict()) == ["reference", "samples"]
     samples, reference = report.rows["samples"], report.rows["reference"]

@@ -37,7 +37,7 @@ def test_fault_46_join_undoes_split(layout):
 
 @given(layouts())
 @settings(deadline=None, max_examples=60)
-def test_split_undoes_join_except_in_the_padding(layout):
+def test_fault_46_split_undoes_join_except_in_the_padding(layout):
     chunks = torch.rand(2, layout.num_chunks, layout.width) + 1
     inside = torch.arange(layout.width) < torch.tensor(layout.sizes)[:, None]
     assert torch.equal(layout.split(layout.join(chunks)), chunks * inside)

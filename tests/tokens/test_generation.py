@@ -184,7 +184,7 @@ def test_sampling_keeps_the_generation_configuration_of_the_model():
     assert gpt.generation_config.to_dict() == before
 
 
-def test_fault_48_a_model_of_another_vocabulary_is_refused():
+def test_fault_48_and_52_a_model_of_another_size_is_refused():
     bigger = Vocabulary.create(3, 2, 9, ["chair", "table"])
     with pytest.raises(InputError, match="the tokenizer needs"):
         sample_ids(tiny_gpt(VOCABULARY), bigger, ["chair"])

@@ -136,7 +136,7 @@ def test_fault_58_a_resolution_that_needs_too_much_memory_is_refused_before_any_
     def unexpected(points: Tensor) -> Tensor:
         raise AssertionError("the field was evaluated")
 
-    with pytest.raises(InputError, match=r"resolution is 4096.* 275 GB; give 1024 "):
+    with pytest.raises(InputError, match=r"resolution is 4096, which takes about 1,408 GiB of memory; give 1024 "):
         mesh_sdf(unexpected, 4096)
 
 

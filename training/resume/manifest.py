@@ -20,7 +20,7 @@ from training.resume.digests import FileRecord, differing, records
 from weightgpt._programs import settings_digest
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, read_tensors, write_json
-from weightgpt.shapes.meshes import FORMATS
+from weightgpt.shapes.readers.limits import FORMATS
 
 MANIFEST = "manifest.json"
 """Name of the file in the folder of a run."""

@@ -79,9 +79,9 @@ def sdf_grid(sdf: Sdf, resolution: int) -> Float[Tensor, "R R R"]:
     if resolution < MIN_RESOLUTION:
         raise InputError(f"resolution is {resolution}; give {MIN_RESOLUTION} grid points or more along each axis.")
     if resolution > MAX_RESOLUTION:
-        size = f"{resolution**3 * _BYTES_PER_POINT / 2**30:,.0f} GiB"
+        memory = f"{resolution**3 * _BYTES_PER_POINT / 2**30:,.0f} GiB"
         raise InputError(
-            f"resolution is {resolution}, which takes about {size} of memory; give {MAX_RESOLUTION} at most."
+            f"resolution is {resolution}, which takes about {memory} of memory; give {MAX_RESOLUTION} at most."
         )
     axis = torch.linspace(-1.0, 1.0, resolution)
     step = 2.0 / (resolution - 1)

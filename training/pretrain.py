@@ -22,7 +22,7 @@ import tyro
 from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, ProgressCallback, Trainer, TrainingArguments, set_seed
 
-from training.data.corpus import load_corpus, split_rows
+from training.data.corpus import column_tensor, load_corpus, split_rows
 from training.embeddings import initialize_code_embeddings
 from training.resume.checkpoints import CheckpointRecorder
 from training.resume.divergence import DivergenceWatch, PatientStop, train_with_retries
@@ -205,7 +205,9 @@ def pretrain(
     def new_trainer(watch: DivergenceWatch) -> Trainer:
         return _new_trainer(new_model(tokenizer, config, seed), train, validation, output, config, seed, watch)
 
-    trainer = train_with_retries(new_trainer, output, math.log(tokenizer.vocabulary.vocab_size))
+    first = column_tensor(train.select(range(config.batch_size)), "input_ids").long()
+    untrained_loss = code_loss(new_model(tokenizer, config, seed).eval(), first)
+    trainer = train_with_retries(new_trainer, output, math.log(tokenizer.vocabulary.vocab_size), untrained_loss)
     model: Any = trainer.model
     if trainer.is_world_process_zero():
         with atomic_write(output / "model") as draft:

@@ -25,7 +25,7 @@ RATE_SHARE = 0.1
 MAX_RETRIES = 2
 """Retries with a lower rate."""
 WORST_LOSS = 2.0
-"""Largest training loss, as a multiple of the loss of uniform tokens."""
+"""Largest training loss, as a multiple of that of the untrained model."""
 LEAP = 0.5
 """Largest rise of the training loss above its lowest value, as a multiple of the loss of uniform tokens."""
 
@@ -61,11 +61,12 @@ class DivergenceWatch(TrainerCallback):
 
     Args:
         uniform_loss: loss of uniform tokens, in nats.
+        untrained_loss: loss of the untrained model, in nats. Its embeddings may be large, and its loss then is too.
         rate: peak learning rate of a retry; None for that of the settings or of the checkpoint.
     """
 
-    def __init__(self, uniform_loss: float, rate: float | None = None) -> None:
-        self.uniform_loss, self.rate = uniform_loss, rate
+    def __init__(self, uniform_loss: float, untrained_loss: float, rate: float | None = None) -> None:
+        self.uniform_loss, self.untrained_loss, self.rate = uniform_loss, untrained_loss, rate
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Set the learning rate, after the Trainer has read the checkpoint.
@@ -100,7 +101,7 @@ class DivergenceWatch(TrainerCallback):
         """
         values = [logs[name] for name in ("loss", "eval_loss") if name in (logs or {})]
         lowest = min((row["loss"] for row in state.log_history if "loss" in row), default=math.inf)
-        highest = min(WORST_LOSS * self.uniform_loss, lowest + LEAP * self.uniform_loss)
+        highest = min(WORST_LOSS * max(self.uniform_loss, self.untrained_loss), lowest + LEAP * self.uniform_loss)
         if not all(map(math.isfinite, values)) or (logs or {}).get("loss", 0.0) > highest:
             raise DivergenceError(f"{values[0]:.3g} at step {state.global_step}")
 
@@ -120,13 +121,16 @@ class DivergenceWatch(TrainerCallback):
             raise DivergenceError(f"not finite at step {state.global_step}")
 
 
-def train_with_retries(new_trainer: Callable[[DivergenceWatch], Trainer], folder: Path, uniform_loss: float) -> Trainer:
+def train_with_retries(
+    new_trainer: Callable[[DivergenceWatch], Trainer], folder: Path, uniform_loss: float, untrained_loss: float
+) -> Trainer:
     """Train from the newest whole checkpoint; if the loss breaks, go back and go on with a lower rate.
 
     Args:
         new_trainer: creates a Trainer of an untrained model with one more callback.
         folder: the folder of the checkpoints.
         uniform_loss: loss of uniform tokens, in nats.
+        untrained_loss: loss of the untrained model, in nats.
 
     Returns:
         The Trainer after the training.
@@ -137,7 +141,7 @@ def train_with_retries(new_trainer: Callable[[DivergenceWatch], Trainer], folder
     rate: float | None = None
     rates: list[float] = []
     for _ in range(MAX_RETRIES + 1):
-        watch = DivergenceWatch(uniform_loss, rate)
+        watch = DivergenceWatch(uniform_loss, untrained_loss, rate)
         trainer = new_trainer(watch)
         with trainer.args.main_process_first(local=False):
             checkpoint = newest_whole_checkpoint(folder, trainer.args.world_size)

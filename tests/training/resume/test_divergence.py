@@ -38,3 +38,8 @@ def test_a_loss_that_breaks_recovers_with_a_lower_rate(tmp_path, capsys):
 def test_a_sound_training_is_left_alone(tmp_path, capsys):
     train(tmp_path / "gpt", NANO.learning_rate)
     assert "going back" not in capsys.readouterr().err
+
+
+def test_an_untrained_model_with_large_embeddings_is_no_divergence(tmp_path, capsys):
+    train(tmp_path / "gpt", NANO.learning_rate, embedding_init_scale=40.0)
+    assert "going back" not in capsys.readouterr().err

@@ -183,7 +183,7 @@ MISTAKES = {
     "sample model": "'--output'",
     "mesh fields.safetensors -o x --resolution 4": "'--resolution'",
     "mesh fields.safetensors -o x --format fbx": "format is 'fbx'",
-    "mesh nan.safetensors -o x": "NaN or infinite weights",
+    "mesh nan.safetensors -o x": "NaN or infinite values in row 0",
     "mesh newer.safetensors -o x": "version 2",
     "mesh headless.safetensors -o x": "headless.safetensors is of an unknown format",
     "mesh model/model.safetensors -o x": "model.safetensors is of an unknown format",
@@ -213,7 +213,7 @@ def faulty(world: Path) -> None:
     save_fields(world / "other.safetensors", other, ShapeMetadata.plain(["a"], ["none"]))
     tokens = json.loads((world / "tokens.json").read_text())
     (world / "foreign.json").write_text(json.dumps({**tokens, "codebook_fingerprint": "0" * 16}))
-    (world / "illegal.json").write_text(json.dumps({**tokens, "ids": [[1] * 9] * 2}))
+    (world / "illegal.json").write_text(json.dumps({**tokens, "ids": [[1] * 9] * 2, "sha256": None}))
     (world / "words.json").write_text(json.dumps({**tokens, "ids": [["w1"] * 9] * 2}))
 
 

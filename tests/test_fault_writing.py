@@ -164,3 +164,14 @@ def test_fault_72_long_names_and_names_that_no_system_has(tmp_path: Path):
         with pytest.raises(InputError, match="cannot write"):
             write_json(tmp_path / name, 1)
     assert names(tmp_path) == [longest]
+
+
+def test_fault_08_drafts_lie_beside_their_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A rename between two disks is a copy, so the folder for temporary files may lie anywhere."""
+    monkeypatch.setenv("TMPDIR", "/dev/shm")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with atomic_write(tmp_path / "deeper" / "a") as draft:
+        assert draft.parent == tmp_path / "deeper"
+        draft.write_text("a")
+    write_model(tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir() if path.name.startswith(".")) == []

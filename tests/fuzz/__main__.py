@@ -19,7 +19,7 @@ from tests.fuzz.trial import OUTCOMES, run_trial
 from weightgpt.formatting import markdown_table
 from weightgpt.io import write_json
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a process that does not answer is ended."""
 ADDRESS_SPACE = 6 * 2**30
 """Bytes of address space that a process may take beyond those at its start, so that no file fills the machine."""

@@ -107,8 +107,9 @@ def _read_fields(folder: Path) -> Any:
 
 
 def _read_tokens(folder: Path) -> Any:
+    """All but the fingerprint: no model decodes tokens with another one than its own."""
     tokens = load_tokens(folder / "tokens.json")
-    return tokens.ids.tolist(), tokens.fingerprint, _metadata_values(tokens.metadata)
+    return tokens.ids.tolist(), _metadata_values(tokens.metadata)
 
 
 def _metadata_values(metadata: ShapeMetadata) -> Any:

@@ -10,7 +10,6 @@ Decisions:
 """
 
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -58,14 +57,19 @@ def fit(
 
     Example: weightgpt fit chairs/ -o chairs.safetensors --shared-init runs/demo/model
     """
-    from weightgpt.fields.fitting import FitConfig, fit_shapes
+    from weightgpt.fields.fitting import NUM_POINTS, FitConfig
+    from weightgpt.fields.fitting import fit as fit_samples
     from weightgpt.fields.storage import ShapeMetadata, save_fields
+    from weightgpt.shapes.sampling import sample_sdf, shared_points
 
     cli_io.check_file(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
     config, initial_weights = cli_io.field_to_fit(hidden, shared_init)
     shapes = cli_io.read_shapes(inputs)
-    fits = fit_shapes(shapes, config, options, shared_init=initial_weights, progress=cli_io.show_progress())
+    progress = cli_io.show_progress()
+    samples = sample_sdf(shapes, shared_points(shapes, NUM_POINTS, seed), progress)
+    title = "fitting" if progress else None
+    fits = fit_samples(config, samples, options, shared_init=initial_weights, progress=title)
     save_fields(output, fits.fields, ShapeMetadata.of_shapes(shapes))
     results = {"fields": len(shapes), "parameters": config.parameters, "loss": round(float(fits.loss.mean()), 5)}
     cli_io.print_results({"output": str(output), **results}, as_json)
@@ -290,8 +294,6 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always.
     """
-    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that lacks a character gets its escape sequence
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:

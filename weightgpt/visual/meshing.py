@@ -37,8 +37,6 @@ FORMATS = (".glb", ".ply", ".obj", ".stl")
 _BLOCK = 4  # grid points along each side of a block
 MIN_RESOLUTION = 2 * _BLOCK
 """Least number of grid points along each axis."""
-MAX_RESOLUTION = 1024
-"""Largest number of grid points along each axis; such a grid takes 4 GB, and as much again while it is meshed."""
 _SAFETY = 1.5  # factor on the distance at which the surface can still reach a block
 _SLAB = 65_536  # points evaluated at once
 _LEAST = 1e-3  # smallest size of a grid value, in grid steps
@@ -67,21 +65,16 @@ def sdf_grid(sdf: Sdf, resolution: int) -> Float[Tensor, "R R R"]:
 
     Args:
         sdf: points (n, 3) to signed distances (n,).
-        resolution: R, from 8 to 1024.
+        resolution: R, 8 or more.
 
     Returns:
         (R, R, R) float32, indexed [x, y, z].
 
     Raises:
-        InputError: the resolution is below 8 or above 1024, or the field does not return one value per point.
+        InputError: the resolution is below 8, or the field does not return one value per point.
     """
     if resolution < MIN_RESOLUTION:
         raise InputError(f"resolution is {resolution}; give {MIN_RESOLUTION} grid points or more along each axis.")
-    if resolution > MAX_RESOLUTION:
-        raise InputError(
-            f"resolution is {resolution}, and a grid of that size takes {4 * resolution**3 / 1e9:.0f} GB; give"
-            f" {MAX_RESOLUTION} grid points or fewer along each axis."
-        )
     axis = torch.linspace(-1.0, 1.0, resolution)
     step = 2.0 / (resolution - 1)
     centers = (axis[::_BLOCK] + step * (_BLOCK - 1) / 2).clamp(max=1.0)
@@ -99,10 +92,10 @@ def mesh_sdf(sdf: Sdf, resolution: int = 96) -> Meshed:
 
     Args:
         sdf: points (n, 3) to signed distances (n,).
-        resolution: grid points along each axis, from 8 to 1024.
+        resolution: grid points along each axis, 8 or more.
 
     Raises:
-        InputError: the resolution is below 8 or above 1024, or the field does not return one value per point.
+        InputError: the resolution is below 8, or the field does not return one value per point.
 
     Examples:
         >>> meshed = mesh_sdf(lambda points: points.norm(dim=-1) - 0.7, resolution=32)

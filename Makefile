@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The CPU build of torch is small; the newest default build would bring several GB of CUDA along.
 TORCH := torch==2.13.0
 
-.PHONY: demo speed soak test lint docs format clean
+.PHONY: demo speed test lint docs format clean
 
 demo: $(VENV)/installed  ## learn and sample the built-in shapes; resumes when run again
 	$(BIN)/python -m training.pipeline built-in --output runs/demo
@@ -13,6 +13,7 @@ demo: $(VENV)/installed  ## learn and sample the built-in shapes; resumes when r
 speed: $(VENV)/installed  ## measure how fast shapes and fields become tokens; needs make demo first
 	$(BIN)/python -m benchmarks.encoding_speed --tokenizer runs/demo/model --output runs/speed.json --page docs/results/speed.md
 
+.PHONY: soak
 soak: $(VENV)/installed  ## kill runs, use a model for long, compare bits; an hour, and the figures go to runs/
 	$(BIN)/python -m tests.reliability.kills --kills 200 --seed 0 --output runs/kills.json
 	$(BIN)/python -m tests.reliability.soak --output runs/soak.json

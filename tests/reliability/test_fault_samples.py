@@ -1,4 +1,4 @@
-"""Faults of sequences and samples that need several modules: numbers 51, 54, 55 and 81."""
+"""Faults of sequences and samples that need several modules: numbers 51, 53, 54, 55 and 81."""
 
 import shutil
 from pathlib import Path
@@ -50,6 +50,13 @@ def test_fault_51_a_sequence_of_another_length_is_refused(length: int):
     ids = torch.cat([model().generate(2).ids] * 2, dim=1)[:, :length]
     with pytest.raises(InputError, match=f"every sequence has {VOCABULARY.length} tokens"):
         TOKENIZER.batch_decode(ids)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 1e-8}, {"temperature": 1e8}, {"top_k": 10**6}, {"top_p": 1e-9}])
+def test_fault_53_extreme_settings_give_sequences_that_decode(options: dict[str, float]):
+    shapes = model().generate(5, "table", **options)
+    assert TOKENIZER.class_names(shapes.ids) == ["table"] * 5
+    assert torch.isfinite(shapes.fields.flat).all()
 
 
 def test_fault_54_a_sample_depends_neither_on_the_batch_nor_on_later_samples():

@@ -68,13 +68,13 @@ def sdf_grid(sdf: Sdf, resolution: int) -> Float[Tensor, "R R R"]:
 
     Args:
         sdf: points (n, 3) to signed distances (n,).
-        resolution: R, from 8 to 1024.
+        resolution: R, 8 or more.
 
     Returns:
         (R, R, R) float32, indexed [x, y, z].
 
     Raises:
-        InputError: the resolution is below 8 or above 1024, or the field does not return one value per point.
+        InputError: the resolution is below 8, or the field does not return one value per point.
     """
     if resolution < MIN_RESOLUTION:
         raise InputError(f"resolution is {resolution}; give {MIN_RESOLUTION} grid points or more along each axis.")
@@ -100,10 +100,10 @@ def mesh_sdf(sdf: Sdf, resolution: int = 96) -> Meshed:
 
     Args:
         sdf: points (n, 3) to signed distances (n,).
-        resolution: grid points along each axis, from 8 to 1024.
+        resolution: grid points along each axis, 8 or more.
 
     Raises:
-        InputError: the resolution is below 8 or above 1024, or the field does not return one value per point.
+        InputError: the resolution is below 8, or the field does not return one value per point.
 
     Examples:
         >>> meshed = mesh_sdf(lambda points: points.norm(dim=-1) - 0.7, resolution=32)

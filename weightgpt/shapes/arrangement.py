@@ -2,8 +2,8 @@
 
 Decisions:
 
-- A triangle is cut by the plane of each triangle that crosses it, and by the planes through the edges of each triangle
-  that overlaps it in its own plane. Pieces that the box of the other triangle does not reach are not cut.
+- A triangle is cut along the segment in which another triangle crosses it, and along the edges of each triangle that
+  overlaps it in its own plane. Only the pieces are cut that the segment goes through, each from side to side.
 
 Dimensions: m faces, q pairs of faces, p pieces.
 """
@@ -20,6 +20,7 @@ from weightgpt.shapes.triangles import Triangles
 MAX_PIECES = 1_000_000
 """No triangle is cut once there are more pieces than this."""
 _ON_PLANE = 1e-9  # corners nearer to a plane lie on it, in unit coordinates
+_PARALLEL = 1e-9  # sine of the angle below which two planes are parallel
 _NO_AREA = 1e-16  # pieces of less than this area are dropped
 
 
@@ -54,13 +55,18 @@ def find_crossings(vertices: Vertices, faces: Faces) -> Crossings:
 
 @dataclass(frozen=True)
 class _Cuts:
-    """Planes that cut faces, sorted by face."""
+    """Segments in the planes of faces along which the faces are cut, sorted by face (c,)."""
 
     face: NDArray[np.int64]
+    """The face that is cut (c,)."""
     normal: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    """Normal (c, 3) of the plane that cuts it."""
+    start: NDArray[np.float64]
+    """Starts (c, 3) of the segments."""
+    along: NDArray[np.float64]
+    """Unit directions (c, 3)."""
+    length: NDArray[np.float64]
+    """Lengths (c,)."""
 
 
 def cut_faces(vertices: Vertices, faces: Faces, crossings: Crossings) -> tuple[Triangles, NDArray[np.int64]]:
@@ -74,49 +80,100 @@ def cut_faces(vertices: Vertices, faces: Faces, crossings: Crossings) -> tuple[T
     Returns:
         The pieces (p, 3, 3) of the faces that are in a pair, facing as these do, and the face of each piece (p,).
     """
-    cuts = _find_cuts(vertices, faces, crossings)
-    owners, first, counts = np.unique(cuts.face, return_index=True, return_counts=True)
+    cuts = _join_cuts(_plane_cuts(vertices, faces, crossings), _edge_cuts(vertices, faces, crossings))
+    owners = np.unique(crossings.pairs)
+    first, last = np.searchsorted(cuts.face, owners), np.searchsorted(cuts.face, owners, side="right")
     pieces, owner = vertices[faces[owners]], np.arange(len(owners))
-    for turn in range(int(counts.max(initial=0))):
+    done_pieces, done_owners = [], []
+    for turn in range(int((last - first).max(initial=0)) + 1):
+        active = first[owner] + turn < last[owner]
+        done_pieces.append(pieces[~active])
+        done_owners.append(owner[~active])
+        pieces, owner = pieces[active], owner[active]
         if len(pieces) > MAX_PIECES:
             break
-        active = np.flatnonzero(counts[owner] > turn)
-        plane = first[owner[active]] + turn
-        low, high = pieces[active].min(1), pieces[active].max(1)
-        near = ((low <= cuts.high[plane] + _ON_PLANE) & (high >= cuts.low[plane] - _ON_PLANE)).all(1)
-        active, plane = active[near], plane[near]
-        sides = np.einsum("pij,pj->pi", pieces[active], cuts.normal[plane]) - cuts.offset[plane, None]
-        sides[np.abs(sides) < _ON_PLANE] = 0.0
-        across = (sides.min(1) < 0) & (sides.max(1) > 0)
-        active, sides = active[across], sides[across]
-        parts = _split(pieces[active], sides)
-        whole = np.ones(len(pieces), bool)
-        whole[active] = False
-        pieces = np.concatenate([pieces[whole], parts.reshape(-1, 3, 3)])
-        owner = np.concatenate([owner[whole], np.repeat(owner[active], 3)])
-        areas = np.linalg.norm(np.cross(pieces[:, 1] - pieces[:, 0], pieces[:, 2] - pieces[:, 0]), axis=1) / 2
-        pieces, owner = pieces[areas > _NO_AREA], owner[areas > _NO_AREA]
-    return pieces, owners[owner]
+        pieces, owner = _cut(pieces, owner, cuts, first[owner] + turn)
+    return np.concatenate([*done_pieces, pieces]), owners[np.concatenate([*done_owners, owner])]
 
 
-def _find_cuts(vertices: Vertices, faces: Faces, crossings: Crossings) -> _Cuts:
-    """The planes that cut each face: those of the faces that cross it, and those at the edges of coplanar ones."""
-    pairs = np.concatenate([crossings.pairs, crossings.pairs[:, ::-1]])
-    coplanar = np.concatenate([crossings.coplanar, crossings.coplanar])
+def _cut(
+    pieces: Triangles, owner: NDArray[np.int64], cuts: _Cuts, number: NDArray[np.int64]
+) -> tuple[Triangles, NDArray[np.int64]]:
+    """Cut each piece (p, 3, 3) along one segment, given by its number (p,), if the segment lies in the piece."""
+    offsets = pieces - cuts.start[number][:, None]
+    sides = np.einsum("pij,pj->pi", offsets, cuts.normal[number])
+    sides[np.abs(sides) < _ON_PLANE] = 0.0
+    along = np.einsum("pij,pj->pi", offsets, cuts.along[number])
+    across = (sides.min(1) < 0) & (sides.max(1) > 0)
+    across &= (along.min(1) < cuts.length[number] - _ON_PLANE) & (along.max(1) > _ON_PLANE)
+    index = np.flatnonzero(across)
+    parts = _split(pieces[index], sides[index])
+    # The plane goes through the whole piece, but the segment may end before it.
+    cut = np.einsum("pij,pj->pi", parts[:, 0, 1:] - cuts.start[number[index]][:, None], cuts.along[number[index]])
+    inside = (cut.min(1) < cuts.length[number[index]] - _ON_PLANE) & (cut.max(1) > _ON_PLANE)
+    whole = np.ones(len(pieces), bool)
+    whole[index[inside]] = False
+    new = parts[inside].reshape(-1, 3, 3)
+    new_owner = np.repeat(owner[index[inside]], 3)
+    areas = np.linalg.norm(np.cross(new[:, 1] - new[:, 0], new[:, 2] - new[:, 0]), axis=1) / 2
+    new, new_owner = new[areas > _NO_AREA], new_owner[areas > _NO_AREA]
+    return np.concatenate([pieces[whole], new]), np.concatenate([owner[whole], new_owner])
+
+
+def _plane_cuts(vertices: Vertices, faces: Faces, crossings: Crossings) -> _Cuts:
+    """Where the faces that cross a face meet its plane."""
+    pairs = crossings.pairs[~crossings.coplanar]
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    own, other = vertices[faces[pairs[:, 0]]], vertices[faces[pairs[:, 1]]]
+    own_normal, other_normal = _normals(own), _normals(other)
+    heights = np.einsum("pij,pj->pi", other - own[:, :1], own_normal)
+    heights[np.abs(heights) < _ON_PLANE] = 0.0
+    # Corners in the plane, and the points where edges go through it.
+    after = np.roll(heights, -1, axis=1)
+    through = heights * after < 0
+    share = np.where(through, heights / np.where(through, heights - after, 1.0), 0.0)
+    points = np.concatenate([other, other + share[:, :, None] * (np.roll(other, -1, axis=1) - other)], 1)
+    valid = np.concatenate([heights == 0, through], 1)
+    direction = np.cross(own_normal, other_normal)
+    size = np.linalg.norm(direction, axis=1)
+    along = direction / np.maximum(size, 1e-300)[:, None]
+    place = np.einsum("pij,pj->pi", points, along)
+    low, high = np.where(valid, place, np.inf), np.where(valid, place, -np.inf)
+    rows = np.arange(len(pairs))
+    good = valid.any(1) & (size > _PARALLEL)
+    start = points[rows, low.argmin(1)]
+    length = np.where(good, high.max(1, initial=-np.inf) - low.min(1, initial=np.inf), 0.0)
+    good &= length > _ON_PLANE
+    return _Cuts(pairs[good, 0], other_normal[good], start[good], along[good], length[good])
+
+
+def _edge_cuts(vertices: Vertices, faces: Faces, crossings: Crossings) -> _Cuts:
+    """The edges of the faces that overlap a face in its own plane."""
+    pairs = crossings.pairs[crossings.coplanar]
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
     corners = vertices[faces[pairs[:, 1]]]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    along = (np.roll(corners, -1, axis=1) - corners)[coplanar]
-    edge_normals = np.cross(np.repeat(normals[coplanar], 3, axis=0), along.reshape(-1, 3))
-    owner = np.concatenate([pairs[~coplanar, 0], np.repeat(pairs[coplanar, 0], 3)])
-    normal = np.concatenate([normals[~coplanar], edge_normals])
-    point = np.concatenate([corners[~coplanar, 0], corners[coplanar].reshape(-1, 3)])
-    cutter = np.concatenate([corners[~coplanar], np.repeat(corners[coplanar], 3, axis=0)])
-    length = np.linalg.norm(normal, axis=1)
-    order = np.flatnonzero(length > 0)
-    order = order[np.argsort(owner[order], kind="stable")]
-    normal = normal[order] / length[order, None]
-    offset = np.einsum("ij,ij->i", normal, point[order])
-    return _Cuts(owner[order], normal, offset, cutter[order].min(1), cutter[order].max(1))
+    edges = (np.roll(corners, -1, axis=1) - corners).reshape(-1, 3)
+    length = np.linalg.norm(edges, axis=1)
+    good = length > _ON_PLANE
+    along = edges[good] / length[good, None]
+    normal = np.cross(np.repeat(_normals(corners), 3, axis=0)[good], along)
+    return _Cuts(np.repeat(pairs[:, 0], 3)[good], normal, corners.reshape(-1, 3)[good], along, length[good])
+
+
+def _join_cuts(one: _Cuts, two: _Cuts) -> _Cuts:
+    """Join cuts, sorted by face."""
+    face = np.concatenate([one.face, two.face])
+    order = np.argsort(face, kind="stable")
+    normal = np.concatenate([one.normal, two.normal])[order]
+    start, along = np.concatenate([one.start, two.start])[order], np.concatenate([one.along, two.along])[order]
+    return _Cuts(face[order], normal, start, along, np.concatenate([one.length, two.length])[order])
+
+
+def _normals(triangles: Triangles) -> NDArray[np.float64]:
+    """Unit normals (m, 3); zero for triangles without an area."""
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    unit: NDArray[np.float64] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    return unit
 
 
 def _split(triangles: Triangles, sides: NDArray[np.float64]) -> Triangles:

@@ -95,10 +95,11 @@ def _outer(triangles: Triangles, groups: NDArray[np.int64], winding: WindingNumb
     areas = face_areas(triangles)
     tested = largest_of(areas, groups, _TESTED)
     tested = tested[areas[tested] > 0]
-    front, back = winding.beside(triangles[tested], _DEPTH)
     count = int(groups.max()) + 1
     number = np.maximum(np.bincount(groups[tested], minlength=count), 1)
-    front, back = (np.bincount(groups[tested], values, count) / number for values in (front, back))
+    front = np.bincount(groups[tested], winding.beyond(triangles[tested], _DEPTH), count) / number
+    tested = tested[front[groups[tested]] < 0.5]
+    back = np.bincount(groups[tested], winding.beyond(triangles[tested], -_DEPTH), count) / number
     outer = (back > 0.5) & (front < 0.5)
     copies = np.maximum(np.rint(back - front), 1)
     return Surface(triangles[outer[groups]], copies[groups][outer[groups]])

@@ -41,9 +41,16 @@ class WindingNumber:
         Returns:
             The winding numbers (m,) in front of the triangles, where their normals point, and (m,) behind them.
         """
+        return self.beyond(triangles, depth), self.beyond(triangles, -depth)
+
+    def beyond(self, triangles: NDArray[np.float64], depth: float) -> NDArray[np.float64]:
+        """Compute the winding numbers (m,) on one side of the middle of triangles.
+
+        Args:
+            triangles: positions of the corners (m, 3, 3), none without an area.
+            depth: distance from the triangle, along its normal.
+        """
         a, b, c = triangles.transpose(1, 0, 2)
         normals = np.cross(b - a, c - a)
         step = depth * normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-        middle = triangles.mean(1)
-        values = self(np.concatenate([middle + step, middle - step]))
-        return values[: len(middle)], values[len(middle) :]
+        return self(triangles.mean(1) + step)

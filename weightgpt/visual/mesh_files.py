@@ -69,7 +69,7 @@ def _fits_single(vertices: NDArray[np.float64], side: float) -> bool:
 
 def _export(geometry: trimesh.Trimesh | trimesh.Scene, kind: str, **options: Any) -> bytes:
     """Encode by trimesh, which gives text or bytes."""
-    content: Any = geometry.export(file_type=kind, **options)  # type: ignore[no-untyped-call]
+    content: Any = geometry.export(file_type=kind, **options)
     return content.encode() if isinstance(content, str) else bytes(content)
 
 

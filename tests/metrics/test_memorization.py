@@ -1,10 +1,13 @@
 """The memorization check: balls whose nearest training ball is known."""
 
+import manifold3d
+import numpy as np
 import pytest
 import torch
 
 from tests.fakes import sphere_shape
 from tests.metrics.spheres import TRAINING_RADII, balls, training_balls
+from tests.shapes.solids import box, solid
 from weightgpt.errors import InputError
 from weightgpt.metrics.memorization import (
     TrainingShapes,
@@ -13,6 +16,7 @@ from weightgpt.metrics.memorization import (
     surface_cloud,
     surface_distance,
 )
+from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.sampling import uniform_points
 
 
@@ -71,3 +75,28 @@ def test_nearest_weights_by_hand():
 def test_training_shapes_need_a_row_of_distances_each():
     with pytest.raises(InputError, match="a row for each"):
         TrainingShapes(balls([0.5]), uniform_points(8, 3, 0), torch.zeros(2, 8))
+
+
+def parts_of_a_post(height: float, width: float) -> list[MeshPart]:
+    """A post that stands deep in a cube: most of its faces, and a part of the cube's, lie inside the solid."""
+    return [box(), box((-width, -0.6, -0.7), (width, 0.6, height))]
+
+
+def united(pieces: list[MeshPart]) -> MeshPart:
+    """The surface of the union as one mesh, which has no faces inside."""
+    meshes = [manifold3d.Mesh64(piece.vertices, piece.faces.astype(np.uint64)) for piece in pieces]
+    union = manifold3d.Manifold.batch_boolean([manifold3d.Manifold(mesh) for mesh in meshes], manifold3d.OpType.Add)
+    mesh = union.to_mesh64()
+    return MeshPart(np.array(mesh.vert_properties), np.array(mesh.tri_verts, np.int64))
+
+
+def test_copies_of_solids_of_overlapping_parts_are_recognized():
+    heights = [1.4, 1.8, 2.2]
+    shapes = [solid(*parts_of_a_post(height, 0.6)).sdf for height in heights]
+    probes = uniform_points(128, 3, 0)
+    training = TrainingShapes(shapes, probes, torch.stack([sdf(probes) for sdf in shapes]))
+    nearest = training.nearest([solid(united(parts_of_a_post(height, 0.6))).sdf for height in heights])
+    new = training.nearest([solid(*parts_of_a_post(height, 0.8)).sdf for height in heights])
+    assert nearest.index == [0, 1, 2]
+    assert nearest.distance == pytest.approx([0, 0, 0], abs=1e-4)
+    assert min(new.distance) > 3e-3

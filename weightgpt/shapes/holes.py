@@ -51,10 +51,10 @@ def cap_holes(vertices: Vertices, faces: Faces, of_face: NDArray[np.int64]) -> C
     count, loops = connected_components(coo_array((np.ones(len(start)), (start, end)), shape=(len(nodes),) * 2), False)
     of_node, hole = vertices[nodes % len(vertices)], loops[start].astype(np.int64)
     number = np.bincount(loops, minlength=count)[:, None]
-    middle = np.stack([np.bincount(loops, of_node[:, i], count) for i in range(3)], 1) / number
+    middle = np.stack([np.bincount(loops, of_node[:, i], count) for i in range(3)], 1) / np.maximum(number, 1)
     triangles = np.stack([of_node[start], of_node[end], middle[hole]], 1)
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]) / 2
-    vectors = np.stack([np.bincount(hole, normals[:, i], count) for i in range(3)], 1)
+    vectors = np.stack([np.bincount(hole, normals[:, i], count) for i in range(3)], 1).astype(np.float64)
     part = np.zeros(count, np.int64)
     part[hole] = edges.ends[missing][:, 0] // len(vertices)
     return Caps(triangles, hole, part, middle, vectors)

@@ -121,7 +121,8 @@ def _closed_inside_out(
         if nested:
             relative = before[i] * before[nested[-1]] * after[nested[-1]]
             after[i] = relative if after[nested].sum() + relative >= 0 else 1
-    return after != before
+    wrong: NDArray[np.bool_] = after != before
+    return wrong
 
 
 def _part_bounds(vertices: Vertices, faces: Faces, parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -50,13 +50,14 @@ def measure_parts(vertices: Vertices, faces: Faces) -> Parts:
     count = len(is_open)
     corners = vertices[faces]
     caps = cap_holes(vertices, faces, of_face)
-    middle = np.stack([np.bincount(of_face, corners.mean(1)[:, i], count) for i in range(3)], 1)
-    middle = middle / np.bincount(of_face, minlength=count)[:, None]
-    volume = np.bincount(of_face, tetrahedra(corners - middle[of_face, None]), count)
+    total = np.stack([np.bincount(of_face, corners.mean(1)[:, i], count) for i in range(3)], 1)
+    middle = (total / np.bincount(of_face, minlength=count)[:, None]).astype(np.float64)
+    volume = np.bincount(of_face, tetrahedra(corners - middle[of_face, None]), count).astype(np.float64)
     of_cap = caps.part[caps.hole]
-    volume = volume + np.bincount(of_cap, tetrahedra(caps.triangles - middle[of_cap, None]), count)
-    opening = np.bincount(caps.part, np.linalg.norm(caps.vectors, axis=1), count)
-    return Parts(of_face, is_open, np.bincount(of_face, face_areas(corners), count), volume, opening)
+    volume += np.bincount(of_cap, tetrahedra(caps.triangles - middle[of_cap, None]), count)
+    opening = np.bincount(caps.part, np.linalg.norm(caps.vectors, axis=1), count).astype(np.float64)
+    area = np.bincount(of_face, face_areas(corners), count).astype(np.float64)
+    return Parts(of_face, is_open, area, volume, opening)
 
 
 def is_solid(parts: Parts) -> NDArray[np.bool_]:

@@ -76,7 +76,9 @@ def weld_cracks(vertices: Vertices, faces: Faces, width: float) -> tuple[Vertice
     """
     edges = find_edges(faces)
     border = np.unique(edges.ends[edges.balance != 0])
-    pairs = cKDTree(vertices[border]).query_pairs(width, output_type="ndarray") if len(border) else []
+    if len(border) == 0:
+        return vertices, faces
+    pairs = cKDTree(vertices[border]).query_pairs(width, output_type="ndarray")
     if len(pairs) == 0:
         return vertices, faces
     links = coo_array((np.ones(len(pairs), bool), border[pairs].T), shape=(len(vertices),) * 2)
@@ -87,7 +89,8 @@ def weld_cracks(vertices: Vertices, faces: Faces, width: float) -> tuple[Vertice
 
 def _without_repeats(faces: Faces) -> Faces:
     a, b, c = faces.T
-    return faces[(a != b) & (b != c) & (c != a)]
+    proper: Faces = faces[(a != b) & (b != c) & (c != a)]
+    return proper
 
 
 def unique_faces(faces: Faces) -> tuple[Faces, int]:
@@ -121,4 +124,5 @@ def unique_faces(faces: Faces) -> tuple[Faces, int]:
 def _is_even(faces: Faces) -> NDArray[np.bool_]:
     """Whether the vertices of each face, in its order, are an even permutation of their ascending order."""
     a, b, c = faces.T
-    return ((a > b).astype(int) + (a > c) + (b > c)) % 2 == 0
+    even: NDArray[np.bool_] = ((a > b).astype(int) + (a > c) + (b > c)) % 2 == 0
+    return even

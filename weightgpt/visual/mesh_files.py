@@ -13,6 +13,7 @@ Decisions:
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -37,9 +38,9 @@ def encode_mesh(mesh: trimesh.Trimesh, suffix: str) -> tuple[bytes, str | None]:
     side = float(np.ptp(vertices, axis=0).max()) if len(vertices) else 0.0
     if suffix == ".obj":
         digits = _OBJ_DIGITS - math.floor(math.log10(side)) if side > 0 else _OBJ_DIGITS
-        return bytes(mesh.export(file_type="obj", digits=max(digits, _OBJ_DIGITS)), "utf-8"), None
+        return _export(mesh, "obj", digits=max(digits, _OBJ_DIGITS)), None
     if side == 0 or _fits_single(vertices, side):
-        return bytes(mesh.export(file_type=suffix[1:])), None
+        return _export(mesh, suffix[1:]), None
     if suffix == ".ply":
         return _encode_ply(vertices, np.asarray(mesh.faces)), None
     center = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
@@ -50,20 +51,26 @@ def encode_mesh(mesh: trimesh.Trimesh, suffix: str) -> tuple[bytes, str | None]:
         transform[:3, 3] = center
         scene = trimesh.Scene()
         scene.add_geometry(local, transform=transform)
-        return bytes(scene.export(file_type="glb")), None
+        return _export(scene, "glb"), None
     position = ", ".join(f"{value:.10g}" for value in center)
     scaled = "" if size == 1 else f" and divided by {size:.10g}"
     note = (
         f"is moved by -({position}){scaled}, because .stl holds single precision; use .glb, .ply or .obj to avoid this."
     )
-    return bytes(local.export(file_type="stl")), note
+    return _export(local, "stl"), note
 
 
 def _fits_single(vertices: NDArray[np.float64], side: float) -> bool:
     """Whether single precision holds vertices (n, 3) to `COARSE` times their longest side."""
     single = np.finfo(np.float32)
     largest = float(np.abs(vertices).max())
-    return largest < single.max / 2 and side > single.tiny / single.eps and largest * single.eps < COARSE * side
+    return bool(largest < single.max / 2 and side > single.tiny / single.eps and largest * single.eps < COARSE * side)
+
+
+def _export(geometry: trimesh.Trimesh | trimesh.Scene, kind: str, **options: Any) -> bytes:
+    """Encode by trimesh, which gives text or bytes."""
+    content: Any = geometry.export(file_type=kind, **options)
+    return content.encode() if isinstance(content, str) else bytes(content)
 
 
 def _encode_ply(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> bytes:

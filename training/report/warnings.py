@@ -118,8 +118,8 @@ def _warn_of_few(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Set metrics of few held-out shapes."""
     if metrics["held_out"] < MIN_HELD_OUT:
         yield (
-            f"There are only {metrics['held_out']} held-out test shapes: IoU, 1-NNA, COV and the share of copies are"
-            " rough. Give more files, or a larger held_out_fraction."
+            f"The number of held-out test shapes is only {metrics['held_out']}: IoU, 1-NNA, COV and the share of copies"
+            " are rough. Give more files, or a larger held_out_fraction."
         )
 
 

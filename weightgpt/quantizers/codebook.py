@@ -154,7 +154,7 @@ class Codebook(HubObject):
         return residual_decode(codes, self.code_vectors, check_codes(codes, sizes, num_quantizers))
 
     def weights(self, latents: Float[Tensor, "B C r"]) -> Float[Tensor, "B P"]:
-        """Weights (B, P) of latents, for learning; their last bits depend on the number of rows, and `decode_latents` not.
+        """Weights (B, P) of latents; gradients flow through. The last bits depend on the number of rows.
 
         Args:
             latents: (B, C, r).

@@ -328,6 +328,6 @@ def main(arguments: list[str] | None = None) -> None:
         cli_io.warn(" ".join((format_message() if format_message else str(error)).split()))
         sys.exit(2)
     if code == 130:
-        print("interrupted; no unfinished file is left.", file=sys.stderr)
-        code = 143 if terminated.is_set() else code
+        code, ended = (143, "terminated") if terminated.is_set() else (130, "interrupted")
+        cli_io.warn(f"{ended}; no unfinished file is left.")
     sys.exit(code)

@@ -78,7 +78,9 @@ def test_case_51_few_files_get_enough_copies_for_the_codebook(tmp_path, capsys, 
 @pytest.mark.parametrize("files", [1, 2])
 def test_case_51_too_few_files_are_refused_at_once(tmp_path, files):
     write_boxes(tmp_path, files)
-    with pytest.raises(InputError, match=f"{files} shapes are too few to hold any out; give at least 3 of one class"):
+    with pytest.raises(
+        InputError, match=f"{files} shapes are too few to hold any out; give at least 3 different ones of a class"
+    ):
         load_split(replace(MESH_FILES, corpus=str(tmp_path)))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers import limits
+from weightgpt.shapes.readers.content import foreign_content
 from weightgpt.shapes.readers.gltf import read_gltf
 from weightgpt.shapes.readers.obj import read_obj
 from weightgpt.shapes.readers.off import read_off
@@ -53,10 +54,7 @@ def read_mesh_file(path: Path) -> list[MeshPart]:
         kind = limits.REFUSED_FORMATS.get(suffix, "a file of another format")
         raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")
     try:
-        with np.errstate(all="ignore"):
-            parts = [part for part in _READERS[suffix](_read_bytes(path)) if len(part.faces)]
-            for part in parts:
-                check_corners(part.vertices, part.faces)
+        return _decode(_read_bytes(path), suffix)
     except InputError as error:
         raise InputError(f"{path} {error}") from error
     except OSError as error:
@@ -64,8 +62,19 @@ def read_mesh_file(path: Path) -> list[MeshPart]:
     except Exception as error:  # a decoder met something that its rules leave out
         reason = shorten(f"{type(error).__name__} {error}", 100)
         raise InputError(f"{path} cannot be read as a mesh ({reason}); export it again.") from error
+
+
+def _decode(data: bytes, suffix: str) -> list[MeshPart]:
+    """The parts of a file with faces."""
+    try:
+        with np.errstate(all="ignore"):
+            parts = [part for part in _READERS[suffix](data) if len(part.faces)]
+            for part in parts:
+                check_corners(part.vertices, part.faces)
+    except InputError as error:
+        raise foreign_content(data, suffix) or error from error
     if not parts:
-        raise InputError(f"{path} has no faces; give a mesh of triangles or polygons.")
+        raise foreign_content(data, suffix) or InputError("has no faces; give a mesh of triangles or polygons.")
     return parts
 
 

@@ -8,6 +8,7 @@ Decisions:
 - Every error of a decoder is one sentence that names the file.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
@@ -48,8 +49,9 @@ def read_mesh_file(path: Path) -> list[MeshPart]:
         InputError: the file is missing, too large, of another format, broken or without faces.
     """
     suffix, formats = path.suffix.lower(), ", ".join(limits.FORMATS)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give the path of a {formats} file.")
+    if not os.path.isfile(path):
+        what = "is a link to a file that does not exist" if path.is_symlink() else "is not a file"
+        raise InputError(f"{path} {what}; give the path of a {formats} file.")
     if suffix not in _READERS:
         kind = limits.REFUSED_FORMATS.get(suffix, "a file of another format")
         raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")

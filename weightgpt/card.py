@@ -91,7 +91,7 @@ def rename_model(card: str, repo_id: str) -> str:
         is_path = name == NO_REPO or name.count("/") != 1 or name.startswith((".", "~", "/"))
         return match[1] + (repo_id if is_path else name) + match[3]
 
-    return re.sub(r"(WeightGPT\.from_pretrained\([\"'])([^\"'\n]*)([\"'])", renamed, card.replace(NO_REPO, repo_id))
+    return re.sub(r"(\w+\.from_pretrained\([\"'])([^\"'\n]*)([\"'])", renamed, card.replace(NO_REPO, repo_id))
 
 
 def _metrics_section(metrics: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import runpy
 import shutil
 import signal
@@ -298,7 +299,7 @@ def test_fault_37_and_42_one_bad_shape_is_refused_by_name_and_the_others_are_don
 ):
     good = load_shape("meshes/ball.stl")
     bad = replace(good, name="bad", sdf=lambda points: points[:, 0] * torch.nan)
-    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: bad if "bad" in path else good)
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path, **_: bad if "bad" in path else good)
     path = str(tmp_path / "x.safetensors")
     assert command("fit", "a", "bad", "b", "-o", path, "--hidden", "4", "--steps", "1") == 2
     assert "refused: the distances of shape 'bad' hold NaN" in capsys.readouterr().err
@@ -320,7 +321,7 @@ def test_case_47_info_tells_the_volume_of_the_mesh_and_what_was_repaired(
 ):
     note = "2 of 5 parts were inside out and were flipped."
     shape = replace(load_shape("meshes/ball.stl"), volume=0.0123456, notes=(note,))
-    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: shape)
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path, **_: shape)
     values = results(capsys, "info", "ball.stl")
     assert (values["volume"], values["notes"]) == (0.0123456, [note])
     arguments = ("ball.stl", "-o", str(tmp_path / "x.safetensors"), "--hidden", "4", "--steps", "1")
@@ -328,8 +329,26 @@ def test_case_47_info_tells_the_volume_of_the_mesh_and_what_was_repaired(
     streams = capsys.readouterr()
     assert streams.err == f"ball: {note}\n"
     assert json.loads(streams.out)["notes"] == {"ball": [note]}
-    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: replace(shape, volume=None))
-    assert "volume" not in results(capsys, "info", "ball.stl")
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path, **_: replace(shape, volume=None))
+    assert results(capsys, "info", "ball.stl")["volume"] is None
+
+
+@pytest.mark.parametrize("sides", [(2, 1, 1), (2, 2, 0.02), (0.01, 0.01, 3)])
+def test_case_47_info_tells_the_volume_of_a_box(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sides: tuple[float, float, float]
+):
+    trimesh.creation.box(sides).export(tmp_path / "box.obj")
+    assert results(capsys, "info", str(tmp_path / "box.obj"))["volume"] == pytest.approx(math.prod(sides), rel=1e-6)
+
+
+def test_an_open_sheet_is_refused_or_gets_a_thickness(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    sheet = tmp_path / "sheet.obj"
+    sheet.write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv .5 .5 0\nf 1 2 5\nf 2 3 5\nf 3 4 5\nf 4 1 5\n")
+    arguments = ("fit", str(sheet), "-o", str(tmp_path / "x.safetensors"), "--hidden", "4", "--steps", "1")
+    assert command(*arguments) == 2
+    assert "give open surfaces a thickness" in capsys.readouterr().err
+    values = results(capsys, *arguments, "--thickness", "0.1")
+    assert "1 open surface (100 % of the area) was given a thickness of 0.1." in values["notes"]["sheet"]
 
 
 def test_info_names_fields_without_a_surface(capsys: pytest.CaptureFixture[str], tmp_path: Path):

@@ -10,10 +10,14 @@ import pytest
 import torch
 
 from tests.fakehub import FakeHub
-from tests.fakes import sphere_shape, tiny_codebook, tiny_encoder, tiny_graph, tiny_weight_vq
+from tests.fakes import generator, sphere_shape, tiny_codebook, tiny_encoder, tiny_graph, tiny_weight_vq
 from weightgpt.errors import InputError
+from weightgpt.fields.field import FieldConfig
 from weightgpt.quantizers.auto import QUANTIZERS, AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
+from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.latent_decoder import LatentDecoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.shapes.sampling import sample_sdf
 
@@ -70,6 +74,37 @@ def test_a_codebook_without_an_encoder_is_not_a_quantizer(tmp_path):
 def test_a_missing_subfolder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"codebook/config\.json does not exist"):
         AutoQuantizer.from_pretrained(tmp_path, subfolder="codebook")
+
+
+def wide_autoencoder() -> RVQAutoencoder:
+    """A random quantizer of 13 chunks whose products are so large that torch splits them among threads."""
+    layout = ChunkLayout(FieldConfig(hidden=(64, 64, 64)), 16)
+    chunks, width = layout.num_chunks, layout.width
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        decoder = LatentDecoder(chunks, 24, 1024, 32)
+        tensors = [torch.randn(shape) for shape in ((chunks, width), (chunks, 32, width), (2, 8, 24))]
+    codebook = Codebook(layout, tensors[0], tensors[1], decoder, tensors[2])
+    return RVQAutoencoder(codebook, tiny_encoder(codebook))
+
+
+@pytest.mark.parametrize("name", [*ALL, "wide rvq-ae"])
+def test_fault_54_a_decoded_field_has_equal_bits_alone_in_any_batch_and_order_and_with_any_number_of_threads(name):
+    quantizer = wide_autoencoder() if name == "wide rvq-ae" else ALL[name]()
+    sizes = (70, quantizer.num_chunks, quantizer.num_quantizers)
+    codes = torch.randint(quantizer.codebook_size, sizes, generator=generator(0))
+    expected, threads = quantizer.decode(codes).flat, torch.get_num_threads()
+    assert len(expected.unique(dim=0)) == 70
+    for size in (1, 4, 33):
+        assert torch.equal(torch.cat([quantizer.decode(part).flat for part in codes.split(size)]), expected)
+    assert torch.equal(quantizer.decode(codes.flip(0)).flat.flip(0), expected)
+    assert quantizer.decode(codes[:0]).flat.shape == expected[:0].shape
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(quantizer.decode(codes).flat, expected)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -12,12 +12,12 @@ from tests.fields.test_canonical import coarse_weights, powers_of_two
 from tests.fields.test_symmetry import SEEDS, random_factors, random_weights, rescale
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
-from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.fields.fitting import FitConfig, fit, own_initializations
 from weightgpt.fields.symmetry import permute, random_permutations
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import INITIALIZATION_SEED, GraphQuantizer
-from weightgpt.shapes.sampling import sample_sdf, shared_points
+from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points
 
 CODEBOOK = tiny_codebook()
 GRAPH = tiny_graph(CODEBOOK)
@@ -132,8 +132,19 @@ def test_a_file_that_is_cut_short_or_missing_is_refused(tmp_path):
 def test_samples_are_fitted_from_random_initializations():
     shapes = [sphere_shape(0.5), sphere_shape(0.6)]
     samples = sample_sdf(shapes, shared_points(shapes, 512, 0))
-    fits = fit(CONFIG, samples, FitConfig(seed=INITIALIZATION_SEED)).fields
+    starts = own_initializations(CONFIG, samples.sdf, INITIALIZATION_SEED)
+    fits = fit(CONFIG, samples, FitConfig(seed=INITIALIZATION_SEED), shared_init=starts).fields
     assert torch.equal(GRAPH.encode_samples(samples), GRAPH.encode(fits))
+
+
+def test_fault_38_codes_of_a_sampled_shape_do_not_depend_on_the_other_shapes():
+    shapes = [sphere_shape(0.4 + 0.02 * i) for i in range(18)]
+    samples = sample_sdf(shapes, shared_points(shapes, 512, 0))
+    codes = GRAPH.encode_samples(samples)
+    assert len(codes.unique(dim=0)) > 1
+    backwards = Samples(samples.points, samples.sdf.flip(0))
+    assert torch.equal(GRAPH.encode_samples(backwards).flip(0), codes)
+    assert torch.equal(GRAPH.encode_samples(samples.select(slice(17, 18))), codes[17:])
 
 
 def test_fault_38_codes_of_a_shape_do_not_depend_on_the_other_shapes():

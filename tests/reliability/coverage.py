@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.reliability.faults import Fault
 
 TESTS = Path(__file__).parents[1]
-NAME = re.compile(r"test_(fault|case)_(\d\d[a-z]?)_\w+")
+NAME = re.compile(r"test_((?:fault|case)_\d\d[a-z]?(?:_and_(?:(?:fault|case)_)?\d\d[a-z]?)*)_\w+")
+"""Names such as `test_fault_07_…`, `test_fault_06_and_07_…` and `test_fault_16_and_case_37_…`."""
 
 
 def names_by_number(kind: str, folder: Path) -> dict[str, list[str]]:
@@ -21,9 +22,19 @@ def names_by_number(kind: str, folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and (match := NAME.fullmatch(node.name)) and match[1] == kind:
-                found.setdefault(match[2], []).append(f"{path.relative_to(folder.parent)}::{node.name}")
+            for number in _numbers(node.name, kind) if isinstance(node, ast.FunctionDef) else ():
+                found.setdefault(number, []).append(f"{path.relative_to(folder.parent)}::{node.name}")
     return found
+
+
+def _numbers(name: str, kind: str) -> list[str]:
+    """The numbers in the name of a test."""
+    match, numbers, current = NAME.fullmatch(name), [], ""
+    for part in match[1].split("_and_") if match else ():
+        *prefix, number = part.split("_")
+        current = prefix[0] if prefix else current
+        numbers += [number] if current == kind else []
+    return numbers
 
 
 def without_test(faults: Mapping[str, Fault], tests: Mapping[str, list[str]]) -> list[str]:

@@ -39,6 +39,18 @@ COUNTS = {
 }
 """Counts of a part of `runs/kills.json`, in the order of the columns."""
 
+FUZZ = {
+    "refused": "refused in a sentence",
+    "accepted": "read",
+    "other value": "other values read",
+    "other error": "another error",
+    "slow": "too slow",
+    "memory": "too much memory",
+    "outside": "acts outside",
+    "crash": "crash",
+}
+"""Outcomes of `runs/fuzz.json`, in the order of the columns."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PageJob:
@@ -120,19 +132,18 @@ def _bitwise(result: dict[str, Any]) -> str:
 
 
 def _fuzz(result: dict[str, Any]) -> str:
-    headers = {"refused": "refused in a sentence", "accepted": "read", "other": "another error", "slow": "too slow"}
-    formats = {name: counts for name, counts in result.items() if isinstance(counts, dict) and "refused" in counts}
-    rows = [(name, *(_count(counts, key) for key in headers)) for name, counts in formats.items()]
+    rows = [(name, *(_count(counts, key) for key in FUZZ)) for name, counts in result["outcomes"].items()]
     return f"""## Figures: files with random changes
 
-{_measured(result, "make fuzz")} Each file is changed at random and then read.
+Measured with `python -m tests.fuzz --files {result["files"]} --seed {result["seed"]}`. Each file is changed at random
+and then read. Only the first two outcomes are right.
 
-{markdown_table(("format", *headers.values()), rows)}"""
+{markdown_table(("file", *FUZZ.values()), rows)}"""
 
 
-def _measured(result: dict[str, Any], command: str = "") -> str:
+def _measured(result: dict[str, Any]) -> str:
     version = f" by weightgpt {result['version']}" if "version" in result else ""
-    return f"Measured{version} with `{result.get('command', command)}`."
+    return f"Measured{version} with `{result['command']}`."
 
 
 def _count(part: dict[str, Any], key: str) -> str:

@@ -13,7 +13,6 @@ import trimesh
 
 from tests.conftest import TINY
 from tests.fakes import command, fitted_sphere, tiny_config
-from tests.reliability.pending import pending
 from tests.reliability.tiny_run import artifacts
 from training import pipeline
 from training.run import STAGES
@@ -71,7 +70,6 @@ def balls(tmp_path: Path) -> Path:
     return path
 
 
-@pending
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 @pytest.mark.parametrize("name", ["evaluate", "mesh", "render", "info"])
 def test_fault_63_results_are_printed_on_any_terminal(

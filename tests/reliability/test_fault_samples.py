@@ -8,7 +8,6 @@ import torch
 
 from tests.conftest import TINY
 from tests.fakes import tiny_gpt, tiny_tokenizer
-from tests.reliability.pending import pending
 from tests.reliability.soak import threads_as_serial
 from training import pipeline
 from training.data.corpus import column_tensor, load_corpus, split_rows
@@ -67,7 +66,6 @@ def test_fault_54_a_sample_depends_neither_on_the_batch_nor_on_later_samples():
         torch.testing.assert_close(part.fields.flat, many.fields.flat[:count], atol=1e-6, rtol=1e-5)
 
 
-@pending
 def test_fault_54_a_field_has_equal_bits_alone_and_among_others():
     many = model().generate(23, seed=9)
     for count in (1, 2, 7):

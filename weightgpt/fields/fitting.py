@@ -125,7 +125,7 @@ def fit_fields(
             batch = shapes[first : first + options.batch_size]
             samples = [own_samples(shape, num_points, options.seed) for shape in batch]
             points, sdf = (torch.stack(parts) for parts in zip(*samples, strict=True))
-            start = _own_initializations(config, sdf, options.seed) if shared_init is None else shared_init
+            start = own_initializations(config, sdf, options.seed) if shared_init is None else shared_init
             _check_weights(config, start)
             encoded = encode_points(config, points)
             fitted.append(_fit_padded(config, sdf, encoded, start.expand(len(sdf), -1), options)["flat"])
@@ -133,8 +133,17 @@ def fit_fields(
     return Fields(config, torch.cat(fitted))
 
 
-def _own_initializations(config: FieldConfig, sdf: Float[Tensor, "B M"], seed: int) -> Float[Tensor, "B P"]:
-    """Random weights (B, P) that depend on the distances of the shape itself and on the seed."""
+def own_initializations(config: FieldConfig, sdf: Float[Tensor, "B M"], seed: int) -> Float[Tensor, "B P"]:
+    """Draw random initial weights that do not depend on the other shapes.
+
+    Args:
+        config: architecture of the fields.
+        sdf: (B, M) signed distances of the shapes; row i depends on row i of them and on the seed only.
+        seed: of the random numbers.
+
+    Returns:
+        (B, P).
+    """
     digests = [hashlib.sha256(str(seed).encode() + row.numpy().tobytes()).digest()[:4] for row in sdf]
     return torch.cat([random_initializations(config, 1, int.from_bytes(digest)) for digest in digests])
 
@@ -185,7 +194,7 @@ def fit(
     samples: Samples,
     options: FitConfig,
     *,
-    shared_init: Float[Tensor, " P"] | None = None,
+    shared_init: Float[Tensor, " P"] | Float[Tensor, "N P"] | None = None,
     folder: Path | None = None,
     progress: str | None = None,
 ) -> Fits:
@@ -195,8 +204,8 @@ def fit(
         config: architecture of the fields.
         samples: N shapes at shared points.
         options: how to fit.
-        shared_init: (P,) weights that all fields start from. By default field i starts from the random weights of seed
-            `options.seed` + i.
+        shared_init: (P,) weights that all fields start from, or (N, P), those of each field. By default field i starts
+            from the random weights of seed `options.seed` + i.
         folder: folder for finished batches. An interrupted fit with the same arguments continues from them.
         progress: title of a progress bar on stderr; no bar by default.
 
@@ -217,6 +226,8 @@ def fit(
                 start = shared_init
                 if start is None:
                     start = random_initializations(config, len(sdf), options.seed + first)
+                elif start.ndim == 2:
+                    start = start[first : first + options.batch_size]
                 batches.append(_fit_padded(config, sdf, encoded, start.expand(len(sdf), -1), options))
                 if path:
                     write_tensors(path, batches[-1])

@@ -6,8 +6,8 @@ Decisions, measured with torch 2.13 and MKL 2024.2 on CPUs with AVX-512:
 - Elementwise kernels work on 32 numbers at once and on single numbers at the end of a tensor; `tanh`, `gelu` and the
   fused Adam then round differently. The end of a tensor therefore lies in a spare row, which is thrown away. A batch
   whose tensors have no such end needs no spare row, and full batches of 16 keep their bits.
-- Products in which the fields are rows of one matrix, such as those of an encoder, are made in blocks of exactly 32
-  rows. A row has the same bits at every place of a block.
+- Products in which the fields are rows of one matrix, such as those of encoders and decoders, are made in blocks of
+  exactly 32 rows. A row has the same bits at every place of a block, and in full batches of 16 or more.
 - The product of all first layers with shared points is reproducible where a first layer has a multiple of 8 neurons.
   For others, each field has a product of its own.
 - Several threads split sums and tensors at other places, so these computations use one. Threads of Python wait for
@@ -71,12 +71,14 @@ def in_blocks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
 
     Args:
         function: takes as many tensors as there are in `rows` and returns one row for each of their rows.
-        rows: tensors of B rows each; B is at least 1.
+        rows: tensors of B rows each.
 
     Returns:
         B rows.
     """
     count, results = len(rows[0]), []
+    if not count:
+        return function(*rows)
     for first in range(0, count, BLOCK):
         parts = [part[first : first + BLOCK] for part in rows]
         filled = [torch.cat([part, part[-1:].expand(BLOCK - len(part), *part.shape[1:])]) for part in parts]

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
+from weightgpt.fields.reproducible import in_blocks, one_thread
 from weightgpt.hub import HubObject
 from weightgpt.io import Expected, read_tensors
 from weightgpt.quantizers.chunking import ChunkLayout
@@ -65,7 +66,7 @@ class Codebook(HubObject):
     Examples:
         >>> codebook = Codebook.from_pretrained("tests/golden/rvq-ae")
         >>> codes = torch.zeros(1, codebook.layout.num_chunks, codebook.num_quantizers, dtype=torch.long)
-        >>> torch.equal(codebook.decode(codes).flat, codebook.weights(codebook.latents(codes)))
+        >>> torch.equal(codebook.decode(codes).flat, codebook.decode_latents(codebook.latents(codes)).flat)
         True
     """
 
@@ -153,7 +154,7 @@ class Codebook(HubObject):
         return residual_decode(codes, self.code_vectors, check_codes(codes, sizes, num_quantizers))
 
     def weights(self, latents: Float[Tensor, "B C r"]) -> Float[Tensor, "B P"]:
-        """Weights (B, P) of latents; gradients flow through.
+        """Weights (B, P) of latents; gradients flow through. The last bits depend on the number of rows.
 
         Args:
             latents: (B, C, r).
@@ -188,7 +189,16 @@ class Codebook(HubObject):
         Raises:
             InputError: the codes have another shape, one is outside 0 to K-1, or `num_quantizers` is outside 1 to Q.
         """
-        return Fields(self.layout.field_config, self.weights(self.latents(codes, num_quantizers)))
+        return self.decode_latents(self.latents(codes, num_quantizers))
+
+    def decode_latents(self, latents: Float[Tensor, "B C r"]) -> Fields:
+        """Fields of latents; a field has equal bits alone, in any batch, and with any number of threads.
+
+        Args:
+            latents: (B, C, r).
+        """
+        with one_thread():
+            return Fields(self.layout.field_config, in_blocks(self.weights, latents))
 
     @cached_property
     def fingerprint(self) -> str:

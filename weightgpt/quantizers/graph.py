@@ -7,8 +7,8 @@ Decisions:
 - Fields are brought to canonical form and encoded one at a time. So the codes of a field are equal, not nearly equal,
   for all orders of its hidden neurons and in any batch.
 - Codes come from one pass of the graph encoder; nothing is refined.
-- A shape is first fitted from a random initialization, because this quantizer is for such fields. `encode_shapes` takes
-  points and weights that depend on the shape alone, so its codes do not depend on the other shapes of the call.
+- A shape is first fitted from a random initialization, because this quantizer is for such fields. The initialization
+  depends on the distances of the shape alone, so the codes do not depend on the other shapes of the call.
 
 Files, format "weightgpt.graph", version 1: the two files of the codebook (see `codebook.py`) and `encoder.safetensors`
 (see `graph_encoder.py`).
@@ -27,7 +27,8 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import Fields
-from weightgpt.fields.fitting import FitConfig, fit, fit_fields
+from weightgpt.fields.fitting import FitConfig, fit, fit_fields, own_initializations
+from weightgpt.fields.reproducible import one_thread
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
@@ -38,7 +39,7 @@ from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Shape
 
 INITIALIZATION_SEED = 1_000_000
-"""Seed of the random initializations; shape i of a corpus has this seed plus i."""
+"""Seed of the random initializations."""
 
 
 class GraphQuantizer(LatentQuantizer):
@@ -76,11 +77,12 @@ class GraphQuantizer(LatentQuantizer):
         """
         check_fields(fields, self.field_config)
         codes = [torch.zeros(0, self.num_chunks, self.num_quantizers, dtype=torch.long)]
-        for row, flat in enumerate(canonicalize(fields.config, fields.flat.float())):
-            latents = self.encoder(flat[None])
-            if not latents.isfinite().all():
-                raise InputError(f"field {row} has weights so large that its values overflow; leave it out.")
-            codes.append(self.quantize(latents))
+        with one_thread():
+            for row, flat in enumerate(canonicalize(fields.config, fields.flat.float())):
+                latents = self.encoder(flat[None])
+                if not latents.isfinite().all():
+                    raise InputError(f"field {row} has weights so large that its values overflow; leave it out.")
+                codes.append(self.quantize(latents))
         return torch.cat(codes)
 
     def encode_samples(
@@ -96,8 +98,10 @@ class GraphQuantizer(LatentQuantizer):
         Raises:
             InputError: a distance is not finite.
         """
-        fit_config, title = FitConfig(seed=INITIALIZATION_SEED), "fitting" if progress else None
-        return self.encode(fit(self.field_config, samples, fit_config, progress=title).fields)
+        config, title = self.field_config, "fitting" if progress else None
+        starts = own_initializations(config, samples.sdf, INITIALIZATION_SEED)
+        options = FitConfig(seed=INITIALIZATION_SEED)
+        return self.encode(fit(config, samples, options, shared_init=starts, progress=title).fields)
 
     def encode_shapes(
         self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False

@@ -64,7 +64,7 @@ class LatentQuantizer(Quantizer):
         Args:
             latents: (B, C, r).
         """
-        return Fields(self.field_config, self.codebook.weights(latents))
+        return self.codebook.decode_latents(latents)
 
     def decode(self, codes: Tensor, num_quantizers: int | None = None) -> Fields:
         """Fields of codes.

@@ -30,6 +30,7 @@ from torch import Tensor
 from weightgpt.errors import MAX_SEED, InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.fields.reproducible import in_blocks, one_thread
 from weightgpt.io import Expected, read_tensors
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codes import check_fields, fingerprint
@@ -100,7 +101,8 @@ class WeightVQ(Quantizer):
             InputError: the fields are of another architecture.
         """
         check_fields(fields, self.field_config)
-        return self.codebook.quantize(self.codebook.split_weights(fields.flat))
+        with one_thread():
+            return in_blocks(lambda flat: self.codebook.quantize(self.codebook.split_weights(flat)), fields.flat)
 
     def encode_samples(
         self, samples: Samples, config: EncodeConfig | None = None, *, progress: bool = False

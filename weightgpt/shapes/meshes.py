@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import overload
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.extent import SIDE as SIDE
-from weightgpt.shapes.mesh_solid import build_solid
 from weightgpt.shapes.names import distinct_name, printable_name, similar_classes
 from weightgpt.shapes.readers.limits import FORMATS, REFUSED_FORMATS
 from weightgpt.shapes.readers.reading import read_mesh_file
 from weightgpt.shapes.shape import Shape
+from weightgpt.shapes.solids.extent import SIDE as SIDE
+from weightgpt.shapes.solids.mesh_solid import build_solid
 
 
 @dataclass(frozen=True)

@@ -109,9 +109,10 @@ def test_the_graph_quantizer_encodes_fields_of_random_initializations_and_not_th
     quantizer, corpus = tiny_graph(tiny_codebook()), tiny_corpus(24)
     samples = corpus.samples.select(slice(0, 3))
     codes = quantizer.encode_fits(samples, corpus.fits.select(slice(0, 3)), EncodeConfig())
-    random_init_fits = fit(quantizer.field_config, samples, FitConfig(seed=INITIALIZATION_SEED)).fields
+    starts = fitting.own_initializations(quantizer.field_config, samples.sdf, INITIALIZATION_SEED)
+    options = FitConfig(seed=INITIALIZATION_SEED)
+    random_init_fits = fit(quantizer.field_config, samples, options, shared_init=starts).fields
     assert torch.equal(codes, quantizer.encode(random_init_fits))
-    starts = fitting.random_initializations(quantizer.field_config, 3, INITIALIZATION_SEED)
     assert not any(torch.equal(starts[0], starts[i]) for i in (1, 2))
 
 

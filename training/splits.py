@@ -57,6 +57,8 @@ def _read_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     for shape in shapes:
         for note in shape.notes:
             print(f"{shape.name}: {note}", file=sys.stderr)
+    for note in shapes.notes:
+        print(note, file=sys.stderr)
     print(f"{len(shapes)} shapes, {len(shapes.refused)} files refused", file=sys.stderr)
     tell_duplicates(shapes)
     split = split_shapes(list(shapes), config.held_out_fraction, config.seed)

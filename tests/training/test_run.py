@@ -14,7 +14,7 @@ from tests.conftest import TINY
 from training import pipeline
 from training.presets import PipelineConfig
 from training.resume.lock import LOCK, process_start
-from training.run import Run
+from training.run import Run, read_costs
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, read_tensors, write_json
 from weightgpt.model import WeightGPT
@@ -155,3 +155,16 @@ def test_fault_73_settings_of_the_last_stages_may_change_when_a_run_resumes(fini
     with Run(config, run).session():  # nothing differs any more
         pass
     assert "resuming" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"seconds": {"fits": "2"}, "peak_memory_mb": 1}', '{"seconds": {"x": 2}, "peak_memory_mb": 1}'],
+)
+def test_fault_22_broken_costs_are_ignored_with_a_word(tmp_path, capsys, content):
+    (tmp_path / "seconds.json").write_text(content)
+    assert read_costs(tmp_path) == {"seconds": {}, "peak_memory_mb": 0}
+    assert "seconds.json is ignored: " in capsys.readouterr().err
+    with Run(TINY, tmp_path).stage("shapes"):
+        pass
+    assert set(read_costs(tmp_path)["seconds"]) == {"shapes"}

@@ -62,10 +62,17 @@ def test_notes_of_shapes_are_on_the_console(monkeypatch, capsys):
     assert "3: two parts were flipped." in capsys.readouterr().err
 
 
-def write_boxes(folder, count):
-    (folder / "chair").mkdir(parents=True)
+def test_case_32_notes_of_the_folder_are_on_the_console(tmp_path, capsys):
+    for label in ("Chair", "chair"):
+        write_boxes(tmp_path, 10, label)
+    load_split(replace(TINY, corpus=str(tmp_path), num_extra_shapes=0))
+    assert "classes 'Chair' and 'chair' look equal" in capsys.readouterr().err
+
+
+def write_boxes(folder, count, label="chair"):
+    (folder / label).mkdir(parents=True)
     for i in range(count):
-        trimesh.creation.box((1, 1 + 0.1 * i, 1.5)).export(folder / "chair" / f"{i}.obj")
+        trimesh.creation.box((1, 1 + 0.1 * i, 1.5)).export(folder / label / f"{i}.obj")
 
 
 @pytest.mark.parametrize(("files", "train"), [(3, 256), (7, 260), (10, 72), (40, 288)])

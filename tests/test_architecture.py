@@ -39,10 +39,10 @@ ONLY_IN = {
     },
     "mapbox_earcut": {"weightgpt.shapes.readers.polygons"},
     "igl": {
-        *("weightgpt.shapes.arrangement", "weightgpt.shapes.distances", "weightgpt.shapes.open_surfaces"),
-        *("weightgpt.shapes.orientation", "weightgpt.shapes.welding", "weightgpt.shapes.winding"),
+        f"weightgpt.shapes.solids.{module}"
+        for module in ("arrangement", "distances", "open_surfaces", "orientation", "welding", "winding")
     },
-    "manifold3d": {"weightgpt.shapes.union"},
+    "manifold3d": {"weightgpt.shapes.solids.union"},
     "skimage": {"weightgpt.visual.meshing"},
     "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
     "vector_quantize_pytorch": {

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import runpy
 import shutil
 import signal
@@ -176,7 +177,7 @@ def test_info_describes_models_fields_tokens_and_meshes(capsys: pytest.CaptureFi
 
 MISTAKES = {
     "fit absent.glb -o x.safetensors": "absent.glb is not a file",
-    "fit meshes/broken.stl -o x.safetensors": "meshes/broken.stl has no faces",
+    "fit meshes/broken.stl -o x.safetensors": "meshes/broken.stl cannot be read as a mesh",
     "fit meshes -o x.txt": "x.txt is not a .safetensors file",
     "fit meshes -o x.safetensors --hidden 8,a": "hidden is '8,a'",
     "fit meshes -o x.safetensors --steps 0": "'--steps'",
@@ -270,15 +271,17 @@ def test_a_failure_during_the_work_leaves_no_file(monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 def test_fault_05_a_signal_ends_in_one_line_and_leaves_no_file(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path, number: int, code: int
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path, number: int, code: int, word: str
 ):
     before = sorted(world.rglob("*"))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start a background job that ignores it
     monkeypatch.setattr("weightgpt.fields.fitting._fit_batch", lambda *_: signal.raise_signal(number))
     assert command("fit", "meshes/ball.stl", "-o", "x.safetensors") == code
-    assert capsys.readouterr() == ("", "interrupted; no unfinished file is left.\n")
+    assert capsys.readouterr() == ("", f"{word}; no unfinished file is left.\n")
     assert sorted(world.rglob("*")) == before
 
 
@@ -319,7 +322,7 @@ def test_fault_37_and_42_one_bad_shape_is_refused_by_name_and_the_others_are_don
 ):
     good = load_shape("meshes/ball.stl")
     bad = replace(good, name="bad", sdf=lambda points: points[:, 0] * torch.nan)
-    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: bad if "bad" in path else good)
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path, **_: bad if "bad" in path else good)
     path = str(tmp_path / "x.safetensors")
     assert command("fit", "a", "bad", "b", "-o", path, "--hidden", "4", "--steps", "1") == 2
     assert "refused: the distances of shape 'bad' hold NaN" in capsys.readouterr().err
@@ -341,7 +344,7 @@ def test_case_47_info_tells_the_volume_of_the_mesh_and_what_was_repaired(
 ):
     note = "2 of 5 parts were inside out and were flipped."
     shape = replace(load_shape("meshes/ball.stl"), volume=0.0123456, notes=(note,))
-    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: shape)
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path, **_: shape)
     values = results(capsys, "info", "ball.stl")
     assert (values["volume"], values["notes"]) == (0.0123456, [note])
     arguments = ("ball.stl", "-o", str(tmp_path / "x.safetensors"), "--hidden", "4", "--steps", "1")
@@ -349,8 +352,26 @@ def test_case_47_info_tells_the_volume_of_the_mesh_and_what_was_repaired(
     streams = capsys.readouterr()
     assert streams.err == f"ball: {note}\n"
     assert json.loads(streams.out)["notes"] == {"ball": [note]}
-    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path: replace(shape, volume=None))
-    assert "volume" not in results(capsys, "info", "ball.stl")
+    monkeypatch.setattr("weightgpt.shapes.meshes.load_shape", lambda path, **_: replace(shape, volume=None))
+    assert results(capsys, "info", "ball.stl")["volume"] is None
+
+
+@pytest.mark.parametrize("sides", [(2, 1, 1), (2, 2, 0.02), (0.01, 0.01, 3)])
+def test_case_47_info_tells_the_volume_of_a_box(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, sides: tuple[float, float, float]
+):
+    trimesh.creation.box(sides).export(tmp_path / "box.obj")
+    assert results(capsys, "info", str(tmp_path / "box.obj"))["volume"] == pytest.approx(math.prod(sides), rel=1e-6)
+
+
+def test_an_open_sheet_is_refused_or_gets_a_thickness(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    sheet = tmp_path / "sheet.obj"
+    sheet.write_text("v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv .5 .5 0\nf 1 2 5\nf 2 3 5\nf 3 4 5\nf 4 1 5\n")
+    arguments = ("fit", str(sheet), "-o", str(tmp_path / "x.safetensors"), "--hidden", "4", "--steps", "1")
+    assert command(*arguments) == 2
+    assert "give open surfaces a thickness" in capsys.readouterr().err
+    values = results(capsys, *arguments, "--thickness", "0.1")
+    assert "1 open surface (100 % of the area) was given a thickness of 0.1." in values["notes"]["sheet"]
 
 
 def test_info_names_fields_without_a_surface(capsys: pytest.CaptureFixture[str], tmp_path: Path):
@@ -368,7 +389,7 @@ def test_info_names_fields_without_a_surface(capsys: pytest.CaptureFixture[str],
 def test_fault_72_and_74_names_do_not_control_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     config = FieldConfig(hidden=(4,), num_frequencies=0)
     fields = Fields(config, torch.zeros(2, config.parameters))
-    names = ["\x1b[31mred\x07", "x" * 1_000_000]
+    names = ["\x1b[31mred\x07", "x" * 1_000]
     save_fields(tmp_path / "odd.safetensors", fields, ShapeMetadata.plain(names, ["\x1b]0;a", "b"]))
     for line in ("info {0}", "mesh {0} -o {1} --resolution 8", "render {0} -o {2} --size 16"):
         words = line.format(*(tmp_path / name for name in ("odd.safetensors", "out", "x.png"))).split()
@@ -384,16 +405,6 @@ def test_fault_63_a_terminal_without_unicode_gets_escapes(encoding: str, monkeyp
     cli_io.tolerate_any_terminal()
     cli_io.print_results({"name": "Stuhl – ü"}, as_json=False)
     assert bytes_out.getvalue().decode(encoding) in ("name: Stuhl \\u2013 \\xfc\n", "name: Stuhl \\u2013 ü\n")
-
-
-def test_fault_05_sigterm_ends_in_one_line_and_leaves_no_file(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], world: Path
-):
-    before = sorted(world.rglob("*"))
-    monkeypatch.setattr("weightgpt.cli_io.write_meshes", lambda *_: signal.raise_signal(signal.SIGTERM))
-    assert command("sample", "model", "-n", "1", "-o", "x") == 143
-    assert capsys.readouterr() == ("", "terminated; no unfinished file is left.\n")
-    assert sorted(world.rglob("*")) == before
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device", "x"), PermissionError(13, "Denied")])

@@ -257,6 +257,19 @@ def test_the_card_shows_the_model_and_its_metrics(folder: Path):
     assert "none, chair, table" in text
 
 
+def test_fault_71_a_readme_that_is_no_model_card_is_not_read(folder: Path):
+    (folder / "README.md").write_text("# notes of a client\n")
+    assert WeightGPT.from_pretrained(folder).card is None
+
+
+def test_fault_27_names_of_classes_stay_text_in_a_card(tmp_path: Path):
+    tokenizer = tiny_tokenizer(("![x](http://e)", "a|b"))
+    WeightGPT(tiny_gpt(tokenizer.vocabulary), tokenizer).save_pretrained(tmp_path)
+    write_card(tmp_path, {"iou": {"![x](http://e)": 0.5, "a|b": 0.25}})
+    text = (tmp_path / "README.md").read_text().split("```")
+    assert not re.search(r"(?<!\\)[!|]\[|a\|b", text[0] + text[-1])
+
+
 def test_the_code_on_the_card_runs(folder: Path, monkeypatch: pytest.MonkeyPatch):
     tiny_model(seed=1).save_pretrained(folder)
     write_card(folder, {}, str(folder))

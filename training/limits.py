@@ -60,8 +60,8 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
     per_shape = latents // num_train
     copies = -(-LATENTS_PER_CODE * codes // (per_shape * num_files)) - 1
     print(
-        f"{num_files} training files are few for {codes} codes: {copies} copies of each file instead of"
-        f" {config.augmentations}.",
+        f"the number of training files is only {num_files}, few for {codes} codes: {copies} copies of each file"
+        f" instead of {config.augmentations}.",
         file=sys.stderr,
     )
     return copies

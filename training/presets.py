@@ -42,6 +42,8 @@ class PipelineConfig:
     """Held-out built-in shapes, half for validation and half for test."""
     held_out_fraction: float = 0.2
     """Share of the mesh files that is held out, half for validation and half for test."""
+    thickness: float | None = None
+    """Thickness of open surfaces of mesh files, in unit coordinates, such as 0.02. None drops open surfaces."""
     augmentations: int = 8
     """Stretched and mirrored copies of each training file; built-in shapes get no copies."""
     mirror_all_axes: bool = False

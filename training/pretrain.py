@@ -12,7 +12,9 @@ Dimensions: B sequences, L tokens of a sequence.
 
 import dataclasses
 import math
+import os
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +28,7 @@ from training.data.corpus import column_tensor, load_corpus, split_rows
 from training.embeddings import initialize_code_embeddings
 from training.resume.checkpoints import CheckpointRecorder
 from training.resume.divergence import DivergenceWatch, PatientStop, train_with_retries
+from training.resume.lock import output_folder
 from weightgpt._programs import cli_main, parse
 from weightgpt.errors import InputError, check_at_least, check_at_most, check_positive, check_seed, check_share
 from weightgpt.io import atomic_write, write_json
@@ -320,7 +323,9 @@ def main() -> None:
     job = parse(PretrainJob, "training.pretrain")
     corpus, tokenizer = load_corpus(job.dataset), WeightTokenizer.from_pretrained(job.tokenizer)
     train, validation = (split_rows(corpus, split) for split in ("train", "validation"))
-    pretrain(train, validation, tokenizer, job.output, job.config, seed=job.seed)
+    # Under torchrun the first process holds the lock for all.
+    with output_folder(job.output) if os.environ.get("RANK", "0") == "0" else nullcontext():
+        pretrain(train, validation, tokenizer, job.output, job.config, seed=job.seed)
 
 
 if __name__ == "__main__":

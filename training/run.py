@@ -4,7 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from training.presets import PipelineConfig
 from training.resume.digests import FileRecord
-from training.resume.lock import folder_lock
+from training.resume.lock import output_folder
 from training.resume.manifest import Manifest, remove_temporaries, source_records
 from weightgpt import __version__
 from weightgpt.errors import InputError
@@ -22,6 +22,9 @@ STAGES = ("shapes", "fits", "codebook", "corpus", "gpt", "samples", "figures", "
 """The stages of a pipeline, in order."""
 LATE_SETTINGS = {"num_samples", "temperature", "top_p", "resolution", "gpt.report_to"}
 """Settings of the last three stages alone. They may change when a run resumes: these stages always run anew."""
+
+MAX_COST = 1e12
+"""Largest number of seconds or of MB that `seconds.json` may hold."""
 
 
 class Run:
@@ -46,27 +49,15 @@ class Run:
             InputError: the folder cannot be written to, another process uses it, or the run was started with other
                 settings or other files.
         """
-        try:
-            with ExitStack() as stack:
-                try:
-                    self.output.mkdir(parents=True, exist_ok=True)
-                    stack.enter_context(folder_lock(self.output))
-                except OSError as error:
-                    raise InputError(
-                        f"cannot write to {self.output}: {error.strerror}; choose an output folder that you may write"
-                        " to."
-                    ) from error
-                remove_temporaries(self.output)
-                if changed := self.check_config():
-                    print(f"resuming with other settings ({', '.join(changed)}).", file=sys.stderr)
-                self.manifest = Manifest(self.output)
-                # A mesh that changes while it is read then differs from its record when the run resumes.
-                self.sources = source_records(None if self.config.is_built_in else Path(self.config.corpus))
-                self.manifest.check_sources(self.sources)
-                yield
-        finally:
-            with suppress(OSError):
-                self.output.rmdir()  # only if nothing was written
+        with output_folder(self.output):
+            remove_temporaries(self.output)
+            if changed := self.check_config():
+                print(f"resuming with other settings ({', '.join(changed)}).", file=sys.stderr)
+            self.manifest = Manifest(self.output)
+            # A mesh that changes while it is read then differs from its record when the run resumes.
+            self.sources = source_records(None if self.config.is_built_in else Path(self.config.corpus))
+            self.manifest.check_sources(self.sources)
+            yield
 
     def check_config(self) -> list[str]:
         """Compare the configuration with the one that the run was started with.
@@ -130,19 +121,42 @@ class Run:
         self._write_costs(name, time.perf_counter() - start)
 
     def _write_costs(self, name: str, seconds: float) -> None:
-        """Add the seconds of a stage and the peak memory to `seconds.json`; a broken file is written anew."""
-        path = self.output / "seconds.json"
-        costs: dict[str, Any] = {"seconds": {}, "peak_memory_mb": 0}
-        with suppress(InputError):
-            costs = read_json(path)
+        """Add the seconds of a stage and the peak memory to `seconds.json`."""
+        costs = read_costs(self.output)
+        # A resumed run only reads the files of a finished stage, so we store the longest time.
+        longest = {**costs["seconds"], name: round(max(costs["seconds"].get(name, 0.0), seconds), 1)}
+        peak_mb = max(costs["peak_memory_mb"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        write_json(self.output / "seconds.json", {"seconds": longest, "peak_memory_mb": round(peak_mb)})
+
+
+def read_costs(run: Path) -> dict[str, Any]:
+    """The seconds of each stage and the peak memory in MB of a run; a broken file is ignored with a word.
+
+    Args:
+        run: the folder of a run.
+    """
+    path = run / "seconds.json"
+    if path.is_file():
+        reason = "it does not have the seconds of stages"
         try:
-            # A resumed run only reads the files of a finished stage, so we store the longest time.
-            longest = {**costs["seconds"], name: round(max(costs["seconds"].get(name, 0.0), seconds), 1)}
-            peak_mb = max(costs["peak_memory_mb"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-            costs = {"seconds": longest, "peak_memory_mb": round(peak_mb)}
-        except (KeyError, TypeError, AttributeError):
-            costs = {"seconds": {name: round(seconds, 1)}, "peak_memory_mb": 0}
-        write_json(path, costs)
+            costs = read_json(path)
+            if _are_costs(costs):
+                return costs
+        except InputError as error:
+            reason = str(error)
+        print(f"{path} is ignored: {reason.removesuffix('.')}.", file=sys.stderr)
+    return {"seconds": {}, "peak_memory_mb": 0}
+
+
+def _are_costs(values: Any) -> bool:
+    """Whether JSON values are the content of `seconds.json`."""
+    if not isinstance(values, dict) or values.keys() != {"seconds", "peak_memory_mb"}:
+        return False
+    seconds = values["seconds"]
+    if not isinstance(seconds, dict) or not seconds.keys() <= set(STAGES):
+        return False
+    numbers = [*seconds.values(), values["peak_memory_mb"]]
+    return all(type(number) in (int, float) and 0 <= number <= MAX_COST for number in numbers)
 
 
 def read_config(run: Path) -> PipelineConfig:

@@ -7,7 +7,6 @@ Files of equal geometry stay on one side of the split, because a held-out copy o
 """
 
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from weightgpt.errors import InputError
 from weightgpt.shapes.families import draw_shapes, lazy_shapes
 from weightgpt.shapes.meshes import Refusal, load_shapes
 from weightgpt.shapes.shape import Shape
-from weightgpt.shapes.splits import Split, augment, split_shapes
+from weightgpt.shapes.splits import Split, augment, duplicate_groups, split_shapes
 
 NUM_NAMED = 5
 """Groups of equal files that are named on the console."""
@@ -52,14 +51,17 @@ def _draw_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
 
 
 def _read_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
-    shapes = load_shapes(config.corpus)
+    shapes = load_shapes(config.corpus, thickness=config.thickness)
     for refusal in shapes.refused:
         print(f"refused: {refusal.reason}", file=sys.stderr)
     for shape in shapes:
         for note in shape.notes:
             print(f"{shape.name}: {note}", file=sys.stderr)
+    for note in shapes.notes:
+        print(note, file=sys.stderr)
     print(f"{len(shapes)} shapes, {len(shapes.refused)} files refused", file=sys.stderr)
-    split = split_distinct(list(shapes), config.held_out_fraction, config.seed)
+    tell_duplicates(shapes)
+    split = split_shapes(list(shapes), config.held_out_fraction, config.seed)
     augmentations = enough_augmentations(config, len(split.train))
     num_train = (1 + augmentations) * len(split.train)
     extra_copies = -(-config.num_extra_shapes // max(1, len(split.train)))
@@ -68,19 +70,13 @@ def _read_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     return Split(copies[:num_train], split.validation, split.test, extra), list(shapes.refused)
 
 
-def split_distinct(shapes: Sequence[Shape], held_out_fraction: float, seed: int) -> Split:
-    """Split shapes so that those of equal geometry are on one side, and name them on stderr.
+def tell_duplicates(shapes: Sequence[Shape]) -> None:
+    """Name shapes of equal geometry on stderr; `split_shapes` keeps them on one side.
 
     Args:
         shapes: all shapes of the run.
-        held_out_fraction: share of each class that is held out, of the shapes that differ.
-        seed: equal seeds give equal splits.
-
-    Raises:
-        InputError: there are too few different shapes to hold any out.
     """
-    groups = group_equal(shapes)
-    equal = [group for group in groups if len(group) > 1]
+    equal = duplicate_groups(shapes)
     if equal:
         named = "; ".join(" = ".join(shape.name for shape in group) for group in equal[:NUM_NAMED])
         more = f" and {len(equal) - NUM_NAMED} more groups" if len(equal) > NUM_NAMED else ""
@@ -89,22 +85,3 @@ def split_distinct(shapes: Sequence[Shape], held_out_fraction: float, seed: int)
             " equal files stay on one side of the split.",
             file=sys.stderr,
         )
-    split = split_shapes([group[0] for group in groups], held_out_fraction, seed)
-    others = {group[0].name: group[1:] for group in groups}
-    sides = (
-        [copy for shape in side for copy in (shape, *others[shape.name])]
-        for side in (split.train, split.validation, split.test)
-    )
-    return Split(*sides)
-
-
-def group_equal(shapes: Sequence[Shape]) -> list[list[Shape]]:
-    """Groups of shapes of equal geometry, in the order of their first shapes.
-
-    Args:
-        shapes: shapes with unique names; those without a digest are groups of their own.
-    """
-    groups: dict[str, list[Shape]] = defaultdict(list)
-    for shape in shapes:
-        groups[shape.name if shape.digest is None else f"digest {shape.digest}"].append(shape)
-    return list(groups.values())

@@ -38,7 +38,7 @@ def write_card(folder: Path | str, metrics: Mapping[str, Any], repo_id: str | No
         parameters=quantizer.field_config.parameters,
         tokens=quantizer.tokens_per_field,
         codes=quantizer.codebook_size,
-        classes=re.sub(r"([\\`*_{}\[\]()#+!|~<>])", r"\\\1", ", ".join(tokenizer.vocabulary.classes)),
+        classes=_plain(", ".join(tokenizer.vocabulary.classes)).replace("_", r"\_"),
         prompt=json.dumps(f"<class:{tokenizer.vocabulary.classes[-1]}>", ensure_ascii=False),
         fingerprint=quantizer.fingerprint,
         metrics=_metrics_section(metrics),
@@ -91,13 +91,18 @@ def rename_model(card: str, repo_id: str) -> str:
         is_path = name == NO_REPO or name.count("/") != 1 or name.startswith((".", "~", "/"))
         return match[1] + (repo_id if is_path else name) + match[3]
 
-    return re.sub(r"(WeightGPT\.from_pretrained\([\"'])([^\"'\n]*)([\"'])", renamed, card.replace(NO_REPO, repo_id))
+    return re.sub(r"(\w+\.from_pretrained\([\"'])([^\"'\n]*)([\"'])", renamed, card.replace(NO_REPO, repo_id))
 
 
 def _metrics_section(metrics: Mapping[str, Any]) -> str:
     """The table of metrics below its heading; nothing if there are none."""
-    rows = [(key, format_number(value)) for key, value in _flatten(metrics)]
+    rows = [(_plain(key), format_number(value)) for key, value in _flatten(metrics)]
     return f"## Metrics\n\n{markdown_table(('metric', 'value'), rows)}\n" if rows else ""
+
+
+def _plain(text: str) -> str:
+    """Markdown that shows a text, such as the name of a class, as it is."""
+    return re.sub(r"([\\`*{}\[\]()#+!|~<>])", r"\\\1", text)
 
 
 def _flatten(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

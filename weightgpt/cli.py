@@ -41,6 +41,9 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="equal seeds and s
 Revision = Annotated[
     str | None, typer.Option(help="branch, tag or commit of a model on the Hub; a commit pins the files")
 ]
+Thickness = Annotated[
+    float | None, typer.Option(help="thickness of open surfaces, such as 0.02 of a cube of side 2; dropped by default")
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")]
 
 
@@ -56,6 +59,7 @@ def fit(
             help="initial weights: a model, or a .safetensors file whose first field is taken; random by default"
         ),
     ] = None,
+    thickness: Thickness = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -73,7 +77,7 @@ def fit(
     cli_io.check_file(output, ".safetensors")
     options = FitConfig(steps=steps, seed=seed)
     config, initial_weights = cli_inputs.field_to_fit(hidden, shared_init)
-    meshes = cli_inputs.read_shapes(inputs)
+    meshes = cli_inputs.read_shapes(inputs, thickness)
     shapes = meshes.shapes
     fields = fit_fields(shapes, config, options, shared_init=initial_weights, progress=cli_io.show_progress())
     save_fields(output, fields, ShapeMetadata.of_shapes(shapes))
@@ -92,6 +96,7 @@ def encode(
     model: ModelOption,
     output: Output,
     steps: Annotated[int, typer.Option(min=0, max=MAX_STEPS, help="refinement steps; 0 is the fastest")] = 100,
+    thickness: Thickness = None,
     revision: Revision = None,
     as_json: Json = False,
 ) -> None:
@@ -109,7 +114,7 @@ def encode(
 
     cli_io.check_file(output, ".json")
     tokenizer = cli_inputs.load_model(model, revision).tokenizer
-    meshes, source, metadata = cli_inputs.read_shapes_or_fields(inputs)
+    meshes, source, metadata = cli_inputs.read_shapes_or_fields(inputs, thickness)
     labels = tokenizer.vocabulary.replace_unknown(metadata.labels)
     batch = tokenizer(source, labels, encode=EncodeConfig(steps=steps), progress=cli_io.show_progress())
     ids = batch["input_ids"]
@@ -329,6 +334,6 @@ def main(arguments: list[str] | None = None) -> None:
         cli_io.warn(" ".join((format_message() if format_message else str(error)).split()))
         sys.exit(2)
     if code == 130:
-        print("interrupted; no unfinished file is left.", file=sys.stderr)
-        code = 143 if terminated.is_set() else code
+        code, ended = (143, "terminated") if terminated.is_set() else (130, "interrupted")
+        cli_io.warn(f"{ended}; no unfinished file is left.")
     sys.exit(code)

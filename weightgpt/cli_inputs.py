@@ -69,11 +69,12 @@ class MeshInputs:
         return 2 if self.num_refused else 0
 
 
-def read_shapes(inputs: list[str]) -> MeshInputs:
+def read_shapes(inputs: list[str], thickness: float | None = None) -> MeshInputs:
     """Read the shapes of mesh files and folders; each file that cannot be read and each repair is a line on stderr.
 
     Args:
         inputs: mesh files, and folders with a sub-folder for each class.
+        thickness: thickness of open surfaces, in unit coordinates; they are dropped when None.
 
     Raises:
         InputError: no input can be read.
@@ -83,7 +84,7 @@ def read_shapes(inputs: list[str]) -> MeshInputs:
     names: set[str] = set()
     for path in inputs:
         try:
-            readable = _read_input(path)
+            readable = _read_input(path, thickness)
         except InputError as error:
             refused.append(str(error))
             continue
@@ -100,7 +101,7 @@ def read_shapes(inputs: list[str]) -> MeshInputs:
     return MeshInputs(shapes, len(refused))
 
 
-def _read_input(path: str) -> "list[Shape]":
+def _read_input(path: str, thickness: float | None) -> "list[Shape]":
     """The shapes of one mesh file or folder, whose distances are finite."""
     from weightgpt.shapes.meshes import load_shape, load_shapes
     from weightgpt.shapes.sampling import finite_distances, uniform_points
@@ -111,22 +112,25 @@ def _read_input(path: str) -> "list[Shape]":
     except (OSError, ValueError) as error:
         raise InputError(f"{path[:200]} is no path of this system ({error}); give another.") from error
     if not is_folder:
-        shape = load_shape(path)
+        shape = load_shape(path, thickness=thickness)
         finite_distances(shape, points)
         return [shape]
-    folder = load_shapes(path)
+    folder = load_shapes(path, thickness=thickness)
     for line in (*(f"left out: {refusal.reason}" for refusal in folder.refused), *folder.notes):
         warn(line)
     return list(folder)
 
 
-def read_shapes_or_fields(inputs: list[str]) -> "tuple[MeshInputs | None, list[Shape] | Fields, ShapeMetadata]":
+def read_shapes_or_fields(
+    inputs: list[str], thickness: float | None = None
+) -> "tuple[MeshInputs | None, list[Shape] | Fields, ShapeMetadata]":
     """Read the input of the command `encode`: shapes or fields, and their names, labels, positions and sizes.
 
     The first result is None for fields.
 
     Args:
         inputs: one .safetensors file of fields, or what `read_shapes` takes.
+        thickness: see `read_shapes`.
 
     Raises:
         InputError: as `read_shapes`, or the file of fields is broken.
@@ -135,7 +139,7 @@ def read_shapes_or_fields(inputs: list[str]) -> "tuple[MeshInputs | None, list[S
 
     if len(inputs) == 1 and inputs[0].endswith(".safetensors"):
         return None, *load_fields(inputs[0])
-    meshes = read_shapes(inputs)
+    meshes = read_shapes(inputs, thickness)
     return meshes, meshes.shapes, ShapeMetadata.of_shapes(meshes.shapes)
 
 
@@ -246,9 +250,8 @@ def _describe_mesh(path: str) -> dict[str, Any]:
     shape = load_shape(path)
     for note in shape.notes:
         warn(f"{shape.name}: {note}")
-    volume = {} if shape.volume is None else {"volume": shape.volume}
-    size = {"longest_side": shape.scale * SIDE, "center": shape.center}
-    return {"kind": "mesh", **size, **volume, "notes": list(shape.notes)}
+    size = {"longest_side": shape.scale * SIDE, "center": shape.center, "volume": shape.volume}
+    return {"kind": "mesh", **size, "notes": list(shape.notes)}
 
 
 def _describe_model(path: str, revision: str | None) -> dict[str, Any]:

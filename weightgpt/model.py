@@ -230,14 +230,15 @@ def _check_codebook(gpt: GPT2LMHeadModel, tokenizer: WeightTokenizer) -> None:
 
 
 def _read_card(path: Path) -> str | None:
-    """The text of a card; None if there is none."""
+    """The text of a model card; None if there is none, also if README.md has no metadata of the Hub."""
     if not path.is_file():
         return None
     root, target = path.parent.resolve(), path.resolve()
     cache = root.parent.parent if root.parent.name == "snapshots" else root  # links within the cache of the Hub
     if not target.is_relative_to(cache):
         raise InputError(f"{path} is a link to a file outside of the folder, which a push would publish; give a copy.")
-    return read_text(path)
+    text = read_text(path)
+    return text if text.startswith("---") else None  # the README of a folder of work is not published
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.fakes import tiny_codebook, tiny_config, tiny_gpt, tiny_graph, tiny_tokenizer, tiny_weight_vq
 from training.presets import PipelineConfig
-from training.run import read_config
+from training.resume.digests import differing
+from training.resume.manifest import MANIFEST, Manifest
+from training.run import read_config, read_costs
 from weightgpt.card import write_card
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
@@ -29,6 +31,9 @@ from weightgpt.tokens.storage import Tokens, load_tokens, save_tokens
 
 MESHES = ("obj", "ply", "stl", "off", "glb", "gltf", "text.stl", "text.ply")
 """The mesh formats, binary and as text."""
+
+SOURCES = {"chair/a.obj": {"bytes": 812, "sha256": "0" * 64}}
+"""The files that a run was made from."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,18 @@ def _single_files(folder: Path) -> list[Format]:
     save_fields(folder / "fields" / "fields.safetensors", Fields(tiny_config(), flat), metadata)
     save_tokens(folder / "tokens" / "tokens.json", Tokens(torch.arange(20).reshape(2, 10), "0" * 16, metadata))
     write_json(folder / "run" / "config.json", {"version": "0.2.0", **PipelineConfig().to_dict()})
+    write_json(folder / "run" / "seconds.json", {"seconds": {"shapes": 1.5, "fits": 20.0}, "peak_memory_mb": 812})
+    manifest = Manifest(folder / "run")
+    manifest.start(SOURCES)
+    manifest.begin("shapes")
+    (folder / "run" / "sdf_samples.safetensors").write_bytes(b"samples")
+    manifest.finish("shapes")
     return [
         Format("fields", folder / "fields", "fields.safetensors", _read_fields),
         Format("tokens", folder / "tokens", "tokens.json", _read_tokens),
         Format("run config.json", folder / "run", "config.json", read_config),
+        Format("run seconds.json", folder / "run", "seconds.json", read_costs),
+        Format(f"run {MANIFEST}", folder / "run", MANIFEST, _read_manifest),
     ]
 
 
@@ -110,6 +123,13 @@ def _read_tokens(folder: Path) -> Any:
     """All but the fingerprint: no model decodes tokens with another one than its own."""
     tokens = load_tokens(folder / "tokens.json")
     return tokens.ids.tolist(), _metadata_values(tokens.metadata)
+
+
+def _read_manifest(folder: Path) -> Any:
+    """A manifest, and whether the files are those that it records."""
+    manifest = Manifest(folder)
+    manifest.check_sources(SOURCES)
+    return [differing(folder, record["files"]) for record in manifest.stages.values() if record["files"]]
 
 
 def _metadata_values(metadata: ShapeMetadata) -> Any:

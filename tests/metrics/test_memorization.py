@@ -7,7 +7,7 @@ import torch
 
 from tests.fakes import sphere_shape
 from tests.metrics.spheres import TRAINING_RADII, balls, training_balls
-from tests.shapes.solids import box, solid
+from tests.shapes.solids.pieces import box, solid
 from weightgpt.errors import InputError
 from weightgpt.metrics.memorization import (
     TrainingShapes,

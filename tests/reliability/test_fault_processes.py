@@ -17,7 +17,7 @@ LIMIT = 30
 
 
 def start(finished: Path, output: Path) -> subprocess.Popen[bytes]:
-    options = ["--corpus", finished / "corpus", "--tokenizer", finished / "model", "--output", output]
+    options = ["--dataset", finished / "corpus", "--tokenizer", finished / "model", "--output", output]
     options += ["--model-size", "nano", "--batch-size", "4", "--epochs", "40", "--num-evaluations", "4"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launch, "-m", "training.pretrain", *map(str, options)]

@@ -112,7 +112,7 @@ def test_fault_26_material_files_of_a_mesh_are_not_opened(tmp_path: Path, monkey
 
 
 REFUSED = {
-    "nothing.obj": ("", "has no faces"),
+    "nothing.obj": ("", "is empty"),
     "noise.ply": (b"\x93\x00\xff" * 99, "cannot be read as a mesh"),
     "noise.obj": (b"\xff\xfe\x93\x00" * 99, "has no faces"),
     "short.ply": (

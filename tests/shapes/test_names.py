@@ -1,5 +1,6 @@
 """Names of files become names that can be printed, written and told apart."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_classes_that_only_look_equal_are_named():
     assert similar_classes(["chair", "mug", "mug"]) == []
     (sentence,) = similar_classes(["arm chair", "arm_chair", "Arm Chair", "mug"])
     assert sentence.startswith("classes 'Arm Chair' and 'arm chair' and 'arm_chair' look equal; give one name")
+
+
+def test_letters_of_other_alphabets_look_equal():
+    (sentence,) = similar_classes(["chair", "\u0441hair", "mug", "m\u00fcg"])
+    assert sentence.startswith("classes 'chair' and '\u0441hair' look equal")
+    assert similar_classes(["\u0441\u0442\u043e\u043b", "\u0441\u0442\u0443\u043b"]) == []
+
+
+def test_fault_63_a_name_is_the_same_in_every_locale():
+    in_locale_c = "St\u00fchle".encode().decode("ascii", errors="surrogateescape")
+    assert printable_name(in_locale_c) == printable_name("St\u00fchle") == "St\u00fchle"
 
 
 def save_box(path: Path) -> None:
@@ -83,3 +95,16 @@ def test_a_linked_class_is_named_and_similar_classes_are_named(tmp_path):
     assert refusal.path == tmp_path / "in" / "mug"
     assert "is a link to a folder" in refusal.reason
     assert "'Chair' and 'chair' look equal" in shapes.notes[0]
+
+
+def test_case_32_broken_links_pipes_and_closed_folders_are_named(tmp_path, monkeypatch):
+    save_box(tmp_path / "mug" / "1.ply")
+    save_box(tmp_path / "closed" / "1.ply")
+    (tmp_path / "mug" / "2.ply").symlink_to(tmp_path / "nowhere.ply")
+    os.mkfifo(tmp_path / "mug" / "3.ply")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    reasons = {refusal.path.name: refusal.reason for refusal in load_shapes(tmp_path).refused}
+    assert set(reasons) == {"closed", "2.ply", "3.ply"}
+    assert "is a link to a file that does not exist" in reasons["2.ply"]
+    assert "is a folder that you may not read" in reasons["closed"]

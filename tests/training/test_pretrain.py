@@ -15,6 +15,7 @@ from tests.fakes import tiny_tokenizer
 from training import pretrain as module
 from training.data.corpus import SPLITS, build_corpus, column_tensor, save_corpus, split_rows
 from training.pretrain import PretrainConfig, code_loss, new_model, pretrain
+from training.resume.lock import folder_lock
 from weightgpt.errors import InputError
 from weightgpt.io import read_tensors
 from weightgpt.model import WeightGPT
@@ -159,3 +160,22 @@ def test_two_processes_train_one_model(tmp_path):
     # 32 sequences, 2 processes of 4 each: 4 steps an epoch.
     assert state["max_steps"] == 8
     WeightGPT.from_pretrained(tmp_path / "gpt" / "model")
+
+
+def test_fault_09_two_trainings_in_one_folder(tmp_path, monkeypatch, capsys):
+    tokenizer, corpus = patterned_corpus()
+    save_corpus(corpus, tmp_path / "corpus")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    options = {"dataset": tmp_path / "corpus", "tokenizer": tmp_path / "tokenizer", "output": tmp_path / "gpt"}
+    command = ["pretrain", *(part for name, path in options.items() for part in (f"--{name}", str(path)))]
+    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setattr(module, "pretrain", lambda *_, **__: None)
+    (tmp_path / "gpt").mkdir()
+    with folder_lock(tmp_path / "gpt"):
+        assert module.main() == 2
+        assert "is in use by process" in capsys.readouterr().err
+        monkeypatch.setenv("RANK", "1")  # another process of the same training
+        assert not module.main()
+    monkeypatch.delenv("RANK")
+    assert not module.main()
+    assert not (tmp_path / "gpt").exists()  # nothing was written

@@ -7,15 +7,16 @@ import socket
 from dataclasses import replace
 
 import pytest
+import torch
 import trimesh
 
 from tests.conftest import TINY
 from training import pipeline
 from training.presets import PipelineConfig
 from training.resume.lock import LOCK, process_start
-from training.run import Run
+from training.run import Run, read_costs
 from weightgpt.errors import InputError
-from weightgpt.io import read_json, write_json
+from weightgpt.io import read_json, read_tensors, write_json
 from weightgpt.model import WeightGPT
 
 
@@ -140,16 +141,30 @@ def test_fault_05_a_signal_ends_a_run_without_temporaries(tmp_path, monkeypatch,
 def test_fault_73_settings_of_the_last_stages_may_change_when_a_run_resumes(finished, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    weights = (run / "model" / "model.safetensors").read_bytes()
+    weights = read_tensors(run / "model" / "model.safetensors")
     monkeypatch.setattr(pipeline, "pretrain", stop)
     config = replace(TINY, num_samples=3, temperature=0.5, top_p=0.9, resolution=16)
     figures = pipeline.run_pipeline(config, run)
     assert "resuming with other settings (num_samples, resolution, temperature, top_p)" in capsys.readouterr().err
     assert figures["samples"]["count"] == 3
-    assert (run / "model" / "model.safetensors").read_bytes() == weights
+    again = read_tensors(run / "model" / "model.safetensors")
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
     stored = WeightGPT.from_pretrained(run / "model").gpt.generation_config
     assert (stored.temperature, stored.top_p) == (0.5, 0.9)
     assert read_json(run / "config.json")["temperature"] == 0.5
     with Run(config, run).session():  # nothing differs any more
         pass
     assert "resuming" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"seconds": {"fits": "2"}, "peak_memory_mb": 1}', '{"seconds": {"x": 2}, "peak_memory_mb": 1}'],
+)
+def test_fault_22_broken_costs_are_ignored_with_a_word(tmp_path, capsys, content):
+    (tmp_path / "seconds.json").write_text(content)
+    assert read_costs(tmp_path) == {"seconds": {}, "peak_memory_mb": 0}
+    assert "seconds.json is ignored: " in capsys.readouterr().err
+    with Run(TINY, tmp_path).stage("shapes"):
+        pass
+    assert set(read_costs(tmp_path)["seconds"]) == {"shapes"}

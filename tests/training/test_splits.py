@@ -9,10 +9,11 @@ from tests.conftest import TINY
 from tests.fakes import sphere_shape
 from training.limits import check_memory, check_sizes, enough_augmentations
 from training.presets import BUILT_IN, MESH_FILES, MESH_FILES_WEIGHT_VQ
-from training.splits import group_equal, load_split, split_distinct
+from training.splits import load_split, tell_duplicates
 from weightgpt.errors import InputError
 from weightgpt.shapes.meshes import Shapes
 from weightgpt.shapes.shape import Shape
+from weightgpt.shapes.splits import split_shapes
 
 
 def named(name: str, digest: str | None = None, label: str = "ball", notes: tuple[str, ...] = ()) -> Shape:
@@ -26,7 +27,8 @@ def fifteen() -> list[Shape]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_fault_35_and_case_40_equal_files_stay_on_one_side_and_are_named(capsys, seed):
-    split = split_distinct(fifteen(), 0.4, seed)
+    tell_duplicates(fifteen())
+    split = split_shapes(fifteen(), 0.4, seed)
     sides = [{shape.digest for shape in side} for side in (split.train, split.validation, split.test)]
     assert sorted(name for side in sides for name in side) == list("01234")
     assert len(split.all) == 15
@@ -36,34 +38,41 @@ def test_fault_35_and_case_40_equal_files_stay_on_one_side_and_are_named(capsys,
 
 def test_case_40_equal_files_of_two_classes_are_on_one_side(capsys):
     shapes = [named(f"{i}", digest=f"{i % 4}", label="ab"[i // 4]) for i in range(8)]
-    split = split_distinct(shapes, 0.5, 0)
+    tell_duplicates(shapes)
+    split = split_shapes(shapes, 0.5, 0)
     assert not {shape.digest for shape in split.train} & {shape.digest for shape in split.test}
     assert "4 files have the geometry of another" in capsys.readouterr().err
 
 
 def test_many_groups_are_counted(capsys):
-    split_distinct([named(f"{i}", digest=f"{i % 20}") for i in range(40)], 0.2, 0)
+    tell_duplicates([named(f"{i}", digest=f"{i % 20}") for i in range(40)])
     assert "and 15 more groups" in capsys.readouterr().err
 
 
 def test_shapes_without_a_digest_are_different(capsys):
     shapes = [named(f"{i}") for i in range(10)]
-    assert len(group_equal(shapes)) == 10
-    assert len(split_distinct(shapes, 0.2, 0).all) == 10
+    tell_duplicates(shapes)
     assert capsys.readouterr().err == ""
 
 
 def test_notes_of_shapes_are_on_the_console(monkeypatch, capsys):
     shapes = [named(f"{i}", notes=("two parts were flipped.",) if i == 3 else ()) for i in range(10)]
-    monkeypatch.setattr("training.splits.load_shapes", lambda _: Shapes(tuple(shapes)))
+    monkeypatch.setattr("training.splits.load_shapes", lambda _, thickness: Shapes(tuple(shapes)))
     load_split(replace(TINY, corpus="meshes", num_extra_shapes=0))
     assert "3: two parts were flipped." in capsys.readouterr().err
 
 
-def write_boxes(folder, count):
-    (folder / "chair").mkdir(parents=True)
+def test_case_32_notes_of_the_folder_are_on_the_console(tmp_path, capsys):
+    for label in ("Chair", "chair"):
+        write_boxes(tmp_path, 10, label)
+    load_split(replace(TINY, corpus=str(tmp_path), num_extra_shapes=0))
+    assert "classes 'Chair' and 'chair' look equal" in capsys.readouterr().err
+
+
+def write_boxes(folder, count, label="chair"):
+    (folder / label).mkdir(parents=True)
     for i in range(count):
-        trimesh.creation.box((1, 1 + 0.1 * i, 1.5)).export(folder / "chair" / f"{i}.obj")
+        trimesh.creation.box((1, 1 + 0.1 * i, 1.5)).export(folder / label / f"{i}.obj")
 
 
 @pytest.mark.parametrize(("files", "train"), [(3, 256), (7, 260), (10, 72), (40, 288)])
@@ -78,7 +87,9 @@ def test_case_51_few_files_get_enough_copies_for_the_codebook(tmp_path, capsys, 
 @pytest.mark.parametrize("files", [1, 2])
 def test_case_51_too_few_files_are_refused_at_once(tmp_path, files):
     write_boxes(tmp_path, files)
-    with pytest.raises(InputError, match=f"{files} shapes are too few to hold any out; give at least 3 of one class"):
+    with pytest.raises(
+        InputError, match=f"{files} shapes are too few to hold any out; give at least 3 different ones of a class"
+    ):
         load_split(replace(MESH_FILES, corpus=str(tmp_path)))
 
 

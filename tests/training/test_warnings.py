@@ -1,6 +1,8 @@
 """Values that mean that something is wrong are said in words; a sound run says nothing."""
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +80,37 @@ def test_fault_44_a_collapsed_codebook_is_said(key, values):
 def test_fault_55_samples_equal_to_a_training_sequence_are_said():
     (warning,) = run_warnings(changed("samples_equal_to_training", 5))
     assert "5 of 96 samples have exactly the tokens of a training shape" in warning
+
+
+def test_a_small_corpus_of_copies_says_so_although_its_set_metrics_look_good():
+    """293 files of two classes: 1-NNA .40 and COV .62 look perfect, but the samples are copies."""
+    metrics = copy.deepcopy(SOUND)
+    metrics |= {"iou": 0.639, "iou_plain_fit": 0.9, "iou_ratio": 0.71, "held_out": 29}
+    metrics["by_class"] = {
+        "tree": {"iou": 0.432, "iou_plain_fit": 0.9},  # .48 of the plain fit
+        "building": {"iou": 0.81, "iou_plain_fit": 0.9},
+    }
+    metrics["samples"] |= {"one_nna": 0.4, "cov": 0.62, "nearest_train_ratio": 0.42, "memorized_share": 0.5}
+    copies, tokens, of_class = run_warnings(metrics)
+    assert "they lie at 0.42 of the distance at which held-out shapes lie" in copies
+    assert "1-NNA and COV look good for copies" in copies
+    assert "after them the IoU is 0.64, and 0.9 without tokens" in tokens
+    assert "the class tree: after them the IoU is 0.43, and 0.9 without tokens" in of_class
+
+
+def test_the_figures_of_the_demo_are_no_warning():
+    """As the page of the demo has them, and not as this file repeats them."""
+    page = (Path(__file__).parents[2] / "docs" / "results" / "demo.md").read_text(encoding="utf-8")
+    metrics: dict[str, Any] = {}
+    for key, text in re.findall(r"^\| `([\w.]+)` +\| (.+?) +\|$", page, re.MULTILINE):
+        values = [float(part.replace(",", "")) for part in text.split(", ") if re.fullmatch(r"[\d,]+(\.\d+)?", part)]
+        *folders, name = key.split(".")
+        target = metrics
+        for folder in folders:
+            target = target.setdefault(folder, {})
+        target[name] = values[0] if len(values) == 1 else values
+    assert metrics["samples"]["nearest_train_ratio"] > 0.7
+    assert run_warnings(metrics) == []
 
 
 def test_values_that_do_not_exist_are_no_warning():

@@ -10,6 +10,8 @@ Columns:
   uniform points; null if it was not measured.
 - `notes`: sentences about what was repaired or dropped when the file of the shape was read.
 
+The folder also has `checksums.json`, because the files of `datasets` have no checksum.
+
 Dimensions: N shapes, P parameters of a field, L tokens of a sequence.
 """
 
@@ -21,8 +23,9 @@ import torch
 from datasets import Dataset, Features, List, Value, load_from_disk
 from torch import Tensor
 
+from training.resume.digests import CHECKSUMS, changed_files, write_checksums
 from weightgpt.errors import InputError
-from weightgpt.io import atomic_write
+from weightgpt.io import atomic_write, reading
 
 SPLITS = ("train", "validation", "test")
 """Values of the column `split`."""
@@ -107,6 +110,7 @@ def save_corpus(corpus: Dataset, folder: Path) -> None:
     """
     with atomic_write(folder) as draft:
         corpus.save_to_disk(str(draft))
+        write_checksums(draft)
 
 
 def load_corpus(folder: Path) -> Dataset:
@@ -116,14 +120,14 @@ def load_corpus(folder: Path) -> Dataset:
         folder: a folder that `save_corpus` wrote.
 
     Raises:
-        InputError: the folder holds no dataset, or one without the columns of a corpus.
+        InputError: the folder holds no dataset, one without the columns of a corpus, or a broken one.
     """
-    try:
+    if not (folder / "state.json").is_file() and not (folder / CHECKSUMS).is_file():
+        raise InputError(f"{folder} holds no corpus; give the folder `corpus` of a run of training.pipeline.")
+    if changed := changed_files(folder):
+        raise InputError(f"{folder / changed[0]} is missing or has changed; make the corpus again, or copy it again.")
+    with reading(folder, "corpus"):
         corpus = load_from_disk(str(folder))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"{folder} holds no corpus; give the folder `corpus` of a run of training.pipeline."
-        ) from error
     if not isinstance(corpus, Dataset) or not {"input_ids", "split"} <= set(corpus.column_names):
         raise InputError(f"{folder} has no columns input_ids and split; give the folder `corpus` of a run.")
     return corpus

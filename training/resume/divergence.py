@@ -28,6 +28,9 @@ WORST_LOSS = 2.0
 """Largest training loss, as a multiple of that of the untrained model."""
 LEAP = 0.5
 """Largest rise of the training loss above its lowest value, as a multiple of the loss of uniform tokens."""
+LEARNED = 0.75
+"""Loss of a model that has learned, as a share of the loss of uniform tokens. The loss of the first steps falls from
+that of the untrained model and swings, so before a model has learned, the rise is a multiple of the larger one."""
 
 
 class DivergenceError(Exception):
@@ -101,7 +104,9 @@ class DivergenceWatch(TrainerCallback):
         """
         values = [logs[name] for name in ("loss", "eval_loss") if name in (logs or {})]
         lowest = min((row["loss"] for row in state.log_history if "loss" in row), default=math.inf)
-        highest = min(WORST_LOSS * max(self.uniform_loss, self.untrained_loss), lowest + LEAP * self.uniform_loss)
+        first = max(self.uniform_loss, self.untrained_loss)
+        rise = LEAP * (self.uniform_loss if lowest < LEARNED * self.uniform_loss else first)
+        highest = min(WORST_LOSS * first, lowest + rise)
         if not all(map(math.isfinite, values)) or (logs or {}).get("loss", 0.0) > highest:
             raise DivergenceError(f"{values[0]:.3g} at step {state.global_step}")
 

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -18,6 +18,31 @@ from weightgpt.errors import InputError
 
 LOCK = "run.lock"
 """Name of the lock in a folder."""
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[None]:
+    """Create a folder of a run and hold its lock; a folder in which nothing was written is removed at the end.
+
+    Args:
+        folder: the folder, which may exist.
+
+    Raises:
+        InputError: the folder cannot be written to, or another process holds the lock.
+    """
+    try:
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(folder_lock(folder))
+            except OSError as error:
+                raise InputError(
+                    f"cannot write to {folder}: {error.strerror}; choose an output folder that you may write to."
+                ) from error
+            yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # only if nothing was written
 
 
 @contextmanager

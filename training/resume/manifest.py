@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.resume.digests import FileRecord, differing, records
+from training.resume.digests import FileRecord, are_records, changed_files, differing, records
 from weightgpt._programs import settings_digest
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, read_tensors, write_json
@@ -36,6 +36,8 @@ INTERIM = {"gpt": ("gpt",)}
 """Folders of a stage that hold its checkpoints, which have their own records."""
 INDEPENDENT = ("fits/train/", "fits/test/")
 """Folders whose files do not depend on each other."""
+PIECEWISE = {"fits"}
+"""Folders that are not written as a whole, but file by file."""
 REWRITTEN = {"model/README.md"}
 """Files of a stage that a later stage writes; they are no input of any stage."""
 
@@ -159,11 +161,7 @@ class Manifest:
         """Delete the files of a stage, also its checkpoints if `interim`, and then its record."""
         print(f"{stage}: {reason}; this stage is made again.", file=sys.stderr)
         for name in _present(self.folder, stage, interim):
-            path = self.folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            _delete(self.folder / name)
         if self.stages.pop(stage, None) is not None:
             self._write()
 
@@ -182,12 +180,7 @@ def source_records(folder: Path | None) -> dict[str, FileRecord]:
     if folder is None or not folder.is_dir():
         return {}
     paths: list[Path] = []
-    visited: set[str] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        if os.path.realpath(root) in visited:  # a link to a folder that holds it
-            folders.clear()
-            continue
-        visited.add(os.path.realpath(root))
+    for root, folders, files in os.walk(folder):  # as `load_shapes`, it does not follow links to folders
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths += [Path(root, name) for name in files if not name.startswith(".")]
     meshes = [path for path in paths if path.suffix.lower() in FORMATS and path.is_file()]
@@ -215,16 +208,10 @@ def _is_manifest(values: Any) -> bool:
     stages = values["stages"]
     return stages.keys() <= FILES.keys() and all(
         isinstance(record, dict)
-        and isinstance(record.get("made_from"), str)
-        and (record.get("files", "") is None or _are_records(record["files"]))
+        and record.keys() == {"made_from", "files"}
+        and isinstance(record["made_from"], str)
+        and (record["files"] is None or are_records(record["files"]))
         for record in stages.values()
-    )
-
-
-def _are_records(values: Any) -> bool:
-    """Whether JSON values are file records by name."""
-    return isinstance(values, dict) and all(
-        isinstance(record, dict) and record.keys() == {"bytes", "sha256"} for record in values.values()
     )
 
 
@@ -242,14 +229,36 @@ def _stage_files(folder: Path, stage: str) -> list[Path]:
 
 
 def _delete_unreadable(folder: Path, stage: str) -> None:
-    """Delete tensors of an interrupted stage that cannot be read; they have no record yet."""
-    for path in _stage_files(folder, stage):
-        if path.suffix == ".safetensors":
-            try:
-                read_tensors(path)
-            except InputError as error:
-                print(f"{stage}: {error}", file=sys.stderr)
-                path.unlink()
+    """Delete what an interrupted stage left and cannot be read; it has no record yet."""
+    for name in _present(folder, stage):
+        path = folder / name
+        parts = [file for file in sorted(path.rglob("*")) if file.is_file()] if name in PIECEWISE else [path]
+        for part in parts:
+            if reason := _find_fault(part):
+                print(f"{stage}: {reason}", file=sys.stderr)
+                _delete(part)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _find_fault(path: Path) -> str | None:
+    """Why a file or a folder of files cannot be read; None if it can."""
+    try:
+        for file in [path, *path.rglob("*")]:
+            if file.suffix == ".safetensors":
+                read_tensors(file)
+            elif file.suffix == ".json":
+                read_json(file)
+        if changed := changed_files(path):
+            return f"{path / changed[0]} is missing or has changed."
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _printable(name: str) -> str:

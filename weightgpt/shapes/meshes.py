@@ -8,18 +8,19 @@ Decisions:
   pickle.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.extent import SIDE as SIDE
-from weightgpt.shapes.mesh_solid import build_solid
 from weightgpt.shapes.names import distinct_name, printable_name, similar_classes
 from weightgpt.shapes.readers.limits import FORMATS, REFUSED_FORMATS
 from weightgpt.shapes.readers.reading import read_mesh_file
 from weightgpt.shapes.shape import Shape
+from weightgpt.shapes.solids.extent import SIDE as SIDE
+from weightgpt.shapes.solids.mesh_solid import build_solid
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Shapes(Sequence[Shape]):
     shapes: tuple[Shape, ...]
     """The shapes, in the order of their paths."""
     refused: tuple[Refusal, ...] = ()
-    """The mesh files that could not be read, and linked folders, which are not followed."""
+    """The mesh files and folders that could not be read, and linked folders, which are not followed."""
     notes: tuple[str, ...] = ()
     """What is odd about the folder, one sentence each, such as classes whose names only look equal."""
 
@@ -88,10 +89,10 @@ def load_shapes(folder: Path | str, *, thickness: float | None = None) -> Shapes
     for path in sorted(folder.rglob("*")):
         within = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in within.parts)
-        if path.is_symlink() and path.is_dir() and not hidden:
-            reason = f"{path} is a link to a folder, which is not followed; give the folder itself, or copy it here."
+        is_folder = os.path.isdir(path)
+        if is_folder and not hidden and (reason := _why_unread(path)):
             refused.append(Refusal(path, reason))
-        if hidden or not path.is_file() or path.suffix.lower() not in (*FORMATS, *REFUSED_FORMATS):
+        if hidden or is_folder or path.suffix.lower() not in (*FORMATS, *REFUSED_FORMATS):
             continue
         try:
             label = printable_name(within.parts[0]) if len(within.parts) > 1 else "none"
@@ -108,6 +109,15 @@ def load_shapes(folder: Path | str, *, thickness: float | None = None) -> Shapes
             )
         raise InputError(f"{folder} holds no mesh; put {', '.join(FORMATS)} files into it.")
     return Shapes(tuple(shapes), tuple(refused), tuple(similar_classes(shape.label for shape in shapes)))
+
+
+def _why_unread(folder: Path) -> str:
+    """Why the meshes in a folder are not read; empty if they are."""
+    if folder.is_symlink():
+        return f"{folder} is a link to a folder, which is not followed; give the folder itself, or copy it here."
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return f"{folder} is a folder that you may not read; change its permissions, or copy it."
+    return ""
 
 
 def load_shape(file: Path | str, label: str = "none", *, thickness: float | None = None) -> Shape:

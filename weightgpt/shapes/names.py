@@ -14,6 +14,13 @@ from collections.abc import Iterable
 
 MAX_BYTES = 100
 """Longest name, in bytes of UTF-8."""
+# The first row is Cyrillic. The second row is Greek, and Cyrillic letters whose capitals look Latin.
+_LATIN = str.maketrans(
+    "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0458\u0455\u04bb\u0501\u051b\u051d"
+    "\u03b1\u03bf\u03c1\u03bd\u03b9\u03ba\u03c4\u03c7\u0442\u043a\u043c\u043d\u0432",
+    "aceopxyijshdqwaopviktxtkmhb",
+)
+"""Small letters of other alphabets, and the Latin letters that look like them or like their capitals."""
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")
 
 
@@ -27,13 +34,21 @@ def printable_name(text: str) -> str:
         >>> printable_name("chair\\x1b[31m"), len(printable_name("x" * 300))
         ('chair_[31m', 100)
     """
-    normal = unicodedata.normalize("NFC", text)
+    normal = unicodedata.normalize("NFC", _decoded(text))
     name = "".join("_" if unicodedata.category(char) in _UNPRINTABLE else char for char in normal)
     data = name.encode()
     if len(data) <= MAX_BYTES:
         return name or "_"
     digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
     return data[: MAX_BYTES - 9].decode(errors="ignore") + "-" + digest
+
+
+def _decoded(text: str) -> str:
+    """The text of bytes in UTF-8 that Python could not decode in the locale of the process, such as C."""
+    try:
+        return text.encode(errors="surrogateescape").decode()
+    except UnicodeError:
+        return text
 
 
 def distinct_name(candidates: Iterable[str], taken: set[str]) -> str:
@@ -57,7 +72,7 @@ def distinct_name(candidates: Iterable[str], taken: set[str]) -> str:
 
 
 def similar_classes(labels: Iterable[str]) -> list[str]:
-    """Return a sentence for each group of classes whose names differ only in case, blanks or the form of letters.
+    """Return a sentence for each group of classes whose names differ only in case, blanks or letters that look equal.
 
     Args:
         labels: names of classes, repeated or not.
@@ -68,7 +83,8 @@ def similar_classes(labels: Iterable[str]) -> list[str]:
     """
     groups: dict[str, set[str]] = defaultdict(set)
     for label in labels:
-        groups["".join(unicodedata.normalize("NFKC", label).casefold().replace("_", " ").split())].add(label)
+        folded = unicodedata.normalize("NFKC", label).casefold().translate(_LATIN)
+        groups["".join(folded.replace("_", " ").split())].add(label)
     return [
         f"classes {' and '.join(map(repr, sorted(group)))} look equal; give one name if they are one class."
         for group in groups.values()

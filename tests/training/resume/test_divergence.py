@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.training.test_pretrain import NANO, patterned_corpus, train_and_validation
 from training.pretrain import pretrain
+from training.resume.divergence import DivergenceError, DivergenceWatch
 from weightgpt.errors import InputError
 from weightgpt.io import read_tensors
 
@@ -43,3 +45,28 @@ def test_a_sound_training_is_left_alone(tmp_path, capsys):
 def test_an_untrained_model_with_large_embeddings_is_no_divergence(tmp_path, capsys):
     train(tmp_path / "gpt", NANO.learning_rate, embedding_init_scale=40.0)
     assert "going back" not in capsys.readouterr().err
+
+
+def is_alarmed(losses: list[float], untrained: float) -> bool:
+    """Whether the watch raises at one of these training losses; the loss of uniform tokens is 7.6."""
+    watch, rows = DivergenceWatch(7.6, untrained), []
+    for step, loss in enumerate(losses, 1):
+        rows.append({"loss": loss})
+        try:
+            watch.on_log(None, SimpleNamespace(log_history=rows, global_step=step), None, rows[-1])
+        except DivergenceError:
+            return True
+    return False
+
+
+def test_swings_of_the_first_steps_are_no_divergence():
+    """Measured with three files: the codes of few shapes are alike, so the untrained model is far off."""
+    assert not is_alarmed([18.25, 18.35, 7.8, 13.7, 9.1, 6.2, 5.8], untrained=18.3)
+
+
+def test_a_leap_is_seen_before_and_after_a_model_has_learned():
+    assert is_alarmed([7.9, 5.0, 2.1, 2.0, 6.3], untrained=8.0)
+    assert is_alarmed([7.9, 7.2, 16.0], untrained=8.0)
+    assert is_alarmed([18.25, 9.0, 3.0, 7.5], untrained=18.3)
+    assert is_alarmed([18.25, 37.0], untrained=18.3)
+    assert not is_alarmed([7.9, 5.0, 2.1, 2.6, 1.9], untrained=8.0)

@@ -159,12 +159,40 @@ def test_fault_13_a_part_of_an_interrupted_stage_that_cannot_be_read_is_deleted(
     assert STAGE_FILES["fits"] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("stage", "name", "size"),
+    [
+        ("codebook", "codebook/history.json", 5),
+        ("corpus", "corpus/data-00000-of-00001.arrow", 100),
+        ("corpus", "corpus/data-00000-of-00001.arrow", None),
+        ("gpt", "model/tokenizer.json", 20),
+    ],
+)
+def test_fault_13_a_folder_of_an_interrupted_stage_that_cannot_be_read_is_deleted(run, capsys, stage, name, size):
+    values = read_json(run / MANIFEST)
+    values["stages"][stage]["files"] = None
+    write_json(run / MANIFEST, values)
+    damage(run / name, size)
+    Manifest(run).begin(stage)
+    assert not (run / name).parent.exists()
+    assert name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["fits/train/../../../outside", "/outside", ".", ".."])
+def test_fault_71_a_manifest_names_no_file_outside_of_its_folder(run, tmp_path, name):
+    values = read_json(run / MANIFEST)
+    values["stages"]["fits"]["files"] = {name: {"bytes": 1, "sha256": "0" * 64}}
+    write_json(run / MANIFEST, values)
+    with pytest.raises(InputError, match="is not a manifest of a run"):
+        Manifest(run)
+
+
 def test_sources_are_all_meshes_below_a_folder_with_names_that_json_can_hold(tmp_path):
     (tmp_path / "chair").mkdir()
     for name in (b"chair/a.obj", b"b.PLY", b"\xff.stl", b"notes.txt", b".hidden.obj"):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
             file.write(name)
-    (tmp_path / "again").symlink_to(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path / "chair")  # `load_shapes` does not follow it
     records = source_records(tmp_path)
     assert set(records) == {"chair/a.obj", "b.PLY", "\\xff.stl"}
     assert source_records(None) == {}

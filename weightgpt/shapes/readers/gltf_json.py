@@ -28,7 +28,7 @@ def parse(text: bytes) -> Entry:
             f"has {values:,} values in its JSON, more than the {MAX_VALUES:,} allowed; simplify the scene."
         )
     try:
-        tree = json.loads(text.decode("utf-8-sig", "replace").rstrip("\0"), parse_constant=float)
+        tree = json.loads(text.decode(json.detect_encoding(text), "replace").rstrip("\0"), parse_constant=float)
     except (ValueError, RecursionError) as error:
         raise unreadable("its JSON is broken") from error
     if not isinstance(tree, dict):

@@ -3,6 +3,7 @@
 Decisions:
 
 - All objects and groups are one part, because they share their vertices.
+- `fo` is the old word for `f`, and both may be in capitals.
 - Normals, texture coordinates, materials, lines and points are not read. No other file is opened.
 - A negative index counts back from the last vertex before the face.
 """
@@ -19,9 +20,11 @@ from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.polygons import count_triangles, triangulate
 from weightgpt.shapes.readers.text import pieces, plain_text, rows, whole, without_comments
 
-_LINE = re.compile(rb"^[ \t]*([vf][ \t][^\n]*|surf[ \t][^\n]*|call[ \t][^\n]*)", re.MULTILINE)
+_LINE = re.compile(rb"^[ \t]*((?:v|fo?|surf|bzp|bsp|call)[ \t][^\n]*)", re.MULTILINE | re.IGNORECASE)
+_CONTINUED = (b"v ", b"v\t", b"f ", b"f\t", b"fo")
 _LONGEST_CONTINUATION = 2**22
-_OTHER_GEOMETRY = {b"surf": "free-form surfaces", b"call": "its geometry in other files"}
+_FREE_FORM = "free-form surfaces"
+_OTHER_GEOMETRY = {b"s": _FREE_FORM, b"b": _FREE_FORM, b"c": "its geometry in other files"}
 
 
 def read_obj(data: bytes) -> list[MeshPart]:
@@ -43,12 +46,12 @@ def read_obj(data: bytes) -> list[MeshPart]:
     seen = triangles = 0
     for piece in pieces(text):
         lines = _LINE.findall(without_comments(_joined(piece)))
-        is_vertex = np.array([line[:1] == b"v" for line in lines], bool)
-        is_face = np.array([line[:1] == b"f" for line in lines], bool)
-        _refuse_other_geometry([line for line in lines if line[:1] not in b"vf"])
-        vertices.append(_positions([line[2:] for line in lines if line[:1] == b"v"]))
+        is_vertex = np.array([line[:1] in b"vV" for line in lines], bool)
+        is_face = np.array([line[:1] in b"fF" for line in lines], bool)
+        _refuse_other_geometry([line for line in lines if line[:1] not in b"vVfF"])
+        vertices.append(_positions([line[2:] for line in lines if line[:1] in b"vV"]))
         before = seen + np.cumsum(is_vertex)[is_face]
-        indices, counts = _indices([line[2:] for line in lines if line[:1] == b"f"])
+        indices, counts = _indices([line[2:] for line in lines if line[:1] in b"fF"])
         corners.append(_zero_based(indices, np.repeat(before, counts)))
         sizes.append(counts)
         seen, triangles = seen + len(vertices[-1]), triangles + count_triangles(counts)
@@ -67,14 +70,14 @@ def _joined(piece: bytes) -> bytes:
     joined, continued = list[bytes](), False
     for line in piece.split(b"\n"):
         joined += [b" " if continued else b"\n", line]
-        continued = line.endswith(b"\\") and (continued or line.lstrip()[:2] in (b"v ", b"v\t", b"f ", b"f\t"))
+        continued = line.endswith(b"\\") and (continued or line.lstrip()[:2].lower() in _CONTINUED)
     return b"".join(joined).replace(b"\\", b" ")
 
 
 def _refuse_other_geometry(lines: list[bytes]) -> None:
     """Refuse free-form surfaces and files that include other files."""
     for line in lines:
-        what = _OTHER_GEOMETRY[line[:4]]
+        what = _OTHER_GEOMETRY[line[:1].lower()]
         raise InputError(f"has {what}, which is not read; export it as polygons in one file.")
 
 
@@ -90,7 +93,7 @@ def _positions(lines: list[bytes]) -> Vertices:
 def _indices(lines: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The vertex indices of faces, and how many corners each face has; a corner is v, v/vt, v//vn or v/vt/vn."""
     if any(b"/" in line for line in lines):
-        lines = re.sub(rb"/[^ \n]*", b"", b"\n".join(lines)).split(b"\n")
+        lines = re.sub(rb"/\S*", b"", b"\n".join(lines)).split(b"\n")
     values, counts = rows(lines)
     return whole(values), counts
 

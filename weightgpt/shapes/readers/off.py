@@ -5,6 +5,7 @@ Decisions:
 - The header may name colors, normals and texture coordinates (COFF, NOFF, STOFF), which follow the position of a vertex
   and are not read. A fourth coordinate (4OFF) divides the others.
 - Lines matter where a vertex or a face has more numbers than it needs. A file without such lines is read as well.
+- The counts may follow the word OFF without a blank, as in the files of ModelNet40.
 """
 
 import re
@@ -20,7 +21,7 @@ from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.polygons import count_triangles, triangulate
 from weightgpt.shapes.readers.text import numbers, pieces, plain_text, rows, whole, without_comments
 
-_HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(?![^\s])[ \t]*(BINARY)?", re.IGNORECASE)
+_HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(?![^\s\d])[ \t]*(BINARY)?", re.IGNORECASE)
 _COUNTS = re.compile(rb"\s*(\d+)\s+(\d+)(?:[ \t]*(?:\n|$)|\s+\d+(?=\s|$))")
 
 

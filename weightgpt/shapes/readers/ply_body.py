@@ -83,6 +83,7 @@ class Rows:
         if element.count * least > body.length - start:
             raise unreadable(f"it claims {element.count:,} rows of {element.name[:30]!a}, more than it holds")
         self.list_starts = self.list_sizes = np.empty(0, np.int64)
+        self._list_ends: list[Positions] = []
         if lists:
             check_vertices(element.count)
             self.starts, self.end = self._walk(start, wanted)
@@ -95,9 +96,11 @@ class Rows:
         body, starts, list_starts, list_sizes = self.body, array("q"), array("q"), array("q")
         steps, tail = _steps(body, self.element.properties)
         position, length = start, body.length
+        # The numbers behind a list of a vertex have no fixed position in the row.
+        ends = [array("q") for _ in steps] if self.element.name == "vertex" else []
         for _ in range(self.element.count):
             starts.append(position)
-            for skip, read, count_size, item_size, name in steps:
+            for number, (skip, read, count_size, item_size, name) in enumerate(steps):
                 position += skip
                 if position + count_size > length:
                     raise unreadable("it ends before its last row")
@@ -109,20 +112,24 @@ class Rows:
                     list_starts.append(position)
                     list_sizes.append(count)
                 position += count * item_size
+                if ends:
+                    ends[number].append(position)
             position += tail
         if position > length:
             raise unreadable("it ends before its last row")
         self.list_starts, self.list_sizes = np.array(list_starts, np.int64), np.array(list_sizes, np.int64)
+        self._list_ends = [np.array(each, np.int64) for each in ends]
         return np.array(starts, np.int64), position
 
     def column(self, name: str) -> NDArray[np.float64] | None:
-        """The numbers of a property, one a row; None if no such number stands before the lists of a row."""
-        offset = 0
+        """The numbers of a property of a vertex, one a row; None if there is no such number."""
+        starts, ends, offset = self.starts, iter(self._list_ends), 0
         for entry in self.element.properties:
             if entry.count_kind:
-                return None
+                starts, offset = next(ends), 0
+                continue
             if entry.name == name:
-                return self.body.numbers_at(self.starts + offset, entry.kind)
+                return self.body.numbers_at(starts + offset, entry.kind)
             offset += self.body.size(entry.kind)
         return None
 

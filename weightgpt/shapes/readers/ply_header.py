@@ -60,9 +60,12 @@ def read_header(data: bytes) -> Header:
     Raises:
         InputError: the header breaks the rules of the format.
     """
-    if not re.match(rb"ply[ \t]*[\r\n]", data):
+    first = re.match(rb"ply[ \t]*(\r\n|\n|\r)", data)
+    if first is None:
         raise unreadable("it does not begin with the word ply")
-    found = re.search(rb"[\r\n][ \t]*end_header[ \t]*(\r\n|\n|\r|$)", data)
+    # Where lines end with \r alone, a \n behind the header is a number of a binary body.
+    line_end = rb"\r" if first[1] == b"\r" else rb"\r\n|\n|\r"
+    found = re.search(rb"[\r\n][ \t]*end_header[ \t]*(" + line_end + rb"|$)", data)
     if found is None:
         raise unreadable("its header has no end")
     form, tables = "", []

@@ -8,6 +8,7 @@ Decisions:
 - Every error of a decoder is one sentence that names the file.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
@@ -16,6 +17,7 @@ import numpy as np
 
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers import limits
+from weightgpt.shapes.readers.content import foreign_content
 from weightgpt.shapes.readers.gltf import read_gltf
 from weightgpt.shapes.readers.obj import read_obj
 from weightgpt.shapes.readers.off import read_off
@@ -47,16 +49,14 @@ def read_mesh_file(path: Path) -> list[MeshPart]:
         InputError: the file is missing, too large, of another format, broken or without faces.
     """
     suffix, formats = path.suffix.lower(), ", ".join(limits.FORMATS)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give the path of a {formats} file.")
+    if not os.path.isfile(path):
+        what = "is a link to a file that does not exist" if path.is_symlink() else "is not a file"
+        raise InputError(f"{path} {what}; give the path of a {formats} file.")
     if suffix not in _READERS:
         kind = limits.REFUSED_FORMATS.get(suffix, "a file of another format")
         raise InputError(f"{path} is {kind}, which is not read; give the mesh itself as one of {formats}.")
     try:
-        with np.errstate(all="ignore"):
-            parts = [part for part in _READERS[suffix](_read_bytes(path)) if len(part.faces)]
-            for part in parts:
-                check_corners(part.vertices, part.faces)
+        return _decode(_read_bytes(path), suffix)
     except InputError as error:
         raise InputError(f"{path} {error}") from error
     except OSError as error:
@@ -64,8 +64,19 @@ def read_mesh_file(path: Path) -> list[MeshPart]:
     except Exception as error:  # a decoder met something that its rules leave out
         reason = shorten(f"{type(error).__name__} {error}", 100)
         raise InputError(f"{path} cannot be read as a mesh ({reason}); export it again.") from error
+
+
+def _decode(data: bytes, suffix: str) -> list[MeshPart]:
+    """The parts of a file with faces."""
+    try:
+        with np.errstate(all="ignore"):
+            parts = [part for part in _READERS[suffix](data) if len(part.faces)]
+            for part in parts:
+                check_corners(part.vertices, part.faces)
+    except InputError as error:
+        raise foreign_content(data, suffix) or error from error
     if not parts:
-        raise InputError(f"{path} has no faces; give a mesh of triangles or polygons.")
+        raise foreign_content(data, suffix) or InputError("has no faces; give a mesh of triangles or polygons.")
     return parts
 
 

@@ -22,19 +22,19 @@ import numpy as np
 from torch import Tensor
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.connectivity import Faces, Vertices, drop_unused
-from weightgpt.shapes.digest import digest_surface
-from weightgpt.shapes.distances import TriangleDistance
-from weightgpt.shapes.extent import SIDE, Frame, fit_frame, with_area
-from weightgpt.shapes.holes import cap_holes, find_open_caps
-from weightgpt.shapes.parts import measure_parts
 from weightgpt.shapes.readers.part import MeshPart
-from weightgpt.shapes.repair import Repaired, counted, repair, was
 from weightgpt.shapes.shape import Sdf
-from weightgpt.shapes.triangles import Triangles, face_areas
-from weightgpt.shapes.union import Surface, enclosed_volume, solid_surface
-from weightgpt.shapes.welding import weld, weld_cracks
-from weightgpt.shapes.winding import WindingNumber
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused
+from weightgpt.shapes.solids.digest import digest_surface
+from weightgpt.shapes.solids.distances import TriangleDistance
+from weightgpt.shapes.solids.extent import SIDE, Frame, fit_frame, with_area
+from weightgpt.shapes.solids.holes import cap_holes, find_open_caps
+from weightgpt.shapes.solids.parts import measure_parts
+from weightgpt.shapes.solids.repair import Repaired, counted, repair, was
+from weightgpt.shapes.solids.triangles import Triangles, face_areas
+from weightgpt.shapes.solids.union import Surface, enclosed_volume, solid_surface
+from weightgpt.shapes.solids.welding import weld, weld_cracks
+from weightgpt.shapes.solids.winding import WindingNumber
 
 MAX_OPEN_SHARE = 0.5
 """Files are refused if open surfaces that bound nothing have more than this share of the area."""

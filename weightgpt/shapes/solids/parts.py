@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weightgpt.shapes.connectivity import Faces, Vertices, label_solids
-from weightgpt.shapes.holes import cap_holes
-from weightgpt.shapes.triangles import face_areas, largest_of, tetrahedra
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, label_solids
+from weightgpt.shapes.solids.holes import cap_holes
+from weightgpt.shapes.solids.triangles import face_areas, largest_of, tetrahedra
 
 MAX_OPENING = 0.45
 """Largest share of the caps, in the area of a part and its caps, of a part that is read as a solid."""

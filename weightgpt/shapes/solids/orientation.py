@@ -16,10 +16,10 @@ import igl
 import numpy as np
 from numpy.typing import NDArray
 
-from weightgpt.shapes.connectivity import Faces, Vertices, find_edges
-from weightgpt.shapes.parts import Parts, Probes, probe_parts
-from weightgpt.shapes.triangles import face_areas
-from weightgpt.shapes.winding import WindingNumber
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, find_edges
+from weightgpt.shapes.solids.parts import Parts, Probes, probe_parts
+from weightgpt.shapes.solids.triangles import face_areas
+from weightgpt.shapes.solids.winding import WindingNumber
 
 _SAMPLES = 64  # vertices of a part that must lie inside another part for it to be nested
 _DEPTH = 1e-3  # distance from a face at which the winding number is taken, in unit coordinates

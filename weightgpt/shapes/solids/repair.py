@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weightgpt.shapes.connectivity import Faces, Vertices
-from weightgpt.shapes.open_surfaces import sort_open_surfaces
-from weightgpt.shapes.orientation import align_neighbors, turn_outward, turn_over
-from weightgpt.shapes.parts import is_solid, measure_parts
-from weightgpt.shapes.triangles import face_areas
-from weightgpt.shapes.welding import unique_faces
+from weightgpt.shapes.solids.connectivity import Faces, Vertices
+from weightgpt.shapes.solids.open_surfaces import sort_open_surfaces
+from weightgpt.shapes.solids.orientation import align_neighbors, turn_outward, turn_over
+from weightgpt.shapes.solids.parts import is_solid, measure_parts
+from weightgpt.shapes.solids.triangles import face_areas
+from weightgpt.shapes.solids.welding import unique_faces
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weightgpt.shapes.connectivity import Faces, Vertices, find_edges, label_parts
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, find_edges, label_parts
 
 SIDE = 1.8
 """Longest side of a mesh in unit coordinates."""

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 import trimesh
 
-from weightgpt.shapes.mesh_solid import MeshSolid, build_solid
 from weightgpt.shapes.readers.part import MeshPart
+from weightgpt.shapes.solids.mesh_solid import MeshSolid, build_solid
 
 CUBE = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 

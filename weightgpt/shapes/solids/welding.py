@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from weightgpt.shapes.connectivity import Faces, Vertices, drop_unused, find_edges, label_parts
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, find_edges, label_parts
 
 
 def weld(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces, int]:

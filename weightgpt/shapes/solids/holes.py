@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from weightgpt.shapes.connectivity import Faces, Vertices, find_edges
-from weightgpt.shapes.triangles import Triangles, face_areas
-from weightgpt.shapes.winding import WindingNumber
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, find_edges
+from weightgpt.shapes.solids.triangles import Triangles, face_areas
+from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 1e-3  # distance from a cap at which the winding number is taken, in unit coordinates
 _CRACK = 1e-6  # holes of a smaller area are cracks, in squared unit coordinates

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from tests.shapes.solids import box, inverted, part, solid
+from tests.shapes.solids.pieces import box, inverted, part, solid
 from weightgpt.shapes.meshes import load_shape
 from weightgpt.shapes.readers.part import MeshPart
 

@@ -17,10 +17,10 @@ import igl.embree
 import numpy as np
 from numpy.typing import NDArray
 
-from weightgpt.shapes.connectivity import Faces, Vertices
-from weightgpt.shapes.orientation import turn_over
-from weightgpt.shapes.parts import Parts, Probes, probe_parts
-from weightgpt.shapes.winding import WindingNumber
+from weightgpt.shapes.solids.connectivity import Faces, Vertices
+from weightgpt.shapes.solids.orientation import turn_over
+from weightgpt.shapes.solids.parts import Parts, Probes, probe_parts
+from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 1e-4  # distance from a surface at which its two sides are tested, in unit coordinates
 _BOUNDING = 0.3  # share of the area of a surface that must bound a volume

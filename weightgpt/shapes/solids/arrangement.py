@@ -14,8 +14,8 @@ import igl.predicates
 import numpy as np
 from numpy.typing import NDArray
 
-from weightgpt.shapes.connectivity import Faces, Vertices
-from weightgpt.shapes.triangles import Triangles
+from weightgpt.shapes.solids.connectivity import Faces, Vertices
+from weightgpt.shapes.solids.triangles import Triangles
 
 MAX_PIECES = 1_000_000
 """No triangle is cut once there are more pieces than this."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from tests.shapes.solids import (
+from tests.shapes.solids.pieces import (
     box,
     box_distances,
     distances,
@@ -17,8 +17,8 @@ from tests.shapes.solids import (
     without,
 )
 from weightgpt.errors import InputError
-from weightgpt.shapes import union
 from weightgpt.shapes.readers.part import MeshPart
+from weightgpt.shapes.solids import union
 
 QUERIES = points()
 HALVES = box((-1, -1, -1), (0, 1, 1)), box((0, -1, -1), (1, 1, 1))

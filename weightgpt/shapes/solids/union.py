@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from weightgpt.shapes.arrangement import Crossings, cut_faces, find_crossings
-from weightgpt.shapes.connectivity import Faces, Vertices, find_edges, label_patches
-from weightgpt.shapes.parts import Parts, measure_parts
-from weightgpt.shapes.triangles import Triangles, face_areas, largest_of, tetrahedra
-from weightgpt.shapes.winding import WindingNumber
+from weightgpt.shapes.solids.arrangement import Crossings, cut_faces, find_crossings
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, find_edges, label_patches
+from weightgpt.shapes.solids.parts import Parts, measure_parts
+from weightgpt.shapes.solids.triangles import Triangles, face_areas, largest_of, tetrahedra
+from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 2e-6  # distance from a face at which its two sides are tested, in unit coordinates
 _TESTED = 3  # faces of a group that are tested

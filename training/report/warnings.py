@@ -50,8 +50,8 @@ def _warn_of_copies(metrics: Mapping[str, Any]) -> Iterator[str]:
     if (ratio is not None and ratio < MIN_TRAIN_RATIO) or (memorized is not None and memorized > MAX_MEMORIZED):
         yield (
             f"The samples are copies of training shapes: they lie at {_text(ratio)} of the distance at which held-out"
-            f" shapes lie (nearest_train_ratio), and {_percent(memorized)} of them are nearer than 95 % of held-out shapes"
-            " (memorized_share). 1-NNA and COV look good for copies. Add shapes, or train the GPT for fewer epochs."
+            f" shapes lie (nearest_train_ratio), and {_percent(memorized)} of them are nearer than 95 % of"
+            " held-out shapes (memorized_share). 1-NNA and COV look good for copies. Add shapes, or train the GPT for fewer epochs."
         )
     if equal := metrics["samples_equal_to_training"]:
         yield f"{equal} of {samples['count']} samples have exactly the tokens of a training shape."
@@ -94,9 +94,10 @@ def _warn_of_codes(metrics: Mapping[str, Any]) -> Iterator[str]:
         for level, (perplexity, dead) in enumerate(levels, 1)
         if perplexity < MIN_PERPLEXITY * size or dead > MAX_DEAD_CODES * size
     ]:
+        levels_text = "level" if len(collapsed) == 1 else "levels"
         yield (
-            f"The codebook has collapsed at {'level' if len(collapsed) == 1 else 'levels'} {', '.join(collapsed)}: few of the {size} codes are used (perplexity,"
-            " dead_codes). Learn from more shapes, or with fewer codes."
+            f"The codebook has collapsed at {levels_text} {', '.join(collapsed)}: few of the {size} codes are used"
+            " (perplexity, dead_codes). Learn from more shapes, or with fewer codes."
         )
 
 

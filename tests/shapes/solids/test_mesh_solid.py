@@ -18,7 +18,8 @@ from tests.shapes.solids.pieces import (
 )
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers.part import MeshPart
-from weightgpt.shapes.solids import union
+from weightgpt.shapes.solids import arrangement, union
+from weightgpt.shapes.solids.connectivity import find_edges
 
 QUERIES = points()
 HALVES = box((-1, -1, -1), (0, 1, 1)), box((0, -1, -1), (1, 1, 1))
@@ -258,3 +259,29 @@ def test_fault_34_scale_and_offset_do_not_change_the_distances(scale: float, off
     for query in np.split(QUERIES, 40):
         assert np.abs(distances(shape, query * scale + offset * scale) / scale - distances(plain, query)).max() < 2e-4
     assert shape.volume == pytest.approx(plain.volume * scale**3, rel=1e-4)
+
+
+@pytest.mark.parametrize("limit", ["MAX_PAIRS", "MAX_PIECES"])
+def test_fault_33_too_many_crossings_are_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrangement, limit, 10)
+    monkeypatch.setattr(union, "_unite_parts", lambda vertices, parts: None)
+    with pytest.raises(InputError, match=r"cross each other at too many places to unite them; unite them"):
+        solid(*random_boxes(6))
+
+
+def test_fault_33_many_parts_that_cross_everywhere_are_refused_quickly() -> None:
+    slabs = []
+    for axis in range(3):
+        for at in np.linspace(-1, 1, 100):
+            low, high = np.full(3, -1.0), np.full(3, 1.0)
+            low[axis], high[axis] = at, at + 1e-3
+            slabs.append(box(low, high))
+    with pytest.raises(InputError, match="too many places"):
+        solid(*slabs)
+
+
+def test_edges_of_very_large_numbers_are_those_of_small_ones() -> None:
+    large, small = find_edges(box().faces + 2**40), find_edges(box().faces)
+    assert (large.ends - 2**40 == small.ends).all()
+    assert (large.of_face == small.of_face).all()
+    assert (large.balance == 0).all()

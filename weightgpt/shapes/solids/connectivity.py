@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 Vertices = NDArray[np.float64]
 Faces = NDArray[np.int64]
+_MOST = 2**31  # larger numbers of vertices are replaced by smaller ones while edges are found
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Edges:
 
 def find_edges(faces: Faces) -> Edges:
     """Find the undirected edges of faces (m, 3)."""
+    if int(faces.max(initial=0)) >= _MOST:  # the product of two numbers of vertices would overflow
+        used, inverse = np.unique(faces, return_inverse=True)
+        edges = find_edges(inverse.reshape(-1, 3).astype(np.int64))
+        return Edges(used[edges.ends], edges.of_face, edges.direction)
     start, end = faces, np.roll(faces, -1, axis=1)
     low, high = np.minimum(start, end).ravel(), np.maximum(start, end).ravel()
     count = int(faces.max(initial=0)) + 1

@@ -24,6 +24,7 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.shape import Sdf
+from weightgpt.shapes.solids.arrangement import TooManyCrossingsError
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused
 from weightgpt.shapes.solids.digest import digest_surface
 from weightgpt.shapes.solids.distances import TriangleDistance
@@ -38,6 +39,10 @@ from weightgpt.shapes.solids.winding import WindingNumber
 
 MAX_OPEN_SHARE = 0.5
 """Files are refused if open surfaces that bound nothing have more than this share of the area."""
+_TANGLED = (
+    "{} has parts that cross each other at too many places to unite them; unite them in a 3D program, or give a simpler"
+    " mesh."
+)
 _CRACK = 1e-6  # open edges nearer than this to each other are joined, in unit coordinates
 _UNCLEAR = 0.002  # the volume is not known if more than this share of the surface may be missing
 _GRID = SIDE * 2.0**-18  # vertices of meshes of several parts are rounded to this, so that parts that nearly touch do
@@ -74,8 +79,8 @@ def build_solid(name: str, parts: Sequence[MeshPart], thickness: float | None = 
         thickness: thickness of open surfaces that bound nothing, in unit coordinates; None drops them.
 
     Raises:
-        InputError: the mesh surrounds no volume, has too little area or too much open area, or the thickness is not
-            between 0 and 1.
+        InputError: the mesh surrounds no volume, has too little area or too much open area, its parts cross at too many
+            places, or the thickness is not between 0 and 1.
     """
     if thickness is not None and not 0 < thickness < 1:
         raise InputError(f"the thickness is {thickness}; give a length between 0 and 1, in unit coordinates.")
@@ -91,7 +96,10 @@ def build_solid(name: str, parts: Sequence[MeshPart], thickness: float | None = 
     if mesh.num_parts > 1:
         vertices = np.rint(vertices / _GRID) * _GRID
     winding = WindingNumber(vertices, mesh.faces)
-    surface = solid_surface(vertices, mesh.faces, winding)
+    try:
+        surface = solid_surface(vertices, mesh.faces, winding)
+    except TooManyCrossingsError:
+        raise InputError(_TANGLED.format(name)) from None
     if len(surface.triangles) == 0 and len(sheets) == 0:
         raise InputError(_no_volume(name))
     caps = cap_holes(vertices, mesh.faces, measure_parts(vertices, mesh.faces).of_face)

@@ -22,9 +22,12 @@ from weightgpt.shapes.solids.orientation import turn_over
 from weightgpt.shapes.solids.parts import Parts, Probes, probe_parts
 from weightgpt.shapes.solids.winding import WindingNumber
 
+MAX_SURFACES = 2000
+"""More open surfaces than these are not turned by ray casting, which takes long."""
 _DEPTH = 1e-4  # distance from a surface at which its two sides are tested, in unit coordinates
 _BOUNDING = 0.3  # share of the area of a surface that must bound a volume
 _RAYS = 20_000  # of ray casting, over all faces
+_RAY_HITS = 4_000_000  # fewer rays are cast where they could hit more open surfaces than this
 _GAIN = 0.01  # faces are turned over if this makes the mean error of the winding number smaller by more
 _ROUNDS = 3  # times that surfaces are dropped, as fewer surfaces surround less
 
@@ -52,8 +55,10 @@ def sort_open_surfaces(vertices: Vertices, faces: Faces, parts: Parts, solid: ND
     """
     sheet, probes = ~solid, probe_parts(vertices, faces, parts)
     best = _sort(vertices, faces, parts, sheet, probes)
-    if best.error > _GAIN:
-        turned, _ = igl.embree.reorient_facets_raycast(vertices, faces, _RAYS, 1)
+    count = int(sheet.sum())
+    if best.error > _GAIN and count <= MAX_SURFACES:
+        rays = min(_RAYS, _RAY_HITS // count)
+        turned, _ = igl.embree.reorient_facets_raycast(vertices, faces, rays, 1)
         other = _sort(vertices, turn_over(faces, turned & sheet[parts.of_face]), parts, sheet, probes)
         best = other if other.error < best.error - _GAIN else best
     return OpenSurfaces(best.faces, best.bounding[parts.of_face], best.free[parts.of_face])

@@ -4,8 +4,9 @@ Decisions:
 
 - A point is inside where the winding number exceeds 1/2. A piece of a face belongs to the surface if one of its sides
   is inside and the other is not.
-- Closed parts that cross each other are united by Manifold, which is exact. Where parts are open or cross themselves,
-  faces are cut where others cross them, and the pieces inside are dropped.
+- Closed parts that cross each other are united by Manifold, which is exact. Faces that still cross others, because a
+  part is open or crosses itself, are cut where they do, and the pieces inside are dropped.
+- A mesh of too many crossings is refused, because its surface would take minutes.
 - Faces that no other face crosses are inside or not together with all that hang together with them, so a few of them
   are tested.
 
@@ -21,7 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from weightgpt.shapes.solids.arrangement import Crossings, cut_faces, find_crossings
-from weightgpt.shapes.solids.connectivity import Faces, Vertices, find_edges, label_patches
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, find_edges, label_patches
 from weightgpt.shapes.solids.parts import Parts, measure_parts
 from weightgpt.shapes.solids.triangles import Triangles, face_areas, largest_of, tetrahedra
 from weightgpt.shapes.solids.winding import WindingNumber
@@ -47,6 +48,9 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         vertices: (n, 3) in unit coordinates.
         faces: (m, 3), facing outward.
         winding: winding number of the mesh.
+
+    Raises:
+        TooManyCrossingsError: its faces cross at too many places.
     """
     if len(faces) == 0:
         return Surface(np.zeros((0, 3, 3)), np.zeros(0))
@@ -54,21 +58,38 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
     parts = measure_parts(vertices, faces)
     if len(crossings.pairs) == 0 and len(parts.area) == 1:
         return Surface(vertices[faces], np.ones(len(faces)))
-    united, left, remaining = _unite(vertices, faces, parts, crossings)
-    crossings = crossings.select(remaining)
+    united, left = _unite(vertices, faces, parts, crossings)
+    if united:
+        vertices, faces, of_union = _join_unions(vertices, faces[left], united)
+        crossings = _between(find_crossings(vertices, faces), of_union)
     crossed = np.zeros(len(faces), bool)
     crossed[crossings.pairs] = True
     pieces, _ = cut_faces(vertices, faces, crossings)
-    whole = left & ~crossed
-    groups = [label_patches(faces, whole)]
-    triangles = [vertices[faces[whole]]]
-    for corners, connected in united:
-        triangles.append(corners)
-        groups.append(connected + sum(int(group.max(initial=-1)) + 1 for group in groups))
     return _join(
-        _outer(np.concatenate(triangles), np.concatenate(groups), winding),
+        _outer(vertices[faces[~crossed]], label_patches(faces, ~crossed), winding),
         _outer(pieces, np.arange(len(pieces)), winding),
     )
+
+
+def _join_unions(
+    vertices: Vertices, faces: Faces, united: list[tuple[Vertices, Faces]]
+) -> tuple[Vertices, Faces, NDArray[np.int64]]:
+    """Join faces and unions to one mesh.
+
+    Returns:
+        The vertices (n, 3), the faces (m, 3), and the number of the union of each face (m,); 0 for those of none.
+    """
+    meshes = [(vertices, faces), *united]
+    starts = np.cumsum([0, *(len(corners) for corners, _ in meshes)])
+    joined = [triples + start for (_, triples), start in zip(meshes, starts, strict=False)]
+    of_union = np.repeat(np.arange(len(meshes)), [len(triples) for triples in joined])
+    return np.concatenate([corners for corners, _ in meshes]), np.concatenate(joined), of_union
+
+
+def _between(crossings: Crossings, of_union: NDArray[np.int64]) -> Crossings:
+    """The pairs of faces that are not both of one union, which has no crossings."""
+    one, two = of_union[crossings.pairs].T
+    return crossings.select((one != two) | (one == 0))
 
 
 def enclosed_volume(surface: Surface, caps: Triangles) -> float:
@@ -107,49 +128,40 @@ def _outer(triangles: Triangles, groups: NDArray[np.int64], winding: WindingNumb
 
 def _unite(
     vertices: Vertices, faces: Faces, parts: Parts, crossings: Crossings
-) -> tuple[list[tuple[Triangles, NDArray[np.int64]]], NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[list[tuple[Vertices, Faces]], NDArray[np.bool_]]:
     """Unite the groups of closed parts that cross each other and do not cross themselves.
 
     Returns:
-        The triangles of each union and their connected groups, which faces (m,) are in no union, and which pairs (q,)
-        are not.
+        The vertices and faces of each union, and which faces (m,) are in no union.
     """
-    left, remaining = np.ones(len(faces), bool), np.ones(len(crossings.pairs), bool)
-    links = parts.of_face[crossings.pairs]
-    if len(links) == 0:
-        return [], left, remaining
-    count = len(parts.area)
-    _, clusters = connected_components(coo_array((np.ones(len(links)), links.T), shape=(count, count)), directed=False)
+    left, links = np.ones(len(faces), bool), parts.of_face[crossings.pairs]
     unfit = parts.is_open | (parts.volume <= 0)
     unfit[links[links[:, 0] == links[:, 1], 0]] = True
-    edges = find_edges(faces)
+    edges = find_edges(faces + parts.of_face[:, None] * len(vertices))  # as if no two parts had a vertex in common
     unfit[parts.of_face[(edges.num_faces[edges.of_face] != 2).any(1)]] = True
-    fit = np.bincount(clusters, unfit) == 0
+    links = links[~unfit[links].any(1)]
+    count = len(parts.area)
+    _, clusters = connected_components(coo_array((np.ones(len(links)), links.T), shape=(count, count)), directed=False)
     united = []
     for cluster in np.unique(clusters[links.ravel()]):
-        if not fit[cluster]:
-            continue
         members = np.flatnonzero(clusters == cluster)
         union = _unite_parts(vertices, [faces[parts.of_face == part] for part in members])
         if union is not None:
             united.append(union)
             left &= clusters[parts.of_face] != cluster
-            remaining &= clusters[links[:, 0]] != cluster
-    return united, left, remaining
+    return united, left
 
 
-def _unite_parts(vertices: Vertices, parts: list[Faces]) -> tuple[Triangles, NDArray[np.int64]] | None:
+def _unite_parts(vertices: Vertices, parts: list[Faces]) -> tuple[Vertices, Faces] | None:
     """Unite closed parts; None if Manifold cannot."""
     manifolds = []
     for faces in parts:
-        used, inverse = np.unique(faces, return_inverse=True)
-        mesh = manifold3d.Mesh64(vertices[used], inverse.reshape(-1, 3).astype(np.uint64))
-        manifolds.append(manifold3d.Manifold(mesh))
+        corners, triples = drop_unused(vertices, faces)
+        manifolds.append(manifold3d.Manifold(manifold3d.Mesh64(corners, triples.astype(np.uint64))))
     if any(manifold.status() != manifold3d.Error.NoError for manifold in manifolds):
         return None
     union = manifold3d.Manifold.batch_boolean(manifolds, manifold3d.OpType.Add)
     if union.status() != manifold3d.Error.NoError or union.is_empty():
         return None
     mesh = union.to_mesh64()
-    faces = np.asarray(mesh.tri_verts, np.int64)
-    return np.asarray(mesh.vert_properties)[:, :3][faces], label_patches(faces)
+    return np.asarray(mesh.vert_properties)[:, :3], np.asarray(mesh.tri_verts, np.int64)

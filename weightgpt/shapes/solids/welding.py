@@ -78,10 +78,15 @@ def weld_cracks(vertices: Vertices, faces: Faces, width: float) -> tuple[Vertice
     border = np.unique(edges.ends[edges.balance != 0])
     if len(border) == 0:
         return vertices, faces
-    pairs = cKDTree(vertices[border]).query_pairs(width, output_type="ndarray")
-    if len(pairs) == 0:
+    # Vertices in one cell of a grid are joined first, so that the number of pairs stays small.
+    cells, first, cell = np.unique(
+        np.floor(vertices[border] * (2 / width)), axis=0, return_index=True, return_inverse=True
+    )
+    pairs = cKDTree(vertices[border[first]]).query_pairs(width, output_type="ndarray")
+    if len(pairs) == 0 and len(cells) == len(border):
         return vertices, faces
-    links = coo_array((np.ones(len(pairs), bool), border[pairs].T), shape=(len(vertices),) * 2)
+    links = np.concatenate([border[first[pairs]], np.stack([border, border[first[cell.ravel()]]], 1)])
+    links = coo_array((np.ones(len(links), bool), links.T), shape=(len(vertices),) * 2)
     _, groups = connected_components(links, directed=False)
     _, first = np.unique(groups, return_index=True)
     return drop_unused(vertices, _without_repeats(first[groups][faces].astype(np.int64)))

@@ -32,7 +32,7 @@ ONLY_IN = {
             "weightgpt.visual.mesh_files",
             "weightgpt.visual.meshing",
             "weightgpt.fields.field",
-            "weightgpt.model",
+            "weightgpt.tokens.generated",
             "weightgpt.metrics.pairwise",
         ),
         *("training.report.html", "training.baselines.low_poly", "training.baselines.meshgpt"),

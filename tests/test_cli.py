@@ -114,6 +114,28 @@ def test_sample_writes_equal_files_for_equal_seeds(capsys: pytest.CaptureFixture
     assert torch.equal(fields.flat, tiny_tokenizer().batch_decode(ids).flat)
 
 
+def test_fault_82_many_samples_go_to_several_files(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cli_io, "BATCH", 10)
+    monkeypatch.setattr(cli_io, "BATCHES_OF_PART", 1)
+    output = tmp_path / "many"
+    arguments = ("sample", "model", "-n", "25", "--seed", "3", "--meshes", "2", "--resolution", "8", "-o", str(output))
+    assert command(*arguments) == 0
+    streams = capsys.readouterr()
+    assert "samples: 25" in streams.out
+    assert "the first 2 of 25 shapes were meshed" in streams.err
+    names = ["fields-0000.safetensors", "fields-0001.safetensors", "fields-0002.safetensors"]
+    names += ["samples.png", "tokens-0000.json", "tokens-0001.json", "tokens-0002.json"]
+    assert sorted(path.name for path in output.iterdir() if path.suffix != ".glb") == names
+    parts = [load_fields(output / name) for name in names[:3]]
+    assert [len(fields) for fields, _ in parts] == [10, 10, 5]
+    assert [metadata.names[0] for _, metadata in parts] == ["0000-chair", "0010-chair", "0020-chair"]
+    shapes = WeightGPT(tiny_gpt(tiny_tokenizer().vocabulary), tiny_tokenizer()).generate(25, seed=3)
+    assert torch.equal(torch.cat([fields.flat for fields, _ in parts]), shapes.fields.flat)
+    assert torch.equal(torch.cat([load_tokens(output / name).ids for name in names[4:]]), shapes.ids)
+
+
 def test_meshes_have_their_original_place_and_size_and_stay_in_their_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
@@ -176,7 +198,8 @@ MISTAKES = {
     "sample model -o x --temperature 0": "temperature is 0",
     "sample model -o x --top-p 1.5": "top_p is 1.5",
     "sample model -o x -n 0": "'-n'",
-    "sample model -o x -n 100000": "less than or equal to 10000",
+    "sample model -o x -n 1000001": "less than or equal to 1000000",
+    "sample model -o x --meshes -1": "'--meshes'",
     "fit meshes -o x.safetensors --steps 9999999999": "less than or equal to 1000000",
     f"fit meshes -o x.safetensors --hidden {','.join(['9'] * 17)}": "give 1 to 16 widths",
     "sample model -o meshes": "meshes is a folder with content",

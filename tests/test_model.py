@@ -16,7 +16,8 @@ from tests.fakes import tiny_gpt, tiny_tokenizer
 from tests.pictures import picture_size
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
-from weightgpt.model import FILES, GeneratedShapes, WeightGPT
+from weightgpt.model import FILES, WeightGPT
+from weightgpt.tokens.generated import GeneratedShapes
 from weightgpt.tokens.generation import SamplingConfig, generation_config, sample_ids
 
 
@@ -86,6 +87,20 @@ def test_generated_shapes_are_evaluated_as_they_are():
     report = weightgpt.evaluate(sets[0], train=sets[0], held_out=sets[1], points=64, resolution=24)
     assert report.rows["samples"]["count"] == 4
     assert report.rows["samples"]["memorized_share"] == 1
+
+
+@pytest.mark.parametrize("label", [None, "table"])
+@pytest.mark.parametrize("quasi_random", [True, False])
+def test_fault_82_batches_are_the_first_shapes_of_any_larger_number(label: str | None, quasi_random: bool):
+    model = tiny_model()
+    expected = model.generate(70, label, seed=4, quasi_random=quasi_random)
+    for n, batch_size in ((1, 1), (7, 3), (70, 32), (69, 64)):
+        batches = list(model.generate_batches(n, label, seed=4, quasi_random=quasi_random, batch_size=batch_size))
+        assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+        shapes = GeneratedShapes.join(batches)
+        assert shapes.labels == expected.labels[:n]
+        assert torch.equal(shapes.ids, expected.ids[:n])
+        assert torch.equal(shapes.fields.flat, expected.fields.flat[:n])
 
 
 def test_generate_passes_every_setting_to_the_sampler():

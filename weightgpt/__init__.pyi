@@ -8,8 +8,6 @@ from .fields.storage import ShapeMetadata as ShapeMetadata
 from .fields.storage import load_fields as load_fields
 from .fields.storage import save_fields as save_fields
 from .metrics.evaluation import evaluate as evaluate
-from .model import GeneratedShape as GeneratedShape
-from .model import GeneratedShapes as GeneratedShapes
 from .model import WeightGPT as WeightGPT
 from .quantizers.auto import AutoQuantizer as AutoQuantizer
 from .quantizers.base import EncodeConfig as EncodeConfig
@@ -20,6 +18,8 @@ from .shapes.meshes import load_shape as load_shape
 from .shapes.meshes import load_shapes as load_shapes
 from .shapes.shape import Shape as Shape
 from .tokens.collator import WeightDataCollator as WeightDataCollator
+from .tokens.generated import GeneratedShape as GeneratedShape
+from .tokens.generated import GeneratedShapes as GeneratedShapes
 from .tokens.generation import Grammar as Grammar
 from .tokens.generation import generation_config as generation_config
 from .tokens.tokenizer import WeightTokenizer as WeightTokenizer

@@ -29,8 +29,8 @@ app = typer.Typer(
 )
 
 MAX_STEPS = 1_000_000
-MAX_SAMPLES = 10_000
-"""Samples of one call, because their fields and tokens are in memory together."""
+MAX_SAMPLES = 1_000_000
+"""Samples of one call."""
 MODEL_HELP = "a model: its folder, or owner/name on the Hub"
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 ModelOption = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)]
@@ -166,9 +166,7 @@ def decode(
 def sample(
     model: ModelArgument,
     output: Output,
-    n: Annotated[
-        int, typer.Option("-n", min=1, max=MAX_SAMPLES, help="number of shapes; more with several seeds")
-    ] = 16,
+    n: Annotated[int, typer.Option("-n", min=1, max=MAX_SAMPLES, help="number of shapes")] = 16,
     label: Annotated[str | None, typer.Option(help="a class; by default all classes take turns")] = None,
     seed: Seed = 0,
     temperature: Annotated[
@@ -177,32 +175,35 @@ def sample(
     top_p: Annotated[
         float | None, typer.Option(help="share of the probability mass to sample from; the model's own by default")
     ] = None,
+    meshes: Annotated[int, typer.Option(min=0, help="number of shapes to mesh, the first ones")] = 1000,
     resolution: Resolution = 96,
     revision: Revision = None,
     as_json: Json = False,
 ) -> None:
     """Generate new shapes with a model.
 
-    They go to a new folder: .glb meshes, fields.safetensors, tokens.json and the picture samples.png.
+    They go to a new folder: .glb meshes, fields.safetensors, tokens.json and the picture samples.png. More than 10,240
+    shapes go to several files of fields and tokens, which are written one after the other.
 
     Example: weightgpt sample runs/demo/model -n 16 --label chair -o new-chairs
     """
-    from weightgpt.fields.storage import ShapeMetadata, save_fields
     from weightgpt.io import atomic_write
-    from weightgpt.tokens.storage import Tokens, save_tokens
 
     cli_io.check_new_folder(output)
     loaded = cli_inputs.load_model(model, revision)
-    shapes = loaded.generate(n, label, seed=seed, temperature=temperature, top_p=top_p, progress=cli_io.show_progress())
-    dimension, names = shapes.fields.config.in_features, [f"{i:04d}-{name}" for i, name in enumerate(shapes.labels)]
-    metadata = ShapeMetadata.plain(names, shapes.labels, dimension)
+    batches = loaded.generate_batches(
+        n,
+        label,
+        seed=seed,
+        temperature=temperature,
+        top_p=top_p,
+        batch_size=cli_io.BATCH,
+        progress=cli_io.show_progress(),
+    )
+    fingerprint = loaded.tokenizer.quantizer.fingerprint
     with atomic_write(output) as draft:
-        save_fields(draft / "fields.safetensors", shapes.fields, metadata)
-        save_tokens(draft / "tokens.json", Tokens(shapes.ids, loaded.tokenizer.quantizer.fingerprint, metadata))
-        cli_io.write_picture(draft / "samples.png", shapes.fields, names, 160)
-        solid = dimension == 3
-        outcomes = cli_io.write_meshes(draft, shapes.fields, metadata, resolution, ".glb") if solid else {}
-    results = {"samples": n, "decode_rate": len(shapes) / n, **outcomes}
+        counts = cli_io.write_samples(draft, batches, n, fingerprint, num_meshes=meshes, resolution=resolution)
+    results = {"samples": n, "decode_rate": counts.pop("samples") / n, **counts}
     cli_io.print_results({"output": str(output), **results}, as_json)
 
 

@@ -3,6 +3,8 @@
 Decisions:
 
 - Outputs are checked before the work starts, so that a wrong name does not cost minutes.
+- Samples are written part by part, so that their number is limited by the disk alone. Each file of a part is whole, and
+  every other command reads it. Meshes are far larger than fields, so only those of the first samples are written.
 - Names come from files and may hold anything, so control characters are escaped before a text is printed.
 """
 
@@ -11,7 +13,9 @@ import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +26,13 @@ if TYPE_CHECKING:
     from weightgpt.fields.field import Fields
     from weightgpt.fields.storage import ShapeMetadata
     from weightgpt.metrics.evaluation import EvaluationReport
+    from weightgpt.tokens.generated import GeneratedShapes
+
+
+BATCH = 64
+"""Shapes that are generated at once."""
+BATCHES_OF_PART = 160
+"""Batches that go to one file."""
 
 
 def print_results(values: dict[str, Any], as_json: bool, only_json: dict[str, Any] | None = None) -> None:
@@ -162,6 +173,62 @@ def write_picture(path: Path, fields: "Fields", captions: list[str], size: int) 
         fields = fields.select(slice(0, MAX_PICTURES))
     texts = [escape_controls(caption[:200]) for caption in captions[:MAX_PICTURES]]
     save_png(fields.render(size, texts), path)
+
+
+def write_samples(
+    folder: Path,
+    batches: "Iterator[GeneratedShapes]",
+    n: int,
+    fingerprint: str,
+    *,
+    num_meshes: int = 0,
+    resolution: int = 96,
+) -> dict[str, int]:
+    """Write generated shapes as they come: files of fields and tokens, a picture of the first ones, and meshes.
+
+    Args:
+        folder: a new folder.
+        batches: batches of `BATCH` shapes; the last one may have fewer.
+        n: number of all shapes.
+        fingerprint: of the codebook.
+        num_meshes: number of shapes to mesh, the first ones; solids alone are meshed.
+        resolution: grid points along each axis.
+
+    Returns:
+        The number of shapes, and how often each outcome of meshing occurred.
+    """
+    from weightgpt.fields.storage import ShapeMetadata, save_fields
+    from weightgpt.tokens.generated import GeneratedShapes
+    from weightgpt.tokens.storage import Tokens, save_tokens
+
+    counts: Counter[str] = Counter()
+    several = n > BATCH * BATCHES_OF_PART
+    for number, part in enumerate(iter(lambda: list(islice(batches, BATCHES_OF_PART)), [])):
+        shapes, first = GeneratedShapes.join(part), counts["samples"]
+        dimension, ending = shapes.fields.config.in_features, f"-{number:04d}" if several else ""
+        names = [f"{i:04d}-{label}" for i, label in enumerate(shapes.labels, first)]
+        metadata = ShapeMetadata.plain(names, shapes.labels, dimension)
+        save_fields(folder / f"fields{ending}.safetensors", shapes.fields, metadata)
+        save_tokens(folder / f"tokens{ending}.json", Tokens(shapes.ids, fingerprint, metadata))
+        if not first:
+            _write_picture(folder / "samples.png", shapes, names, n)
+        meshed = min(num_meshes - first, len(shapes)) if dimension == 3 else 0
+        if meshed > 0:
+            some = ShapeMetadata.plain(names[:meshed], shapes.labels[:meshed], dimension)
+            counts.update(write_meshes(folder, shapes[:meshed].fields, some, resolution, ".glb"))
+        counts["samples"] += len(shapes)
+    if dimension == 3 and num_meshes < n:
+        warn(f"the first {num_meshes:,} of {n:,} shapes were meshed; --meshes {n} meshes all.")
+    return dict(counts)
+
+
+def _write_picture(path: Path, shapes: "GeneratedShapes", names: list[str], n: int) -> None:
+    """Write a contact sheet of the first shapes."""
+    from weightgpt.visual.rendering import MAX_PICTURES
+
+    if n > MAX_PICTURES:
+        warn(f"{path.name} shows the first {MAX_PICTURES} of {n:,} shapes.")
+    write_picture(path, shapes[:MAX_PICTURES].fields, names[:MAX_PICTURES], 160)
 
 
 def evaluate_files(

@@ -8,118 +8,32 @@ Decisions:
 - Ids mean nothing without the codebook they were written with. So the configuration of the GPT-2 holds the fingerprint
   of its codebook, and a model with another codebook is refused.
 - Only the files of a model are downloaded, and none of them can run code: no pickle is read, written or uploaded.
-
-Dimensions: N shapes, L tokens of a sequence.
 """
 
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
 
-import torch
-from jaxtyping import Int
-from PIL import Image
-from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from weightgpt.card import CARD_FILE, rename_model, write_card
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Field, Fields
 from weightgpt.hub import HubObject, local_folder
 from weightgpt.io import atomic_write, read_text, write_text, writing
+from weightgpt.tokens.generated import GeneratedShapes
 from weightgpt.tokens.generation import (
     SamplingConfig,
     check_compatible,
     prompt_labels,
-    sample_ids,
+    sample_batches,
 )
 from weightgpt.tokens.gpt_files import CONFIG, GENERATION, WEIGHTS, check_gpt_files, load_gpt, save_gpt
 from weightgpt.tokens.tokenizer import TOKENIZER_FILES, WeightTokenizer
 
-if TYPE_CHECKING:
-    import trimesh
-
 FILES = (CONFIG, GENERATION, WEIGHTS, *TOKENIZER_FILES)
 """The files of a model."""
-
-
-@dataclass(frozen=True, eq=False)
-class GeneratedShape:
-    """One new shape."""
-
-    field: Field
-    """The neural field of its signed distance."""
-    ids: Int[Tensor, " L"]
-    """(L,) tokens."""
-    label: str
-    """Its class."""
-
-    def to_mesh(self, resolution: int = 96) -> "trimesh.Trimesh":
-        """Mesh the surface by marching cubes.
-
-        Args:
-            resolution: grid points along each axis, 8 or more.
-
-        Raises:
-            InputError: the field has no surface.
-        """
-        return self.field.to_mesh(resolution)
-
-    def render(self, size: int = 256) -> Image.Image:
-        """Return a picture.
-
-        Args:
-            size: pixels along each side.
-        """
-        return self.field.render(size)
-
-
-@dataclass(frozen=True, eq=False)
-class GeneratedShapes(Sequence[GeneratedShape]):
-    """N new shapes, as a sequence.
-
-    Examples:
-        >>> shapes = WeightGPT.from_pretrained("runs/demo/model").generate(n=4, label="chair")  # doctest: +SKIP
-        >>> shapes[0].to_mesh().export("chair.glb")  # doctest: +SKIP
-        >>> shapes.render().save("chairs.png")  # doctest: +SKIP
-    """
-
-    fields: Fields
-    """N fields."""
-    ids: Int[Tensor, "N L"]
-    """(N, L) tokens."""
-    labels: list[str]
-    """The class of each."""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"GeneratedShapes({len(self)} shapes, labels={self.labels})"
-
-    @overload
-    def __getitem__(self, index: int) -> GeneratedShape: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "GeneratedShapes": ...
-
-    def __getitem__(self, index: int | slice) -> "GeneratedShape | GeneratedShapes":
-        if isinstance(index, slice):
-            rows = torch.tensor(range(len(self))[index], dtype=torch.long)
-            return GeneratedShapes(self.fields.select(rows), self.ids[rows], self.labels[index])
-        return GeneratedShape(self.fields[index], self.ids[index], self.labels[index])
-
-    def render(self, size: int = 160) -> Image.Image:
-        """Return a contact sheet with the class below each shape.
-
-        Args:
-            size: pixels along each side of one picture.
-        """
-        return self.fields.render(size, captions=self.labels)
 
 
 class WeightGPT(HubObject):
@@ -187,7 +101,53 @@ class WeightGPT(HubObject):
         Raises:
             InputError: a class is unknown, the number of classes is not `n`, or a number is out of range.
         """
-        defaults = self.sampling_defaults
+        batches = self.generate_batches(
+            n,
+            label,
+            seed=seed,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            quasi_random=quasi_random,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        return GeneratedShapes.join(list(batches))
+
+    def generate_batches(
+        self,
+        n: int,
+        label: str | Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int = 0,
+        quasi_random: bool = True,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> Iterator[GeneratedShapes]:
+        """Generate the shapes of `generate` batch by batch, in memory that does not grow with their number.
+
+        Args:
+            n: number of shapes; the first shapes of a larger number are the same.
+            label: as of `generate`.
+            seed: as of `generate`.
+            temperature: as of `generate`.
+            top_p: as of `generate`.
+            top_k: as of `generate`.
+            quasi_random: as of `generate`.
+            batch_size: shapes of a batch; the last one may have fewer.
+            progress: whether to show a progress bar.
+
+        Raises:
+            InputError: as `generate`.
+
+        Examples:
+            >>> for i, shapes in enumerate(model.generate_batches(100_000)):  # doctest: +SKIP
+            ...     save_fields(f"shapes-{i}.safetensors", shapes.fields)
+        """
+        defaults, vocabulary = self.sampling_defaults, self.tokenizer.vocabulary
         sampling = SamplingConfig(
             seed=seed,
             temperature=defaults["temperature"] if temperature is None else temperature,
@@ -196,11 +156,12 @@ class WeightGPT(HubObject):
             quasi_random=quasi_random,
             batch_size=batch_size,
         )
-        vocabulary = self.tokenizer.vocabulary
         labels = prompt_labels(vocabulary, n, label)
         self.gpt.eval()  # a Trainer leaves it in training mode, where dropout would disturb the samples
-        ids = sample_ids(self.gpt, vocabulary, labels, sampling, progress=progress)
-        return GeneratedShapes(self.tokenizer.batch_decode(ids), ids, self.tokenizer.class_names(ids))
+        batches = sample_batches(self.gpt, vocabulary, labels, sampling, progress=progress)
+        return (
+            GeneratedShapes(self.tokenizer.batch_decode(ids), ids, self.tokenizer.class_names(ids)) for ids in batches
+        )
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the files of the model; other files in the folder stay.

@@ -10,7 +10,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,15 @@ import torch
 from tests import fakes
 from weightgpt import __version__
 from weightgpt._programs import cli_main, command_line, parse
-from weightgpt.fields.storage import load_fields, save_fields
+from weightgpt.cli_io import BATCH, BATCHES_OF_PART, write_samples
+from weightgpt.fields.storage import load_fields
 from weightgpt.io import write_json
 from weightgpt.model import WeightGPT
 from weightgpt.quantizers.base import EncodeConfig
+from weightgpt.tokens.generated import GeneratedShapes
 
-PART = 1000
-"""Samples of one file."""
+WARM_UP = 2 * BATCHES_OF_PART
+"""Batches of the first two parts, after which memory must not grow."""
 ALLOWED_MB = 32
 """Growth of memory that counts as flat: the allocator keeps some pages."""
 
@@ -97,23 +99,24 @@ def many_calls(count: int) -> dict[str, Any]:
 
 
 def streamed_samples(count: int, folder: Path) -> dict[str, Any]:
-    """Write many samples to disk, part by part; memory must not grow.
+    """Write many samples to disk as `weightgpt sample` does; memory must not grow after the first parts.
 
     Args:
         count: number of samples.
         folder: an empty folder.
     """
-    model = tiny_model()
+    model, memory, start = tiny_model(), [0], time.monotonic()
 
-    def write(part: int) -> None:
-        fields = model.generate(min(PART, count - part * PART), seed=part, batch_size=256).fields
-        save_fields(folder / f"{part:04d}.safetensors", fields)
+    def watched() -> Iterator[GeneratedShapes]:
+        for index, shapes in enumerate(model.generate_batches(count)):
+            if index in (WARM_UP, (count - 1) // BATCH):
+                memory.append(memory_mb())
+            yield shapes
 
-    parts = -(-count // PART)
-    for part in range(min(5, parts)):
-        write(part)
-    row = _watched(write, parts)
+    write_samples(folder, watched(), count, model.tokenizer.quantizer.fingerprint)
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     written = sum(len(load_fields(path)[0]) for path in folder.glob("*.safetensors"))
+    row = {"first_mb": memory[1], "last_mb": memory[-1], "peak_mb": peak, "seconds": round(time.monotonic() - start)}
     return {"name": "samples written to disk", "number": written, **row}
 
 

@@ -8,10 +8,29 @@ from torch.quasirandom import SobolEngine
 
 from tests.fakes import tiny_gpt, tiny_tokenizer
 from weightgpt.tokens.generation import SamplingConfig, prompt_labels, sample_ids
-from weightgpt.tokens.quasirandom import InverseCDFSampler, random_uniforms, sobol_uniforms, stratified_labels
+from weightgpt.tokens.quasirandom import InverseCDFSampler, UniformStream, stratified_labels
 
 VOCABULARY = tiny_tokenizer().vocabulary
 MASKED = -math.inf
+
+
+def sobol_uniforms(labels: list[str], codes_per_field: int, seed: int) -> torch.Tensor:
+    return UniformStream(labels, codes_per_field, seed).draw(labels)
+
+
+def random_uniforms(labels: list[str], codes_per_field: int, seed: int) -> torch.Tensor:
+    return UniformStream(labels, codes_per_field, seed, quasi_random=False).draw(labels)
+
+
+@pytest.mark.parametrize("quasi_random", [True, False])
+def test_fault_82_uniforms_of_many_batches_are_those_of_one(quasi_random):
+    labels, sizes = ["b", "a", "a", "c", "a"] * 40, (1, 2, 7, 30, 60, 100)
+    whole = UniformStream(labels, 50, 5, quasi_random).draw(labels)
+    stream, first, parts = UniformStream(set(labels), 50, 5, quasi_random), 0, []
+    for size in sizes:
+        parts.append(stream.draw(labels[first : first + size]))
+        first += size
+    assert torch.equal(torch.cat(parts), whole)
 
 
 def test_of_64_uniforms_of_a_class_one_lies_in_each_64th_in_every_dimension():

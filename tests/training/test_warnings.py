@@ -50,14 +50,14 @@ def test_a_sound_run_says_nothing():
     ("path", "value", "words"),
     [
         ("samples.nearest_train_ratio", 0.42, "copies of training shapes: they lie at 0.42"),
-        ("samples.memorized_share", 0.6, "copies of training shapes"),
+        ("samples.memorized_share", 0.6, "and 60 % of them are nearer than 95 % of held-out shapes"),
         ("iou_ratio", 0.71, "The tokens lose much of the shapes"),
         ("by_class.mug.iou", 0.45, "lose much of the class mug: after them the IoU is 0.45, and 0.93 without tokens"),
         ("iou_plain_fit", 0.3, "The plain fits are far from the shapes"),
         ("held_out", 3, "held-out test shapes is only 3"),
         ("gpt_bits_fraction", 0.99, "The GPT has learned little"),
-        ("decode_rate", 0.5, "Only 0.5 of the samples decode"),
-        ("samples.one_piece", 0.2, "Only 0.2 of the samples are one piece"),
+        ("decode_rate", 0.5, "Only 50 % of the samples decode"),
+        ("samples.one_piece", 0.2, "Only 20 % of the samples are one piece, and 100 % of the true shapes"),
     ],
 )
 def test_a_value_that_means_that_something_is_wrong_is_said(path, value, words):

@@ -11,7 +11,8 @@ from weightgpt.errors import InputError
 from weightgpt.fields.storage import ShapeMetadata, save_fields
 from weightgpt.io import atomic_write, write_json
 from weightgpt.metrics.shape_set import ShapeSet, mesh_shapes
-from weightgpt.model import GeneratedShapes, WeightGPT
+from weightgpt.model import WeightGPT
+from weightgpt.tokens.generated import GeneratedShapes
 from weightgpt.tokens.tokenizer import WeightTokenizer
 from weightgpt.visual.meshing import mesh_sdf, save_mesh
 from weightgpt.visual.rendering import Color, Picture, contact_sheet, render, save_png

@@ -50,8 +50,9 @@ def _warn_of_copies(metrics: Mapping[str, Any]) -> Iterator[str]:
     if (ratio is not None and ratio < MIN_TRAIN_RATIO) or (memorized is not None and memorized > MAX_MEMORIZED):
         yield (
             f"The samples are copies of training shapes: they lie at {_text(ratio)} of the distance at which held-out"
-            f" shapes lie (nearest_train_ratio), and {_text(memorized)} of them are nearer than 95 % of held-out shapes"
-            " (memorized_share). 1-NNA and COV look good for copies. Add shapes, or train the GPT for fewer epochs."
+            f" shapes lie (nearest_train_ratio), and {_percent(memorized)} of them are nearer than 95 % of held-out"
+            " shapes (memorized_share). 1-NNA and COV look good for copies. Add shapes, or train the GPT for fewer"
+            " epochs."
         )
     if equal := metrics["samples_equal_to_training"]:
         yield f"{equal} of {samples['count']} samples have exactly the tokens of a training shape."
@@ -94,9 +95,10 @@ def _warn_of_codes(metrics: Mapping[str, Any]) -> Iterator[str]:
         for level, (perplexity, dead) in enumerate(levels, 1)
         if perplexity < MIN_PERPLEXITY * size or dead > MAX_DEAD_CODES * size
     ]:
+        levels_text = "level" if len(collapsed) == 1 else "levels"
         yield (
-            f"The codebook has collapsed at level {', '.join(collapsed)}: few of the {size} codes are used (perplexity,"
-            " dead_codes). Learn from more shapes, or with fewer codes."
+            f"The codebook has collapsed at {levels_text} {', '.join(collapsed)}: few of the {size} codes are used"
+            " (perplexity, dead_codes). Learn from more shapes, or with fewer codes."
         )
 
 
@@ -108,10 +110,10 @@ def _warn_of_samples(metrics: Mapping[str, Any]) -> Iterator[str]:
             f" codes {_text(metrics['uniform_bits_per_token'])}. Give more shapes or more epochs."
         )
     if metrics["decode_rate"] < 1:
-        yield f"Only {_text(metrics['decode_rate'])} of the samples decode to a field with finite weights."
+        yield f"Only {_percent(metrics['decode_rate'])} of the samples decode to a field with finite weights."
     pieces, true_pieces = metrics["samples"]["one_piece"], metrics["reference"]["one_piece"]
     if pieces is not None and true_pieces is not None and pieces < MIN_PIECES_RATIO * true_pieces:
-        yield f"Only {_text(pieces)} of the samples are one piece; of the true shapes {_text(true_pieces)} are."
+        yield f"Only {_percent(pieces)} of the samples are one piece, and {_percent(true_pieces)} of the true shapes."
 
 
 def _warn_of_few(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -121,6 +123,11 @@ def _warn_of_few(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"The number of held-out test shapes is only {metrics['held_out']}: IoU, 1-NNA, COV and the share of copies"
             " are rough. Give more files, or a larger held_out_fraction."
         )
+
+
+def _percent(value: float | None) -> str:
+    """A share in percent, of which a share below 1 is never 100."""
+    return "–" if value is None else f"{min(100 * value, 99.9) if value < 1 else 100:.3g} %"
 
 
 def _text(value: float | None) -> str:

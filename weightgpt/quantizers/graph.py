@@ -98,10 +98,10 @@ class GraphQuantizer(LatentQuantizer):
         Raises:
             InputError: a distance is not finite.
         """
-        config, title = self.field_config, "fitting" if progress else None
-        starts = own_initializations(config, samples.sdf, INITIALIZATION_SEED)
+        title = "fitting" if progress else None
+        starts = own_initializations(self.field_config, samples.sdf, INITIALIZATION_SEED)
         options = FitConfig(seed=INITIALIZATION_SEED)
-        return self.encode(fit(config, samples, options, shared_init=starts, progress=title).fields)
+        return self.encode(fit(self.field_config, samples, options, shared_init=starts, progress=title).fields)
 
     def encode_shapes(
         self, shapes: Sequence[Shape], config: EncodeConfig | None = None, *, progress: bool = False

@@ -32,7 +32,7 @@ from transformers import (
 )
 
 from weightgpt.errors import InputError
-from weightgpt.tokens.quasirandom import InverseCDFSampler, random_uniforms, sobol_uniforms
+from weightgpt.tokens.quasirandom import InverseCDFSampler, UniformStream
 from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
 
 MAX_SAMPLES = 1_000_000
@@ -182,11 +182,33 @@ def sample_ids(
     Raises:
         InputError: a class is unknown, or the model has another vocabulary.
     """
-    sampling = sampling or SamplingConfig()
+    batches = list(sample_batches(gpt, vocabulary, labels, sampling or SamplingConfig(), progress=progress))
+    return torch.cat(batches) if batches else torch.zeros(0, vocabulary.length, dtype=torch.long)
+
+
+def sample_batches(
+    gpt: GPT2LMHeadModel,
+    vocabulary: Vocabulary,
+    labels: Sequence[str],
+    sampling: SamplingConfig,
+    *,
+    progress: bool = False,
+) -> Iterator[Int[Tensor, "B L"]]:
+    """Sample the sequences of `sample_ids` batch by batch, in memory that does not grow with their number.
+
+    Args:
+        gpt: the model.
+        vocabulary: its vocabulary.
+        labels: the class of each sequence.
+        sampling: how codes are sampled; `batch_size` is the number B of sequences of a batch.
+        progress: whether to show a progress bar.
+
+    Raises:
+        InputError: a class is unknown, or the model has another vocabulary.
+    """
     check_compatible(gpt, vocabulary)
-    prompts = torch.tensor([[BOS, vocabulary.class_id(label)] for label in labels], dtype=torch.long).reshape(-1, 2)
-    draw_uniforms = sobol_uniforms if sampling.quasi_random else random_uniforms
-    uniforms = draw_uniforms(labels, vocabulary.codes_per_field, int(sampling.seed)).split(sampling.batch_size)
+    ids = {label: vocabulary.class_id(label) for label in set(labels)}
+    uniforms = UniformStream(ids, vocabulary.codes_per_field, int(sampling.seed), sampling.quasi_random)
     warpers = _logits_warpers(vocabulary, sampling)
     settings = generation_config(vocabulary)
     # Greedy decoding takes the token that the last processor samples. These values are the defaults of transformers,
@@ -194,16 +216,18 @@ def sample_ids(
     settings.update(do_sample=False, temperature=1.0, top_p=1.0, top_k=50)
     # The type stubs of `generate` fit neither this class of model nor the tensor that is returned here.
     generate = cast(Callable[..., Tensor], cast(Any, gpt).generate)
-    batches = [
-        generate(
-            batch.to(gpt.device),
-            attention_mask=torch.ones_like(batch).to(gpt.device),
-            generation_config=settings,
-            logits_processor=LogitsProcessorList([*warpers, InverseCDFSampler(batch_uniforms, batch.shape[1])]),
-        ).cpu()
-        for batch, batch_uniforms in zip(_batches(prompts, sampling.batch_size, progress), uniforms, strict=False)
-    ]
-    return torch.cat(batches) if batches else torch.zeros(0, vocabulary.length, dtype=torch.long)
+    with tqdm(total=len(labels), desc="sampling", unit="shape", disable=not progress) as bar:
+        for first in range(0, len(labels), int(sampling.batch_size)):
+            part = labels[first : first + sampling.batch_size]
+            prompts = torch.tensor([[BOS, ids[label]] for label in part])
+            sampler = InverseCDFSampler(uniforms.draw(part), prompts.shape[1])
+            yield generate(
+                prompts.to(gpt.device),
+                attention_mask=torch.ones_like(prompts).to(gpt.device),
+                generation_config=settings,
+                logits_processor=LogitsProcessorList([*warpers, sampler]),
+            ).cpu()
+            bar.update(len(part))
 
 
 def _logits_warpers(vocabulary: Vocabulary, sampling: SamplingConfig) -> list[LogitsProcessor]:
@@ -212,14 +236,6 @@ def _logits_warpers(vocabulary: Vocabulary, sampling: SamplingConfig) -> list[Lo
     warpers += [TopKLogitsWarper(sampling.top_k)] if sampling.top_k else []
     warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
     return warpers
-
-
-def _batches(prompts: Tensor, batch_size: int, progress: bool) -> Iterator[Tensor]:
-    """The prompts in batches, below a progress bar."""
-    with tqdm(total=len(prompts), desc="sampling", unit="shape", disable=not progress) as bar:
-        for batch in prompts.split(batch_size) if len(prompts) else ():
-            yield batch
-            bar.update(len(batch))
 
 
 def prompt_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | None = None) -> list[str]:

@@ -19,7 +19,7 @@ Dimensions: B sequences, T codes of a field, V tokens of the vocabulary.
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -30,22 +30,42 @@ from transformers import LogitsProcessor
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
-def sobol_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Float[Tensor, "B T"]:
-    """Return uniforms (B, T) in [0, 1) that are spread evenly among the sequences of each class.
+class UniformStream:
+    """Draws the uniforms of sequences batch by batch; many batches together are the same as one.
 
     Args:
-        labels: the class of each of the B sequences.
+        labels: the classes of all sequences, repeated or not.
         codes_per_field: T.
         seed: a whole number of at least 0.
+        quasi_random: whether the uniforms are spread evenly among the sequences of each class, or independent.
+
+    Examples:
+        >>> whole, parts = (UniformStream(["a", "b"], codes_per_field=3, seed=0) for _ in range(2))
+        >>> torch.equal(whole.draw(["a", "b", "a"]), torch.cat([parts.draw(["a"]), parts.draw(["b", "a"])]))
+        True
     """
-    uniforms = random_uniforms(labels, codes_per_field, seed)
-    dimensions = min(codes_per_field, SobolEngine.MAXDIM)
-    for class_index, class_label in enumerate(sorted(set(labels))):
-        rows = [row for row, label in enumerate(labels) if label == class_label]
-        engine = SobolEngine(dimensions, scramble=True, seed=_scramble_seed(seed, class_index))
-        points = engine.draw(len(rows))
-        uniforms[rows, :dimensions] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
-    return uniforms
+
+    def __init__(self, labels: Collection[str], codes_per_field: int, seed: int, quasi_random: bool = True) -> None:
+        self.codes_per_field, self._generator = codes_per_field, torch.Generator().manual_seed(seed)
+        dimensions, classes = min(codes_per_field, SobolEngine.MAXDIM), sorted(set(labels)) if quasi_random else []
+        self._engines = {
+            label: SobolEngine(dimensions, scramble=True, seed=_scramble_seed(seed, index))
+            for index, label in enumerate(classes)
+        }
+
+    def draw(self, labels: Sequence[str]) -> Float[Tensor, "B T"]:
+        """Uniforms (B, T) in [0, 1) of the next sequences.
+
+        Args:
+            labels: the class of each of the B sequences.
+        """
+        uniforms = torch.rand(len(labels), self.codes_per_field, generator=self._generator)
+        for class_label, engine in self._engines.items():
+            rows = [row for row, label in enumerate(labels) if label == class_label]
+            if rows:
+                points = engine.draw(len(rows))
+                uniforms[rows, : engine.dimension] = points.clamp(max=1 - torch.finfo(points.dtype).eps)
+        return uniforms
 
 
 def _scramble_seed(seed: int, class_index: int) -> int:
@@ -57,17 +77,6 @@ def _scramble_seed(seed: int, class_index: int) -> int:
     if seed < 2**16 and class_index < 2**16:
         return (seed << 16) + class_index
     return int.from_bytes(hashlib.sha256(f"{seed} {class_index}".encode()).digest()[:4])
-
-
-def random_uniforms(labels: Sequence[str], codes_per_field: int, seed: int) -> Float[Tensor, "B T"]:
-    """Return independent uniforms (B, T) in [0, 1).
-
-    Args:
-        labels: the class of each of the B sequences; only their number matters.
-        codes_per_field: T.
-        seed: of the generator.
-    """
-    return torch.rand(len(labels), codes_per_field, generator=torch.Generator().manual_seed(seed))
 
 
 def stratified_labels(labels: Sequence[str], count: int, seed: int) -> list[str]:

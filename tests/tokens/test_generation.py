@@ -220,4 +220,9 @@ def test_all_classes_but_none_take_turns_unless_labels_are_given():
         prompt_labels(VOCABULARY, 2, ["table"])
     with pytest.raises(InputError, match="n is 0"):
         prompt_labels(VOCABULARY, 0)
+    with pytest.raises(InputError, match="make more with several seeds"):
+        prompt_labels(VOCABULARY, 10**12)
+    for label in (3, b"ch", ("chair", None)):
+        with pytest.raises(InputError, match="give the name of a class"):
+            prompt_labels(VOCABULARY, 2, label)
     assert prompt_labels(Vocabulary.create(1, 1, 1, []), 2) == ["none", "none"]

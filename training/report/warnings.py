@@ -50,9 +50,9 @@ def _warn_of_copies(metrics: Mapping[str, Any]) -> Iterator[str]:
     if (ratio is not None and ratio < MIN_TRAIN_RATIO) or (memorized is not None and memorized > MAX_MEMORIZED):
         yield (
             f"The samples are copies of training shapes: they lie at {_text(ratio)} of the distance at which held-out"
-            f" shapes lie (nearest_train_ratio), and {_percent(memorized)} of them are nearer than 95 % of held-out"
-            " shapes (memorized_share). 1-NNA and COV look good for copies. Add shapes, or train the GPT for fewer"
-            " epochs."
+            f" shapes lie (nearest_train_ratio), and {_percent(memorized)} of them are nearer than 95 % of"
+            " held-out shapes (memorized_share). 1-NNA and COV look good for copies. Add shapes, or train the GPT for"
+            " fewer epochs."
         )
     if equal := metrics["samples_equal_to_training"]:
         yield f"{equal} of {samples['count']} samples have exactly the tokens of a training shape."

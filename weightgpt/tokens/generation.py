@@ -35,6 +35,9 @@ from weightgpt.errors import InputError
 from weightgpt.tokens.quasirandom import InverseCDFSampler, UniformStream
 from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
 
+MAX_SAMPLES = 1_000_000
+"""Most samples of one call, whose fields are in memory together."""
+
 
 class Grammar(LogitsProcessor):
     """Masks the tokens that are illegal at the next position (see `Vocabulary.legal`).
@@ -244,15 +247,20 @@ def prompt_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | N
         label: one class for all samples, or one for each. When None, all classes but "none" take turns.
 
     Raises:
-        InputError: `n` is no whole number or below 1, `label` is empty, or it is a list of another length.
+        InputError: `n` is no whole number, below 1 or above `MAX_SAMPLES`, or `label` is empty, no text, or a list of
+            another length.
     """
     if not isinstance(n, Integral) or n < 1:
         raise InputError(f"n is {n!r}; give a whole number, 1 or more.")
+    if n > MAX_SAMPLES:
+        raise InputError(f"n is {n:,}; give {MAX_SAMPLES:,} or less, and make more with several seeds.")
     if isinstance(label, str):
         if not label.strip():
             raise InputError(f"the class is empty; choose one of {', '.join(vocabulary.classes)}.")
         return [label] * n
     if label is not None:
+        if not isinstance(label, Sequence) or not all(isinstance(name, str) for name in label):
+            raise InputError(f"label is {label!r:.50}; give the name of a class, or a list of names.")
         if len(label) != n:
             raise InputError(f"{len(label)} classes were given for {n} samples; give one for each, or one for all.")
         return list(label)

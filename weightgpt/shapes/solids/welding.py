@@ -85,8 +85,8 @@ def weld_cracks(vertices: Vertices, faces: Faces, width: float) -> tuple[Vertice
     pairs = cKDTree(vertices[border[first]]).query_pairs(width, output_type="ndarray")
     if len(pairs) == 0 and len(cells) == len(border):
         return vertices, faces
-    links = np.concatenate([border[first[pairs]], np.stack([border, border[first[cell.ravel()]]], 1)])
-    links = coo_array((np.ones(len(links), bool), links.T), shape=(len(vertices),) * 2)
+    joined = np.concatenate([border[first[pairs]], np.stack([border, border[first[cell.ravel()]]], 1)])
+    links = coo_array((np.ones(len(joined), bool), joined.T), shape=(len(vertices),) * 2)
     _, groups = connected_components(links, directed=False)
     _, first = np.unique(groups, return_index=True)
     return drop_unused(vertices, _without_repeats(first[groups][faces].astype(np.int64)))

@@ -27,7 +27,7 @@ MAX_SURFACES = 2000
 _DEPTH = 1e-4  # distance from a surface at which its two sides are tested, in unit coordinates
 _BOUNDING = 0.3  # share of the area of a surface that must bound a volume
 _RAYS = 20_000  # of ray casting, over all faces
-_RAY_HITS = 4_000_000  # fewer rays are cast where they could hit more open surfaces than this
+_RAY_HITS = 1_000_000  # fewer rays are cast where they could hit more open surfaces than this
 _GAIN = 0.01  # faces are turned over if this makes the mean error of the winding number smaller by more
 _ROUNDS = 3  # times that surfaces are dropped, as fewer surfaces surround less
 

@@ -217,7 +217,7 @@ def write_samples(
             some = ShapeMetadata.plain(names[:meshed], shapes.labels[:meshed], dimension)
             counts.update(write_meshes(folder, shapes[:meshed].fields, some, resolution, ".glb"))
         counts["samples"] += len(shapes)
-    if dimension == 3 and num_meshes < n:
+    if dimension == 3 and 0 < num_meshes < n:
         warn(f"the first {num_meshes:,} of {n:,} shapes were meshed; --meshes {n} meshes all.")
     return dict(counts)
 

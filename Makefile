@@ -15,6 +15,7 @@ speed: $(VENV)/installed  ## measure how fast shapes and fields become tokens; n
 
 .PHONY: soak
 soak: $(VENV)/installed  ## kill runs, use a model for long, compare bits; an hour, and the figures go to runs/
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m tests.reliability.kills --kills 200 --seed 0 --output runs/kills.json
 	$(BIN)/python -m tests.reliability.soak --output runs/soak.json
 	$(BIN)/python -m tests.reliability.bitwise --output runs/bitwise.json

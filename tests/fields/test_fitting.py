@@ -152,7 +152,7 @@ def test_shared_init_fits_of_one_shape_are_equal(spheres):
     torch.testing.assert_close(flat, flat[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
 
 
-def test_an_interrupted_fit_continues_where_it_stopped(spheres, tmp_path, monkeypatch):
+def test_fault_01_an_interrupted_fit_continues_where_it_stopped(spheres, tmp_path, monkeypatch):
     """After Ctrl-C in the second batch, the second run fits only the other batches and gives the same fields."""
     expected, fitted, fit_batch = fit(tiny_config(), spheres, SHORT), [], fitting._fit_batch
 

@@ -17,7 +17,8 @@ INTRODUCTION = """# Reliability
 
 This page lists the faults that the library is tested against, and what long programs have counted.
 `python -m tests.reliability.page --output docs/reliability.md` writes it. A test that covers fault NN is called
-`test_fault_NN_…`, and one that covers case NN `test_case_NN_…`. All of them run in `make test`."""
+`test_fault_NN_…`, and one that covers case NN `test_case_NN_…`. They run in `make test`; those marked
+`soak`, which take long, run in `make soak`."""
 
 KILLS = {
     "kills": "killed by SIGKILL",

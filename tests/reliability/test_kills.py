@@ -41,7 +41,7 @@ def test_the_line_of_an_error_is_found_below_a_progress_bar():
     assert last_line("") == ""
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_fault_01_killed_fits_and_runs_end_with_the_bytes_of_undisturbed_ones(tmp_path: Path):
     output = tmp_path / "kills.json"
     options = [

@@ -4,6 +4,7 @@ import json
 import runpy
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from weightgpt import cli
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
+from weightgpt.tokens.storage import load_tokens, save_tokens
 
 MISTAKES = {
     "fit absent.glb -o x.safetensors": "absent.glb is not a file",
@@ -78,7 +80,8 @@ def faulty(world: Path) -> None:
     save_fields(world / "other.safetensors", other, ShapeMetadata.plain(["a"], ["none"]))
     tokens = json.loads((world / "tokens.json").read_text())
     (world / "foreign.json").write_text(json.dumps({**tokens, "codebook_fingerprint": "0" * 16}))
-    (world / "illegal.json").write_text(json.dumps({**tokens, "ids": [[1] * 9] * 2, "sha256": None}))
+    stored = load_tokens(world / "tokens.json")
+    save_tokens(world / "illegal.json", replace(stored, ids=torch.ones(2, 9, dtype=torch.long)))
     (world / "words.json").write_text(json.dumps({**tokens, "ids": [["w1"] * 9] * 2}))
 
 

@@ -89,8 +89,8 @@ def load_tokens(path: Path | str) -> Tokens:
             raise ValueError("there are no sequences")
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{path} is not a whole file of tokens ({error}); write it again.") from error
-    if checksum is not None and checksum != _checksum(content):
-        raise InputError(f"{path} was changed since it was written; write it again, or remove its entry sha256.")
+    if checksum != _checksum(content):
+        raise InputError(f"{path} was changed since it was written; write it again with `weightgpt encode`.")
     return tokens
 
 

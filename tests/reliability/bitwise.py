@@ -133,8 +133,8 @@ def sample(numbers: Sequence[int], batch_size: int) -> torch.Tensor:
 
 
 def _shapes(numbers: Sequence[int]) -> list[Any]:
-    drawn = draw_shapes(max(numbers) + 1, seed=5)
-    return [drawn[number] for number in numbers]
+    shapes = draw_shapes(max(numbers) + 1, seed=5)
+    return [shapes[number] for number in numbers]
 
 
 def _autoencoder() -> Quantizer:

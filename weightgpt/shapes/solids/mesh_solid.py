@@ -29,8 +29,8 @@ from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused
 from weightgpt.shapes.solids.digest import digest_surface
 from weightgpt.shapes.solids.distances import TriangleDistance
 from weightgpt.shapes.solids.extent import SIDE, Frame, fit_frame, with_area
-from weightgpt.shapes.solids.holes import cap_holes, find_open_caps
-from weightgpt.shapes.solids.parts import measure_parts
+from weightgpt.shapes.solids.holes import Closing, cap_holes, close_flat_holes, fill_holes, find_open_caps
+from weightgpt.shapes.solids.parts import is_solid, measure_parts
 from weightgpt.shapes.solids.repair import Repaired, counted, repair, was
 from weightgpt.shapes.solids.triangles import Triangles, face_areas
 from weightgpt.shapes.solids.union import Surface, enclosed_volume, solid_surface
@@ -95,27 +95,50 @@ def build_solid(name: str, parts: Sequence[MeshPart], thickness: float | None = 
     vertices, frame = inner.to_unit(vertices), frame.inside(inner)
     if mesh.num_parts > 1:
         vertices = np.rint(vertices / _GRID) * _GRID
-    winding = WindingNumber(vertices, mesh.faces)
     try:
-        surface = solid_surface(vertices, mesh.faces, winding)
+        faces, closing, winding, surface = _close(vertices, mesh.faces)
     except TooManyCrossingsError:
         raise InputError(_TANGLED.format(name)) from None
-    if len(surface.triangles) == 0 and len(sheets) == 0:
+    if len(surface.triangles) + len(sheets) == 0:
         raise InputError(_no_volume(name))
-    caps = cap_holes(vertices, mesh.faces, measure_parts(vertices, mesh.faces).of_face)
+    caps = cap_holes(vertices, faces, measure_parts(vertices, faces).of_face)
     opening = find_open_caps(caps, winding)
+    filling = fill_holes(caps, winding)
+    closed = np.concatenate([vertices[closing.faces], filling])
     known = len(sheets) == 0 and opening.unclear < _UNCLEAR * face_areas(surface.triangles).sum()
     volume = enclosed_volume(surface, caps.triangles[opening.closing]) * frame.scale * frame.scale * frame.scale
     thick = surface if len(sheets) == 0 else _with_sheets(surface, vertices[sheets])
     return MeshSolid(
-        sdf=_signed_distance(surface.triangles, vertices[sheets], thickness or 0.0, winding),
+        sdf=_signed_distance(np.concatenate([surface.triangles, filling]), vertices[sheets], thickness or 0.0, winding),
         center=(float(frame.center[0]), float(frame.center[1]), float(frame.center[2])),
         scale=frame.scale,
         sides=tuple(((high - low) / inner.scale).tolist()),
         volume=volume if known and 0 < volume < np.inf else None,
         digest=digest_surface(thick.triangles, thick.copies, thickness or 0.0 if len(sheets) else 0.0),
-        notes=(*notes, *_hole_notes(opening.holes)),
+        notes=(*notes, *_hole_notes(opening.holes + closing.holes, closed, surface.triangles)),
     )
+
+
+def _close(vertices: Vertices, faces: Faces) -> tuple[Faces, Closing, WindingNumber, Surface]:
+    """Close the flat holes and find the surface; the holes stay open if their faces cross others at too many places.
+
+    Returns:
+        The faces of the mesh with those that close holes, these alone, the winding number, and the surface.
+
+    Raises:
+        TooManyCrossingsError: the faces of the mesh itself cross at too many places.
+    """
+    parts = measure_parts(vertices, faces)
+    closing = close_flat_holes(vertices, faces, parts.of_face, is_solid(parts))
+    closed = np.concatenate([faces, closing.faces])
+    winding = WindingNumber(vertices, closed)
+    try:
+        return closed, closing, winding, solid_surface(vertices, closed, winding)
+    except TooManyCrossingsError:
+        if not closing.holes:
+            raise
+    winding = WindingNumber(vertices, faces)
+    return faces, Closing(faces[:0], 0), winding, solid_surface(vertices, faces, winding)
 
 
 def _clean(name: str, parts: Sequence[MeshPart], least: int) -> tuple[Vertices, Faces, int, Frame]:
@@ -163,9 +186,14 @@ def _no_volume(name: str) -> str:
     )
 
 
-def _hole_notes(number: int) -> list[str]:
-    """A note on the holes that the winding number closes, if there are any."""
-    return [f"{counted(number, 'hole')} {was(number)} closed."] if number else []
+def _hole_notes(number: int, closed: Triangles, triangles: Triangles) -> list[str]:
+    """A note on the holes that are closed, if there are any, with the share of the surface that closes them."""
+    if not number:
+        return []
+    percent = 100 * float(face_areas(closed).sum() / max(face_areas(closed).sum(), face_areas(triangles).sum()))
+    share = f"{percent:.{0 if percent >= 1 else 2}f} % of the surface"
+    near = "distances near it are" if number == 1 else "distances near them are"
+    return [f"{counted(number, 'hole')} ({share}) {was(number)} closed; {near} approximate."]
 
 
 def _open_notes(name: str, mesh: Repaired, thickness: float | None) -> list[str]:

@@ -7,8 +7,9 @@ Decisions:
 - Closed parts that cross each other are united by Manifold, which is exact. Faces that still cross others, because a
   part is open or crosses itself, are cut where they do, and the pieces inside are dropped.
 - A mesh of too many crossings is refused, because its surface would take minutes.
-- Faces that no other face crosses are inside or not together with all that hang together with them, so a few of them
-  are tested.
+- In a closed mesh, faces that no other face crosses are inside or not together with all that hang together with them,
+  so a few of them are tested. Holes make the winding number vary along a face, so there each face is tested, and cut
+  where the winding number on one of its sides is 1/2.
 
 Dimensions: n vertices, m faces, k parts, q pairs of faces.
 """
@@ -21,14 +22,19 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from weightgpt.shapes.solids.arrangement import Crossings, cut_faces, find_crossings
+from weightgpt.shapes.solids.arrangement import Crossings, cut_faces, find_crossings, split_triangles
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, find_edges, label_patches
 from weightgpt.shapes.solids.parts import Parts, measure_parts
-from weightgpt.shapes.solids.triangles import Triangles, face_areas, largest_of, tetrahedra
+from weightgpt.shapes.solids.triangles import Triangles, face_areas, halve, largest_of, longest_edges, tetrahedra
 from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 2e-6  # distance from a face at which its two sides are tested, in unit coordinates
 _TESTED = 3  # faces of a group that are tested
+_NO_AREA = 1e-16  # pieces of less than this area are dropped
+_TURNS = 6  # times that triangles are cut where holes make the winding number vary
+_COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
+_FINE = 0.01  # triangles of less than the area of a square with this side are not cut, in unit coordinates
+_MARGIN = 0.2  # the corners of a triangle are tested if the winding number is nearer to 1/2 than this and its length
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         return Surface(np.zeros((0, 3, 3)), np.zeros(0))
     crossings = find_crossings(vertices, faces)
     parts = measure_parts(vertices, faces)
-    if len(crossings.pairs) == 0 and len(parts.area) == 1:
+    if len(crossings.pairs) == 0 and len(parts.area) == 1 and not parts.is_open.any():
         return Surface(vertices[faces], np.ones(len(faces)))
     united, left = _unite(vertices, faces, parts, crossings)
     if united:
@@ -65,6 +71,8 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
     crossed = np.zeros(len(faces), bool)
     crossed[crossings.pairs] = True
     pieces, _ = cut_faces(vertices, faces, crossings)
+    if parts.is_open.any():
+        return _outer_pieces(np.concatenate([vertices[faces[~crossed]], pieces]), winding)
     return _join(
         _outer(vertices[faces[~crossed]], label_patches(faces, ~crossed), winding),
         _outer(pieces, np.arange(len(pieces)), winding),
@@ -124,6 +132,54 @@ def _outer(triangles: Triangles, groups: NDArray[np.int64], winding: WindingNumb
     outer = (back > 0.5) & (front < 0.5)
     copies = np.maximum(np.rint(back - front), 1)
     return Surface(triangles[outer[groups]], copies[groups][outer[groups]])
+
+
+def _outer_pieces(triangles: Triangles, winding: WindingNumber) -> Surface:
+    """Drop what of each triangle has both of its sides inside or outside, where holes make the winding number vary.
+
+    Triangles are cut while their corners and their middle differ.
+    """
+    triangles = triangles[face_areas(triangles) > 0]
+    front, back = winding.beside(triangles, _DEPTH)
+    copies = np.maximum(np.rint(back - front), 1)
+    outer = Surface(np.zeros((0, 3, 3)), np.zeros(0))
+    for turn in range(_TURNS + 1):
+        separates = (front < 0.5) & (front + copies > 0.5)
+        margin = np.minimum(np.abs(front - 0.5), np.abs(front + copies - 0.5))
+        unclear = margin < _MARGIN + longest_edges(triangles)
+        mixed = np.flatnonzero(unclear & (face_areas(triangles) > _FINE**2) & (turn < _TURNS))
+        sides = winding.near_corners(triangles[mixed], _DEPTH)
+        same = ((sides < 0.5) & (sides + copies[mixed, None] > 0.5)) == separates[mixed, None]
+        mixed, sides = mixed[~same.all(1)], sides[~same.all(1)]
+        separates[mixed] = False
+        outer = _join(outer, Surface(triangles[separates], copies[separates]))
+        triangles, copies = _cut_at_level(triangles[mixed], sides, copies[mixed])
+        if len(triangles) == 0:
+            break
+        front = winding.beyond(triangles, _DEPTH)
+    return outer
+
+
+def _cut_at_level(
+    triangles: Triangles, sides: NDArray[np.float64], copies: NDArray[np.float64]
+) -> tuple[Triangles, NDArray[np.float64]]:
+    """Cut triangles along the line where the winding number on one of their sides is 1/2; halve large ones.
+
+    Args:
+        triangles: (m, 3, 3).
+        sides: winding numbers (m, 3) in front of their corners.
+        copies: how many coincident triangles each is one of (m,).
+
+    Returns:
+        The pieces, and the copies of each.
+    """
+    level = np.where(np.abs(sides.mean(1) - 0.5) < np.abs(sides.mean(1) + copies - 0.5), 0.5, 0.5 - copies)
+    height = sides - level[:, None]
+    cut = (height.min(1) < 0) & (height.max(1) > 0) & (longest_edges(triangles) < _COARSE)
+    pieces = np.concatenate([split_triangles(triangles[cut], height[cut]).reshape(-1, 3, 3), halve(triangles[~cut])])
+    of = np.concatenate([np.repeat(copies[cut], 3), np.tile(copies[~cut], 2)])
+    keep = face_areas(pieces) > _NO_AREA
+    return pieces[keep], of[keep]
 
 
 def _unite(

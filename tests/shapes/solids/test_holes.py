@@ -100,3 +100,20 @@ def test_a_ceiling_of_its_own_closes_a_hollow_block_that_has_other_holes() -> No
     hollow = solid(without(outer, 2, -1.0), walls, ceiling, *rim)
     queries = np.array([[0, 0, 0], [0, 0, 0.8], [0.9, 0, 0]])
     assert distances(hollow, queries) == pytest.approx([0.6, -0.2, -0.1], abs=1e-3)
+
+
+def test_a_bottom_of_two_sheets_stays_where_posts_cover_the_centers_of_its_faces() -> None:
+    frame = [
+        box((-1, -1, -1), (1, -0.8, 1)),
+        box((-1, 0.8, -1), (1, 1, 1)),
+        box((-1, -0.8, -1), (-0.8, 0.8, 1)),
+        box((0.8, -0.8, -1), (1, 0.8, 1)),
+    ]
+    below, above = square(-0.8, 0.8, 2, -1.0), square(-0.8, 0.8, 2, -0.9)
+    below = type(below)(below.vertices, below.faces[:, ::-1].copy())
+    posts = [box((x - 0.2, y - 0.2, -0.95), (x + 0.2, y + 0.2, 0.5)) for x, y in ((0.27, -0.27), (-0.27, 0.27))]
+    crate, bottom = solid(*frame, below, above, *posts), box((-0.8, -0.8, -1), (0.8, 0.8, -0.9))
+    truth = solid(*frame, bottom, *posts)
+    inside = np.array([[0.6, 0.6, -0.95], [-0.6, -0.6, -0.92], [0.6, 0.6, -0.6], [0.27, -0.27, 0.0]])
+    assert distances(crate, inside) == pytest.approx(distances(truth, inside), abs=0.02)
+    assert (distances(truth, inside) < 0).tolist() == [True, True, False, True]

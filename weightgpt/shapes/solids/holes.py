@@ -127,7 +127,7 @@ def _is_flat(caps: Caps) -> NDArray[np.bool_]:
     height = np.zeros(count)
     np.maximum.at(height, caps.hole, heights)
     size = np.bincount(caps.hole, minlength=count)
-    flat = (height < _FLAT * np.sqrt(area)) & (area > _CRACK) & (size <= MAX_CORNERS)
+    flat: NDArray[np.bool_] = (height < _FLAT * np.sqrt(area)) & (area > _CRACK) & (size <= MAX_CORNERS)
     for ends in caps.ends.T:
         _, first = np.unique(np.stack([caps.hole, ends], 1), axis=0, return_index=True)
         flat &= np.bincount(caps.hole[first], minlength=count) == size

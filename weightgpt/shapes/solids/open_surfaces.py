@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
 from weightgpt.shapes.solids.orientation import turn_over
 from weightgpt.shapes.solids.parts import Parts, Probes, probe_parts
+from weightgpt.shapes.solids.triangles import halve
 from weightgpt.shapes.solids.winding import WindingNumber
 
 MAX_SURFACES = 2000
@@ -79,14 +80,15 @@ class _Sorted:
 def _sort(vertices: Vertices, faces: Faces, parts: Parts, sheet: NDArray[np.bool_], probes: Probes) -> _Sorted:
     """Find the open surfaces that bound a volume, for one orientation of them."""
     bounding, free = np.ones(len(sheet), bool), np.zeros(len(sheet), bool)
-    triangles = vertices[faces[probes.faces]]
+    triangles = halve(halve(halve(vertices[faces[probes.faces]])))  # other solids can cover the middle of a large face
+    probed, share_of = np.tile(probes.part, 8), np.tile(probes.weight / 8, 8)
     for _ in range(_ROUNDS):
-        tested = (bounding & sheet)[probes.part]
+        tested = (bounding & sheet)[probed]
         if not tested.any():
             break
         winding = WindingNumber(vertices, faces[bounding[parts.of_face]])
         front, back = winding.beside(triangles[tested], _DEPTH)
-        level, part, weight = (front + back) / 2, probes.part[tested], probes.weight[tested]
+        level, part, weight = (front + back) / 2, probed[tested], share_of[tested]
         share = np.bincount(part, weight * ((level > _FREE) & (level < _BURIED)), len(sheet))
         buried = np.bincount(part, weight * (level > 0.5), len(sheet))
         gone = bounding & sheet & (share < _BOUNDING * parts.area)

@@ -24,7 +24,7 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.shape import Sdf
-from weightgpt.shapes.solids.arrangement import TooManyCrossingsError
+from weightgpt.shapes.solids.arrangement import TooManyCrossingsError, find_crossings
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused
 from weightgpt.shapes.solids.digest import digest_surface
 from weightgpt.shapes.solids.distances import TriangleDistance
@@ -45,6 +45,7 @@ _TANGLED = (
 )
 _CRACK = 1e-6  # open edges nearer than this to each other are joined, in unit coordinates
 _UNCLEAR = 0.002  # the volume is not known if more than this share of the surface may be missing
+_BUSY = 200  # holes stay open if one of the faces that would close them crosses more other faces than this
 _GRID = SIDE * 2.0**-18  # vertices of meshes of several parts are rounded to this, so that parts that nearly touch do
 _NO_AREA = 1e-12  # twice the area of a face without area, in unit coordinates
 
@@ -131,9 +132,11 @@ def _close(vertices: Vertices, faces: Faces) -> tuple[Faces, Closing, WindingNum
     parts = measure_parts(vertices, faces)
     closing = close_flat_holes(vertices, faces, parts.of_face, is_solid(parts))
     closed = np.concatenate([faces, closing.faces])
-    winding = WindingNumber(vertices, closed)
     try:
-        return closed, closing, winding, solid_surface(vertices, closed, winding)
+        crossings = np.bincount(find_crossings(vertices, closed).pairs.ravel()) if closing.holes else np.zeros(0)
+        if crossings[len(faces) :].max(initial=0) <= _BUSY:
+            winding = WindingNumber(vertices, closed)
+            return closed, closing, winding, solid_surface(vertices, closed, winding)
     except TooManyCrossingsError:
         if not closing.holes:
             raise

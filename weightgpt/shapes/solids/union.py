@@ -72,14 +72,11 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
     pieces, _ = cut_faces(vertices, faces, crossings)
     triangles = np.concatenate([vertices[faces[~crossed]], pieces])
     triangles = triangles[face_areas(triangles) > 0]
-    jump = _jump(triangles, winding)
-    return _outer(triangles, jump, _jump(triangles, WindingNumber(vertices, faces)) if united else jump, winding)
-
-
-def _jump(triangles: Triangles, winding: WindingNumber) -> NDArray[np.float64]:
-    """By how much a winding number grows from the front to the back of triangles: how many of its faces are there."""
-    front, back = winding.beside(triangles, _DEPTH)
-    return np.maximum(np.rint(back - front), 1)
+    surface = _outer(triangles, winding)
+    if not united:
+        return surface
+    front, back = WindingNumber(vertices, faces).beside(surface.triangles, _DEPTH)
+    return Surface(surface.triangles, np.maximum(np.rint(back - front), 1))
 
 
 def _join_unions(
@@ -117,22 +114,15 @@ def _join(first: Surface, second: Surface) -> Surface:
     return Surface(np.concatenate([first.triangles, second.triangles]), np.concatenate([first.copies, second.copies]))
 
 
-def _outer(
-    triangles: Triangles, jump: NDArray[np.float64], copies: NDArray[np.float64], winding: WindingNumber
-) -> Surface:
-    """Drop what of each triangle has both of its sides inside or outside.
+def _outer(triangles: Triangles, winding: WindingNumber) -> Surface:
+    """Drop what of each triangle (m, 3, 3) has both of its sides inside or outside.
 
     Triangles are cut while their corners and their middle differ, which holes of the mesh can cause.
-
-    Args:
-        triangles: (m, 3, 3).
-        jump: by how much the winding number grows from their front to their back (m,).
-        copies: how many coincident triangles each is one of (m,).
-        winding: winding number of the mesh.
     """
     outer = Surface(np.zeros((0, 3, 3)), np.zeros(0))
+    front, back = winding.beside(triangles, _DEPTH)
+    jump = np.maximum(np.rint(back - front), 1)
     for turn in range(_TURNS + 1):
-        front = winding.beyond(triangles, _DEPTH)
         separates = (front < 0.5) & (front + jump > 0.5)
         margin = np.minimum(np.abs(front - 0.5), np.abs(front + jump - 0.5))
         unclear = margin < _MARGIN + longest_edges(triangles)
@@ -141,11 +131,11 @@ def _outer(
         same = ((sides < 0.5) & (sides + jump[mixed, None] > 0.5)) == separates[mixed, None]
         mixed, sides = mixed[~same.all(1)], sides[~same.all(1)]
         separates[mixed] = False
-        outer = _join(outer, Surface(triangles[separates], copies[separates]))
+        outer = _join(outer, Surface(triangles[separates], jump[separates]))
         if len(mixed) == 0:
             break
         triangles, of = _cut_at_level(triangles[mixed], sides, jump[mixed])
-        jump, copies = jump[mixed][of], copies[mixed][of]
+        front, jump = winding.beyond(triangles, _DEPTH), jump[mixed][of]
     return outer
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.fakes import tiny_tokenizer
+from tests.test_fault_writing import full_disk
 from training import pretrain as module
 from training.data.corpus import SPLITS, build_corpus, column_tensor, save_corpus, split_rows
 from training.pretrain import PretrainConfig, code_loss, new_model, pretrain
@@ -50,6 +51,18 @@ def test_a_gpt_learns_codes_that_follow_from_the_class(tmp_path):
     assert code_loss(model, held_out) < 0.5 * math.log(tokenizer.quantizer.codebook_size)
     best = WeightGPT.from_pretrained(tmp_path / "gpt" / "model")
     assert best.tokenizer.quantizer.fingerprint == tokenizer.quantizer.fingerprint
+
+
+def test_fault_06b_a_full_disk_stops_the_training_in_one_sentence(tmp_path):
+    tokenizer, corpus = patterned_corpus()
+    config = dataclasses.replace(NANO, epochs=1, num_evaluations=1)
+    whole = pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "whole", config)
+    (size,) = (path.stat().st_size for path in tmp_path.glob("whole/checkpoint-*/model.safetensors"))
+    for limit in (size // 2, size + 1000):  # room for no file, and for the weights without the optimizer
+        with full_disk(limit), pytest.raises(InputError, match=r"cannot write .*gpt: .*"):
+            pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "gpt", config)
+    again = pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "gpt", config)
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
 
 
 def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path):

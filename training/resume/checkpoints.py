@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import safe_globals
 
@@ -63,6 +64,17 @@ class CheckpointRecorder(TrainerCallback):
         if state.is_world_process_zero:
             record_checkpoint(checkpoint_path(Path(args.output_dir), state.global_step))
             delete_old_checkpoints(Path(args.output_dir))
+
+
+def is_writing_error(error: Exception) -> bool:
+    """Whether the `Trainer` could not write a checkpoint, by the error of the library that writes the file.
+
+    Args:
+        error: what a training raised.
+    """
+    # torch.save has no error of its own: its writer says where in the file it is, or that it failed to write.
+    texts = ("PytorchStreamWriter", "inline_container", "unexpected pos")
+    return isinstance(error, (OSError, SafetensorError)) or any(text in str(error) for text in texts)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:

@@ -211,7 +211,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, dump):
 
 
 def test_fault_14_a_file_that_has_lost_its_checksum_is_refused(tmp_path):
-    """Only a file of transformers may have no checksum. One with the checksum of another file is not of transformers."""
+    """Only a file of transformers may have none; a file with the checksum of another one is not of transformers."""
     path, tensors = tmp_path / "a.safetensors", {"a": torch.arange(4.0)}
     for metadata in (None, {"format": "pt"}, {"sha256:b.json": "0" * 64}):
         save_file(tensors, path, metadata)

@@ -317,12 +317,30 @@ class PretrainJob:
         check_seed(self)
 
 
+def load_sequences(job: PretrainJob) -> tuple[Dataset, Dataset, WeightTokenizer]:
+    """Read the training and the validation sequences of a job, and the tokenizer, which must be able to parse them.
+
+    Args:
+        job: where the files are.
+
+    Raises:
+        InputError: a folder cannot be read, or a sequence is not of the tokenizer.
+    """
+    corpus, tokenizer = load_corpus(job.dataset), WeightTokenizer.from_pretrained(job.tokenizer)
+    train, validation = split_rows(corpus, "train"), split_rows(corpus, "validation")
+    for rows in filter(len, (train, validation)):
+        try:
+            tokenizer.vocabulary.parse(column_tensor(rows, "input_ids").long())
+        except InputError as error:
+            raise InputError(f"{job.dataset} does not fit {job.tokenizer}: {error}") from error
+    return train, validation, tokenizer
+
+
 @cli_main
 def main() -> None:
     """Read the command line and train."""
     job = parse(PretrainJob, "training.pretrain")
-    corpus, tokenizer = load_corpus(job.dataset), WeightTokenizer.from_pretrained(job.tokenizer)
-    train, validation = (split_rows(corpus, split) for split in ("train", "validation"))
+    train, validation, tokenizer = load_sequences(job)
     # Under torchrun the first process holds the lock for all.
     with output_folder(job.output) if os.environ.get("RANK", "0") == "0" else nullcontext():
         pretrain(train, validation, tokenizer, job.output, job.config, seed=job.seed)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 from tokenization.presets import TOKENIZERS, TokenizerConfig
 from tokenization.registry import find_learner
 from training.pretrain import PretrainConfig
-from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share
+from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share, check_types
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.tokens.generation import SamplingConfig
 from weightgpt.visual.meshing import MIN_RESOLUTION
@@ -74,6 +74,7 @@ class PipelineConfig:
     """The GPT and how it is trained."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_seed(self)
         check_at_least(self, 1, "num_shapes", "num_held_out", "num_eval_points", "num_samples")
         check_at_least(self, 0, "augmentations", "num_extra_shapes", "latent_augmentations", "latent_noise")

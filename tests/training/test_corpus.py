@@ -3,11 +3,13 @@
 import shutil
 
 import pytest
+import torch
 from datasets import Dataset
 
-from training.data.corpus import column_tensor, load_corpus, save_corpus
+from training.data.corpus import check_sequences, column_tensor, load_corpus, save_corpus, sequence_dataset
 from training.resume.digests import CHECKSUMS
 from weightgpt.errors import InputError
+from weightgpt.tokens.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -65,3 +67,12 @@ def test_fault_14_a_folder_of_datasets_without_checksums_is_read_with_a_word(cor
 def test_fault_51_a_column_of_other_rows_is_refused(column):
     with pytest.raises(InputError, match="the column input_ids does not have rows of numbers of one length"):
         column_tensor(Dataset.from_dict({"input_ids": column}), "input_ids")
+
+
+def test_fault_51_sequences_of_another_tokenizer_are_refused(tmp_path):
+    vocabulary = Vocabulary.create(3, 2, 16, ["chair"])
+    ids = vocabulary.ids(torch.zeros(4, 3, 2, dtype=torch.long), ["chair"] * 4)
+    check_sequences(sequence_dataset(ids), vocabulary, tmp_path)
+    for other in (ids + 1000, ids.flip(1), ids[:, 1:]):
+        with pytest.raises(InputError, match="is not of this tokenizer: sequence"):
+            check_sequences(sequence_dataset(other), vocabulary, tmp_path)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
 from safetensors.torch import load_file
 
 from tests.fakes import tiny_tokenizer
 from training import pretrain as module
 from training.data.corpus import SPLITS, build_corpus, column_tensor, save_corpus, split_rows
-from training.pretrain import PretrainConfig, PretrainJob, code_loss, load_sequences, new_model, pretrain
+from training.pretrain import PretrainConfig, code_loss, new_model, pretrain
 from training.resume.lock import folder_lock
 from weightgpt.errors import InputError
 from weightgpt.model import WeightGPT
@@ -137,21 +136,6 @@ def test_the_program_refuses_a_folder_without_a_corpus(tmp_path, monkeypatch, ca
     monkeypatch.setattr("sys.argv", ["pretrain", *folders])
     assert module.main() == 2
     assert "holds no corpus" in capsys.readouterr().err
-
-
-def test_fault_51_sequences_of_another_tokenizer_are_refused_before_training(tmp_path):
-    tokenizer, corpus = patterned_corpus(8)
-    tokenizer.save_pretrained(tmp_path / "tokenizer")
-    job = PretrainJob(dataset=tmp_path / "corpus", tokenizer=tmp_path / "tokenizer", output=tmp_path / "gpt")
-    save_corpus(corpus, tmp_path / "corpus")
-    train, validation, _ = load_sequences(job)
-    assert (len(train), len(validation)) == (4, 2)
-    ids = column_tensor(corpus, "input_ids")
-    for other in (ids + 1000, ids.flip(1), ids[:, 1:]):
-        columns = {"input_ids": other.tolist(), "split": corpus["split"]}
-        save_corpus(Dataset.from_dict(columns), tmp_path / "corpus")
-        with pytest.raises(InputError, match=r"corpus does not fit .*tokenizer: sequence"):
-            load_sequences(job)
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from torch import Tensor
 from training.resume.digests import CHECKSUMS, changed_files, write_checksums
 from weightgpt.errors import InputError
 from weightgpt.io import atomic_write, reading
+from weightgpt.tokens.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
 """Values of the column `split`."""
@@ -135,6 +136,23 @@ def load_corpus(folder: Path) -> Dataset:
     if not (folder / CHECKSUMS).is_file():
         print(f"{folder} has no {CHECKSUMS}, so it is read without a check for changed files.", file=sys.stderr)
     return corpus
+
+
+def check_sequences(corpus: Dataset, vocabulary: Vocabulary, folder: Path) -> None:
+    """Refuse a corpus whose sequences are not of a vocabulary.
+
+    Args:
+        corpus: the corpus.
+        vocabulary: the vocabulary that should have written them.
+        folder: the folder of the corpus, for the error.
+
+    Raises:
+        InputError: a sequence has another length, or a token that is not legal at its position.
+    """
+    try:
+        vocabulary.parse(column_tensor(corpus, "input_ids").long())
+    except InputError as error:
+        raise InputError(f"{folder} is not of this tokenizer: {error}") from error
 
 
 def split_rows(corpus: Dataset, split: str) -> Dataset:

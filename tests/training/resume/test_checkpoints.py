@@ -92,6 +92,9 @@ DAMAGES = {
     "untouched": lambda folder: None,
     "empty": lambda folder: [path.unlink() for path in folder.iterdir()],
     "no record": lambda folder: (folder / RECORD).unlink(),
+    "a record of another place": lambda folder: (folder / RECORD).write_text(
+        json.dumps({"files": {"../x": {"bytes": 1, "sha256": ""}}})
+    ),
     **{f"{name} cut": lambda folder, name=name: cut(folder / name) for name in (*FILES, RECORD)},
     **{f"{name} missing": lambda folder, name=name: (folder / name).unlink() for name in FILES},
     "one bit": lambda folder: flip(folder / "model.safetensors"),

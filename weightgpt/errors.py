@@ -64,11 +64,12 @@ def check_whole(name: str, value: Any, least: int | None = None, most: int | Non
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputError(f"{name} is {value!r:.50}; give a whole number.")
-    if least is not None and value < least:
-        raise InputError(f"{name} is {value}; give {least} or more.")
-    if most is not None and value > most:
-        raise InputError(f"{name} is {value}; give {most} or less.")
-    return int(value)
+    number = int(value)
+    if least is not None and number < least:
+        raise InputError(f"{name} is {number}; give {least} or more.")
+    if most is not None and number > most:
+        raise InputError(f"{name} is {number}; give {most} or less.")
+    return number
 
 
 def check_types(config: Any) -> None:
@@ -80,7 +81,8 @@ def check_types(config: Any) -> None:
     Raises:
         InputError: a field that should be whole is not, or one that should be a number or a bool is something else.
     """
-    for name, kinds in _kinds(type(config)).items():
+    kind: Any = type(config)
+    for name, kinds in _kinds(kind).items():
         value = getattr(config, name)
         if value is None and type(None) in kinds:
             continue
@@ -89,14 +91,14 @@ def check_types(config: Any) -> None:
         elif float in kinds:
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise InputError(f"{name} is {value!r:.50}; give a number.")
-            value = value if type(value) is int else float(value)
+            value = value if isinstance(value, int) else float(value)
         elif bool in kinds and type(value) is not bool:
             raise InputError(f"{name} is {value!r:.50}; give True or False.")
         object.__setattr__(config, name, value)
 
 
 @cache
-def _kinds(kind: type) -> dict[str, tuple[Any, ...]]:
+def _kinds(kind: Any) -> dict[str, tuple[Any, ...]]:
     """The types that each field of a dataclass may have."""
     hints = get_type_hints(kind)
     parts = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}

@@ -20,7 +20,7 @@ class Growing(Generic[Number]):
         kind: type of the numbers.
         expected: how many numbers there may be; the memory of those that do not come is never touched.
         """
-        self._values = np.empty(expected, kind)
+        self._values: NDArray[Any] = np.empty(expected, kind)
         self._count = 0
 
     def add(self, values: NDArray[Number]) -> None:
@@ -41,4 +41,5 @@ class Growing(Generic[Number]):
         Args:
             *shape: shape of the array, one axis by default.
         """
-        return self._values[: self._count].reshape(shape or -1)
+        values: NDArray[Any] = self._values[: self._count].reshape(shape or -1)
+        return values

@@ -16,6 +16,7 @@ from tests.fakes import tiny_gpt, tiny_tokenizer
 from tests.pictures import picture_size
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
+from weightgpt.io import read_metadata
 from weightgpt.model import FILES, WeightGPT
 from weightgpt.tokens.generated import GeneratedShapes
 from weightgpt.tokens.generation import SamplingConfig, generation_config, sample_ids
@@ -231,6 +232,22 @@ def test_a_gpt2_without_all_its_weights_is_refused(folder: Path, fault: str, mes
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=message):
         WeightGPT.from_pretrained(folder)
+
+
+def test_fault_14_files_of_a_model_need_their_checksums(folder: Path):
+    """The weights may be those of transformers, so they may have no checksum at all, but not only some of them."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    without = {name: value for name, value in config.items() if "sha256" not in name}
+    (folder / "tokenizer_config.json").write_text(json.dumps(without))
+    with pytest.raises(InputError, match=r"weightgpt_sha256 of .* does not belong to"):
+        WeightGPT.from_pretrained(folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    metadata = read_metadata(folder / "model.safetensors")
+    del metadata["sha256"]
+    for entries in (metadata, None):
+        save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors", entries)
+        with pytest.raises(InputError, match="has no checksum"):
+            WeightGPT.from_pretrained(folder)
 
 
 def test_another_kind_of_model_or_folder_is_refused(folder: Path, tmp_path: Path):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tokenization.autoencoder_training import MAX_STEPS
 from tokenization.train_codebook import CodebookConfig
 from tokenization.train_graph import GraphConfig
-from weightgpt.errors import InputError, check_at_least, check_at_most
+from weightgpt.errors import InputError, check_at_least, check_at_most, check_types
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
@@ -42,6 +42,7 @@ class TokenizerConfig:
     """How the latents of a shape are refined when it is encoded."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(self, 1, "num_points", "num_init_fits")
         check_at_most(self, 10_000_000, "num_points", "num_init_fits")
         check_at_most(self.fit, MAX_STEPS, "steps", "points_per_step", "batch_size")

@@ -33,6 +33,28 @@ class Learner:
     """Whether codes stand for latents, to which noise can be added."""
     encodes_without_fits: bool = False
     """Whether a sampled shape is encoded without a plain fit of it."""
+    vectors: "VectorSizes | None" = None
+    """What it learns from plain fits alone; None if it learns from latents."""
+
+
+@dataclass(frozen=True)
+class VectorSizes:
+    """What a learner of weight VQ makes of plain fits."""
+
+    codes: int
+    """K, which is also the least number of vectors of a group."""
+    width: int = 1
+    """d, weights of a vector."""
+    groups: int = 1
+    """G, groups of vectors that are learned one by one."""
+
+    def per_fit(self, parameters: int) -> int:
+        """Vectors of the smallest group that one plain fit gives.
+
+        Args:
+            parameters: P, weights of a field.
+        """
+        return -(-parameters // self.width) // self.groups
 
 
 def _learn_autoencoder(corpus: Corpus, config: TokenizerConfig, progress: bool) -> TrainedQuantizer:
@@ -57,26 +79,37 @@ def _learn_graph(corpus: Corpus, config: TokenizerConfig, progress: bool) -> Tra
     )
 
 
-def _weight_vq(learn: Callable[[Corpus], TrainedQuantizer]) -> Learner:
+def _weight_vq(learn: Callable[[Corpus], TrainedQuantizer], sizes: VectorSizes) -> Learner:
     """A learner that has no settings, takes seconds and shows no progress."""
-    return Learner(lambda corpus, config, progress: learn(corpus))
+    return Learner(lambda corpus, config, progress: learn(corpus), vectors=sizes)
+
+
+def _scalars(learn: Callable[..., TrainedQuantizer], normalize: Callable[[Corpus], Any]) -> Learner:
+    """A learner of 256 scalars."""
+    return _weight_vq(lambda corpus: learn(corpus, normalize(corpus), 256), VectorSizes(256))
+
+
+def _vectors(sizes: VectorSizes, num_quantizers: int = 1) -> Learner:
+    """A learner of short vectors."""
+    return _weight_vq(
+        lambda corpus: weight_vq.learn_vector_quantizer(
+            corpus, sizes.width, sizes.codes, num_quantizers=num_quantizers, groups=sizes.groups
+        ),
+        sizes,
+    )
 
 
 LEARNERS = {
     "rvq-ae": Learner(_learn_autoencoder, ("codebook", "encode"), has_latents=True, encodes_without_fits=True),
-    "bins": _weight_vq(lambda corpus: weight_vq.learn_bins(corpus, weight_vq.normalize_globally(corpus), 256)),
-    "lloyd-max": _weight_vq(
-        lambda corpus: weight_vq.learn_lloyd_max(corpus, weight_vq.normalize_globally(corpus), 256)
-    ),
-    "delta-bins": _weight_vq(lambda corpus: weight_vq.learn_bins(corpus, weight_vq.normalize_difference(corpus), 256)),
-    "delta-lloyd-max": _weight_vq(
-        lambda corpus: weight_vq.learn_lloyd_max(corpus, weight_vq.normalize_difference(corpus), 256)
-    ),
-    "scalar-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 1, 256)),
-    "chunk-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 4, 1024)),
-    "residual-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 8, 1024, num_quantizers=3)),
-    "product-vq": _weight_vq(lambda corpus: weight_vq.learn_vector_quantizer(corpus, 4, 1024, groups=8)),
-    "fsq": _weight_vq(lambda corpus: weight_vq.learn_fsq(corpus, (8, 5, 5, 5))),
+    "bins": _scalars(weight_vq.learn_bins, weight_vq.normalize_globally),
+    "lloyd-max": _scalars(weight_vq.learn_lloyd_max, weight_vq.normalize_globally),
+    "delta-bins": _scalars(weight_vq.learn_bins, weight_vq.normalize_difference),
+    "delta-lloyd-max": _scalars(weight_vq.learn_lloyd_max, weight_vq.normalize_difference),
+    "scalar-vq": _vectors(VectorSizes(256)),
+    "chunk-vq": _vectors(VectorSizes(1024, width=4)),
+    "residual-vq": _vectors(VectorSizes(1024, width=8), num_quantizers=3),
+    "product-vq": _vectors(VectorSizes(1024, width=4, groups=8)),
+    "fsq": _weight_vq(lambda corpus: weight_vq.learn_fsq(corpus, (8, 5, 5, 5)), VectorSizes(1000, width=4)),
     "graph": Learner(_learn_graph, ("codebook", "graph"), has_latents=True),
 }
 """The learners by name: the RVQ autoencoder, weight VQ of plain fits, and the graph encoder."""

@@ -33,17 +33,40 @@ def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num
         InputError: the sizes cannot work.
     """
     check_memory(config, num_train, num_extra)
+    check_codes(config, num_train)
+    check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
+
+
+def check_codes(config: PipelineConfig, num_train: int) -> None:
+    """Refuse a run whose shapes or plain fits give fewer latents or vectors than there are codes.
+
+    Args:
+        config: the settings of the run.
+        num_train: training shapes, with their copies.
+
+    Raises:
+        InputError: there are too few.
+    """
     more = "num_shapes" if config.is_built_in else "augmentations, or more files"
-    latents, codes = config.num_latents(num_train), config.tokenizer.codebook.codebook_size
-    if latents is None:
-        if min(config.tokenizer.num_init_fits, num_train) < 2:
-            raise InputError(f"one plain fit makes no codes; give num_init_fits of 2 or more, and more {more}.")
-    elif latents < codes:
+    sizes, latents = config.vector_sizes, config.num_latents(num_train)
+    if sizes is not None:
+        fits, per_fit = min(config.tokenizer.num_init_fits, num_train), sizes.per_fit(config.tokenizer.field.parameters)
+        if not per_fit:
+            raise InputError(
+                f"fields of {config.tokenizer.field.parameters} parameters are too small for {sizes.groups} groups of"
+                f" vectors of {sizes.width}; give wider layers in tokenizer.field.hidden."
+            )
+        least = max(2, -(-sizes.codes // per_fit))
+        if fits < least:
+            raise InputError(
+                f"{fits} plain fits give {fits * per_fit} vectors for {sizes.codes} codes; give a"
+                f" tokenizer.num_init_fits of {least} or more, and at least as many training shapes by more {more}."
+            )
+    elif latents is not None and latents < (codes := config.tokenizer.codebook.codebook_size):
         raise InputError(
             f"{num_train} training shapes give {latents} latents for {codes} codes; give more {more}, or a"
             f" tokenizer.codebook.codebook_size of {latents} or less."
         )
-    check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
 
 
 def enough_augmentations(config: PipelineConfig, num_files: int) -> int:

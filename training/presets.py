@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from tokenization.presets import TOKENIZERS, TokenizerConfig
-from tokenization.registry import find_learner
+from tokenization.registry import VectorSizes, find_learner
 from training.pretrain import PretrainConfig
-from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share
+from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share, check_types
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.tokens.generation import SamplingConfig
 from weightgpt.visual.meshing import MIN_RESOLUTION
@@ -74,6 +74,7 @@ class PipelineConfig:
     """The GPT and how it is trained."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_seed(self)
         check_at_least(self, 1, "num_shapes", "num_held_out", "num_eval_points", "num_samples")
         check_at_least(self, 0, "augmentations", "num_extra_shapes", "latent_augmentations", "latent_noise")
@@ -104,6 +105,11 @@ class PipelineConfig:
     def is_built_in(self) -> bool:
         """Whether the shapes are drawn from the built-in families instead of read from files."""
         return self.corpus == BUILT_IN_CORPUS
+
+    @property
+    def vector_sizes(self) -> VectorSizes | None:
+        """What the learner of the quantizer makes of plain fits; None if it learns from latents."""
+        return find_learner(self.tokenizer.kind).vectors
 
     def num_latents(self, num_shapes: int) -> int | None:
         """Latents that the codebook is learned from; None for a quantizer of plain weights.

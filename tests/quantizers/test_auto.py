@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.fakehub import FakeHub
 from tests.fakes import generator, sphere_shape, tiny_codebook, tiny_encoder, tiny_graph, tiny_weight_vq
@@ -169,3 +170,12 @@ def test_a_quantizer_travels_over_the_hub_with_the_real_client(tmp_path):
     assert answer["class"] == "RVQAutoencoder"
     assert len(set(answer["fingerprints"])) == 1
     assert "has no revision absent" in answer["refusal"]
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("file", ["model.safetensors", "encoder.safetensors"])
+def test_fault_14_files_of_a_quantizer_need_their_checksums(tmp_path, name, file):
+    ALL[name]().save_pretrained(tmp_path)
+    save_file(load_file(tmp_path / file), tmp_path / file)
+    with pytest.raises(InputError, match="has no checksum"):
+        AutoQuantizer.from_pretrained(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.fakes import tiny_tokenizer
 from tests.test_fault_writing import full_disk
@@ -18,7 +19,6 @@ from training.data.corpus import SPLITS, build_corpus, column_tensor, save_corpu
 from training.pretrain import PretrainConfig, code_loss, new_model, pretrain
 from training.resume.lock import folder_lock
 from weightgpt.errors import InputError
-from weightgpt.io import read_tensors
 from weightgpt.model import WeightGPT
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path):
     for name, seed in (("first", 3), ("second", 3), ("third", 4)):
         pretrain(*train_and_validation(corpus), tokenizer, tmp_path / name, config, seed=seed)
     first, second, third = (
-        read_tensors(tmp_path / name / "model" / "model.safetensors") for name in ("first", "second", "third")
+        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("first", "second", "third")
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], third[name]) for name in first)

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import safe_globals
 
-from training.resume.digests import differing, flush_to_disk, records
+from training.resume.digests import are_records, differing, flush_to_disk, records
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 
@@ -150,9 +150,11 @@ def find_fault(checkpoint: Path, num_processes: int = 1) -> str | None:
     """
     try:
         recorded = read_json(checkpoint / RECORD)["files"]
-        changed = differing(checkpoint, recorded)
-    except (InputError, KeyError, TypeError, AttributeError):
+    except (InputError, KeyError, TypeError):
         return f"has no readable {RECORD}"
+    if not are_records(recorded):
+        return f"has no readable {RECORD}"
+    changed = differing(checkpoint, recorded)
     random_states = [f"rng_state_{i}.pth" for i in range(num_processes)] if num_processes > 1 else ["rng_state.pth"]
     if missing := sorted({*REQUIRED, *random_states} - set(recorded)):
         return f"lacks {', '.join(missing)}"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_types, check_whole
 
 ACTIVATIONS = ("relu", "gelu", "sine")
 """Activations of the hidden layers."""
@@ -42,10 +42,8 @@ class FieldConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, list | tuple):
             raise InputError(f"hidden is {self.hidden!r:.100}; give a tuple of widths, such as (32, 32, 32).")
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        numbers = (self.in_features, self.out_features, self.num_frequencies, *self.hidden)
-        if not all(type(number) is int for number in numbers):
-            raise InputError(f"{self!s:.200} has a width that is not a whole number; give whole numbers.")
+        check_types(self)
+        object.__setattr__(self, "hidden", tuple(check_whole("a width of hidden", width) for width in self.hidden))
         if self.in_features not in (2, 3):
             raise InputError(f"in_features is {self.in_features}; a field takes 2 or 3 coordinates.")
         if self.out_features < 1 or not self.hidden or min(self.hidden) < 1 or self.num_frequencies < 0:

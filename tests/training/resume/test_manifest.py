@@ -211,3 +211,8 @@ def test_a_changed_source_is_named(tmp_path):
     (meshes / "d.obj").write_text("d")
     with pytest.raises(InputError, match=r"a\.obj has changed, b\.obj is missing, d\.obj is new; put the files back"):
         Manifest(run).check_sources(source_records(meshes))
+
+
+def test_fault_36_a_file_that_vanishes_before_it_is_hashed_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.obj does not exist"):
+        file_record(tmp_path / "gone.obj")

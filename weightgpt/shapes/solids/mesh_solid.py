@@ -24,8 +24,8 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.shape import Sdf
-from weightgpt.shapes.solids.arrangement import TooManyCrossingsError
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused
+from weightgpt.shapes.solids.crowding import TooComplexError
 from weightgpt.shapes.solids.digest import digest_surface
 from weightgpt.shapes.solids.distances import TriangleDistance
 from weightgpt.shapes.solids.extent import SIDE, Frame, fit_frame, with_area
@@ -39,10 +39,6 @@ from weightgpt.shapes.solids.winding import WindingNumber
 
 MAX_OPEN_SHARE = 0.5
 """Files are refused if open surfaces that bound nothing have more than this share of the area."""
-_TANGLED = (
-    "{} has parts that cross each other at too many places to unite them; unite them in a 3D program, or give a simpler"
-    " mesh."
-)
 _CRACK = 1e-6  # open edges nearer than this to each other are joined, in unit coordinates
 _UNCLEAR = 0.002  # the volume is not known if more than this share of the surface may be missing
 _GRID = SIDE * 2.0**-18  # vertices of meshes of several parts are rounded to this, so that parts that nearly touch do
@@ -80,10 +76,18 @@ def build_solid(name: str, parts: Sequence[MeshPart], thickness: float | None = 
 
     Raises:
         InputError: the mesh surrounds no volume, has too little area or too much open area, its parts cross at too many
-            places, or the thickness is not between 0 and 1.
+            places or are too many, or the thickness is not between 0 and 1.
     """
     if thickness is not None and not 0 < thickness < 1:
         raise InputError(f"the thickness is {thickness}; give a length between 0 and 1, in unit coordinates.")
+    try:
+        return _build(name, parts, thickness)
+    except TooComplexError as error:
+        raise InputError(f"{name} has {error}.") from None
+
+
+def _build(name: str, parts: Sequence[MeshPart], thickness: float | None) -> MeshSolid:
+    """Build the solid, see `build_solid`."""
     vertices, faces, copies, frame = _clean(name, parts, least=4 if thickness is None else 1)
     mesh = repair(vertices, faces, copies)
     notes = (*mesh.notes, *_open_notes(name, mesh, thickness))
@@ -96,10 +100,7 @@ def build_solid(name: str, parts: Sequence[MeshPart], thickness: float | None = 
     if mesh.num_parts > 1:
         vertices = np.rint(vertices / _GRID) * _GRID
     winding = WindingNumber(vertices, mesh.faces)
-    try:
-        surface = solid_surface(vertices, mesh.faces, winding)
-    except TooManyCrossingsError:
-        raise InputError(_TANGLED.format(name)) from None
+    surface = solid_surface(vertices, mesh.faces, winding)
     if len(surface.triangles) == 0 and len(sheets) == 0:
         raise InputError(_no_volume(name))
     caps = cap_holes(vertices, mesh.faces, measure_parts(vertices, mesh.faces).of_face)

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, find_edges
+from weightgpt.shapes.solids.nesting import find_nesting
 from weightgpt.shapes.solids.parts import Parts, Probes, probe_parts
 from weightgpt.shapes.solids.triangles import face_areas
 from weightgpt.shapes.solids.winding import WindingNumber
 
-_SAMPLES = 64  # vertices of a part that must lie inside another part for it to be nested
 _DEPTH = 1e-3  # distance from a face at which the winding number is taken, in unit coordinates
 _ROUNDS = 3  # times that open parts are turned over, as each depends on the others
 
@@ -70,7 +70,7 @@ def turn_outward(vertices: Vertices, faces: Faces, parts: Parts, solid: NDArray[
     if (parts.is_open & solid).any() or not solid.any():
         probes = probe_parts(vertices, faces, parts)
         turned |= _is_inside_out(vertices, faces, probes)
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if (parts.is_open & solid).any() else 0):
             wrong = _open_inside_out(vertices, turn_over(faces, turned[parts.of_face]), parts, probes)
             wrong &= parts.is_open & solid & ((parts.volume < 0) != turned)
             if not wrong.any():
@@ -102,32 +102,13 @@ def _closed_inside_out(
     after = np.where(fixed, before, 1)
     if not (~fixed & (before < 0)).any():
         return np.zeros(len(before), bool)
-    low, high = _part_bounds(vertices, faces, parts)
-    windings: dict[int, WindingNumber] = {}
-    order = [int(i) for i in np.argsort(-np.abs(parts.volume)) if solid[i]]
-    for place, i in enumerate(order):
-        larger = np.array(order[:place], np.int64)
-        around = larger[((low[larger] <= low[i]) & (high[larger] >= high[i])).all(1)]
-        if fixed[i] or len(around) == 0:
-            continue
-        corners = np.unique(faces[parts.of_face == i])
-        samples = vertices[corners[:: -(-len(corners) // _SAMPLES)]]
-        nested = []
-        for j in map(int, around):
-            if j not in windings:
-                windings[j] = WindingNumber(vertices, faces[parts.of_face == j])
-            if (np.abs(windings[j](samples)) > 0.5).all():
-                nested.append(j)
-        if nested:
-            relative = before[i] * before[nested[-1]] * after[nested[-1]]
-            after[i] = relative if after[nested].sum() + relative >= 0 else 1
+    nesting = find_nesting(vertices, faces, parts, solid, ~fixed)
+    around = np.zeros(len(before), np.int64)  # sum of the directions of all parts around each part
+    for i in np.argsort(-np.abs(parts.volume)):
+        j = nesting.parent[i]
+        if j >= 0:
+            relative = before[i] * before[j] * after[j]
+            after[i] = relative if around[i] + relative >= 0 else 1
+        around[nesting.contents.get(int(i), [])] += after[i]
     wrong: NDArray[np.bool_] = after != before
     return wrong
-
-
-def _part_bounds(vertices: Vertices, faces: Faces, parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The lowest and highest corners (k, 3) of the boxes of the parts."""
-    low, high = np.full((len(parts.area), 3), np.inf), np.full((len(parts.area), 3), -np.inf)
-    np.minimum.at(low, parts.of_face, vertices[faces].min(1))
-    np.maximum.at(high, parts.of_face, vertices[faces].max(1))
-    return low, high

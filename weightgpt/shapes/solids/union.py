@@ -50,7 +50,7 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         winding: winding number of the mesh.
 
     Raises:
-        TooManyCrossingsError: its faces cross at too many places.
+        TooComplexError: its faces cross at too many places, or too many are near to each other.
     """
     if len(faces) == 0:
         return Surface(np.zeros((0, 3, 3)), np.zeros(0))
@@ -60,8 +60,10 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         return Surface(vertices[faces], np.ones(len(faces)))
     united, left = _unite(vertices, faces, parts, crossings)
     if united:
+        others = crossings.select(left[crossings.pairs].any(1))
         vertices, faces, of_union = _join_unions(vertices, faces[left], united)
-        crossings = _between(find_crossings(vertices, faces), of_union)
+        # Unions do not cross each other.
+        crossings = _between(find_crossings(vertices, faces), of_union) if len(others.pairs) else others
     crossed = np.zeros(len(faces), bool)
     crossed[crossings.pairs] = True
     pieces, _ = cut_faces(vertices, faces, crossings)
@@ -134,7 +136,7 @@ def _unite(
     Returns:
         The vertices and faces of each union, and which faces (m,) are in no union.
     """
-    left, links = np.ones(len(faces), bool), parts.of_face[crossings.pairs]
+    links = parts.of_face[crossings.pairs]
     unfit = parts.is_open | (parts.volume <= 0)
     unfit[links[links[:, 0] == links[:, 1], 0]] = True
     edges = find_edges(faces + parts.of_face[:, None] * len(vertices))  # as if no two parts had a vertex in common
@@ -142,14 +144,18 @@ def _unite(
     links = links[~unfit[links].any(1)]
     count = len(parts.area)
     _, clusters = connected_components(coo_array((np.ones(len(links)), links.T), shape=(count, count)), directed=False)
-    united = []
-    for cluster in np.unique(clusters[links.ravel()]):
-        members = np.flatnonzero(clusters == cluster)
-        union = _unite_parts(vertices, [faces[parts.of_face == part] for part in members])
+    cluster, size = clusters[parts.of_face], np.bincount(clusters)
+    shared = np.flatnonzero(size[cluster] > 1)
+    shared = shared[np.lexsort((parts.of_face[shared], cluster[shared]))]
+    pieces = np.split(faces[shared], np.flatnonzero(np.diff(parts.of_face[shared])) + 1)
+    united, first, whole = [], 0, np.zeros(len(size), bool)
+    for number in np.flatnonzero(size > 1):
+        union = _unite_parts(vertices, pieces[first : first + size[number]])
+        first += size[number]
         if union is not None:
             united.append(union)
-            left &= clusters[parts.of_face] != cluster
-    return united, left
+            whole[number] = True
+    return united, ~whole[cluster]
 
 
 def _unite_parts(vertices: Vertices, parts: list[Faces]) -> tuple[Vertices, Faces] | None:

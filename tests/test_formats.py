@@ -16,6 +16,7 @@ from weightgpt.fields.fitting import FitConfig
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
+from weightgpt.quantizers.basis_decoder import BasisDecoder
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import GraphQuantizer
@@ -49,7 +50,8 @@ def codebook() -> Codebook:
     layout = ChunkLayout(CONFIG, 2)
     latent_decoder = filled(LatentDecoder(layout.num_chunks, 2, 3, 2))
     chunks, width = layout.num_chunks, layout.width
-    return Codebook(layout, ramp(chunks, width), ramp(chunks, 2, width), latent_decoder, ramp(2, 4, 2))
+    decoder = BasisDecoder(layout, ramp(chunks, width), ramp(chunks, 2, width), latent_decoder)
+    return Codebook(decoder, ramp(2, 4, 2))
 
 
 def encoder() -> ShapeEncoder:
@@ -134,5 +136,5 @@ def test_golden_quantizers_decode_as_those_that_were_saved(name: str, make: Call
 def test_the_golden_codebook_decodes_as_the_one_that_was_saved():
     golden, expected = Codebook.from_pretrained(GOLDEN / "codebook"), codebook()
     assert golden.fingerprint == expected.fingerprint
-    codes = some_codes(expected.layout.num_chunks, expected.num_quantizers, expected.codebook_size)
+    codes = some_codes(expected.num_chunks, expected.num_quantizers, expected.codebook_size)
     assert torch.equal(golden.decode(codes).flat, expected.decode(codes).flat)

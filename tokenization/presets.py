@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tokenization.autoencoder_training import MAX_STEPS
 from tokenization.train_codebook import CodebookConfig
 from tokenization.train_graph import GraphConfig
+from tokenization.train_local import LocalConfig
 from weightgpt.errors import InputError, check_at_least, check_at_most, check_types
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.fitting import FitConfig
@@ -26,7 +27,7 @@ class TokenizerConfig:
     kind: str = "rvq-ae"
     """How the quantizer is learned, a name of `tokenization.registry`."""
     num_points: int = 8192
-    """Shared points at which all shapes are sampled for learning."""
+    """Shared points at which all shapes are sampled for learning, besides the probes of an encoder of local chunks."""
     num_init_fits: int = 64
     """Training shapes with plain fits. The RVQ autoencoder takes its initial base and bases from them; weight VQ learns
     from these fits alone."""
@@ -36,6 +37,8 @@ class TokenizerConfig:
     """How plain fits are optimized."""
     codebook: CodebookConfig = dataclasses.field(default_factory=CodebookConfig)
     """How the RVQ autoencoder is learned; weight VQ ignores it."""
+    local: LocalConfig = dataclasses.field(default_factory=LocalConfig)
+    """How the autoencoder of local chunks is learned; all other quantizers ignore it."""
     graph: GraphConfig = dataclasses.field(default_factory=GraphConfig)
     """How the graph encoder is learned; all other quantizers ignore it."""
     encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)

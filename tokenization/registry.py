@@ -8,13 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from tokenization import weight_vq_learners as weight_vq
 from tokenization.corpus import Corpus, TrainedQuantizer
 from tokenization.presets import TokenizerConfig
 from tokenization.train_codebook import learn_codebook
 from tokenization.train_graph import learn_graph_encoder
+from tokenization.train_local import learn_local
 from weightgpt.errors import InputError
 from weightgpt.fields.fitting import fit
+from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.quantizers.grid_encoder import grid_probes
 
 RANDOM_INIT_SEED = 1000
 """Offset from the seed of the corpus to the seed of random-init fits, because the shared initialization uses the
@@ -35,6 +40,11 @@ class Learner:
     """Whether a sampled shape is encoded without a plain fit of it."""
     vectors: "VectorSizes | None" = None
     """What it learns from plain fits alone; None if it learns from latents."""
+    num_chunks: Callable[[TokenizerConfig], int] | None = None
+    """Chunks of a field whose latents share code vectors; None for a quantizer of plain weights. Sizes of the quantizer
+    are then in the first of the `settings`."""
+    probes: Callable[[TokenizerConfig], Tensor] | None = None
+    """The points (m, D) that must be the first ones of the corpus; None where they may be any."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,11 @@ def _learn_graph(corpus: Corpus, config: TokenizerConfig, progress: bool) -> Tra
     )
 
 
+def _num_neuron_chunks(config: TokenizerConfig) -> int:
+    """Chunks of neurons of a field."""
+    return ChunkLayout(config.field, config.codebook.neurons_per_chunk).num_chunks
+
+
 def _weight_vq(learn: Callable[[Corpus], TrainedQuantizer], sizes: VectorSizes) -> Learner:
     """A learner that has no settings, takes seconds and shows no progress."""
     return Learner(lambda corpus, config, progress: learn(corpus), vectors=sizes)
@@ -100,7 +115,21 @@ def _vectors(sizes: VectorSizes, num_quantizers: int = 1) -> Learner:
 
 
 LEARNERS = {
-    "rvq-ae": Learner(_learn_autoencoder, ("codebook", "encode"), has_latents=True, encodes_without_fits=True),
+    "rvq-ae": Learner(
+        _learn_autoencoder,
+        ("codebook", "encode"),
+        has_latents=True,
+        encodes_without_fits=True,
+        num_chunks=_num_neuron_chunks,
+    ),
+    "local": Learner(
+        lambda corpus, config, progress: learn_local(corpus, config.local, progress=progress),
+        ("local", "encode"),
+        has_latents=True,
+        encodes_without_fits=True,
+        num_chunks=lambda config: config.field.num_nodes,
+        probes=lambda config: grid_probes(config.field),
+    ),
     "bins": _scalars(weight_vq.learn_bins, weight_vq.normalize_globally),
     "lloyd-max": _scalars(weight_vq.learn_lloyd_max, weight_vq.normalize_globally),
     "delta-bins": _scalars(weight_vq.learn_bins, weight_vq.normalize_difference),
@@ -110,9 +139,10 @@ LEARNERS = {
     "residual-vq": _vectors(VectorSizes(1024, width=8), num_quantizers=3),
     "product-vq": _vectors(VectorSizes(1024, width=4, groups=8)),
     "fsq": _weight_vq(lambda corpus: weight_vq.learn_fsq(corpus, (8, 5, 5, 5)), VectorSizes(1000, width=4)),
-    "graph": Learner(_learn_graph, ("codebook", "graph"), has_latents=True),
+    "graph": Learner(_learn_graph, ("codebook", "graph"), has_latents=True, num_chunks=_num_neuron_chunks),
 }
-"""The learners by name: the RVQ autoencoder, weight VQ of plain fits, and the graph encoder."""
+"""The learners by name: the RVQ autoencoder, the autoencoder of local chunks, weight VQ of plain fits, and the graph
+encoder."""
 
 NAMES = tuple(LEARNERS)
 """The names of the learners, values of `TokenizerConfig.kind`."""
@@ -156,3 +186,16 @@ def relevant_settings(config: TokenizerConfig) -> dict[str, Any]:
         InputError: the kind is unknown.
     """
     return {name: getattr(config, name) for name in find_learner(config.kind).settings}
+
+
+def probes(config: TokenizerConfig) -> Tensor | None:
+    """The points (m, D) that must be the first ones of a corpus of `config`; None where they may be any.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        InputError: the kind is unknown.
+    """
+    find = find_learner(config.kind).probes
+    return None if find is None else find(config)

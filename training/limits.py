@@ -7,6 +7,7 @@ answer in the names of the settings.
 import os
 import sys
 
+from tokenization.registry import probes
 from training.presets import PipelineConfig
 from training.pretrain import check_counts
 from weightgpt.errors import InputError
@@ -62,10 +63,10 @@ def check_codes(config: PipelineConfig, num_train: int) -> None:
                 f"{fits} plain fits give {fits * per_fit} vectors for {sizes.codes} codes; give a"
                 f" tokenizer.num_init_fits of {least} or more, and at least as many training shapes by more {more}."
             )
-    elif latents is not None and latents < (codes := config.tokenizer.codebook.codebook_size):
+    elif latents is not None and latents < (codes := config.codebook_size):
         raise InputError(
             f"{num_train} training shapes give {latents} latents for {codes} codes; give more {more}, or a"
-            f" tokenizer.codebook.codebook_size of {latents} or less."
+            f" tokenizer.{config.codebook_settings}.codebook_size of {latents} or less."
         )
 
 
@@ -76,7 +77,7 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
         config: the settings of the run.
         num_files: training files.
     """
-    num_train, codes = num_files * (1 + config.augmentations), config.tokenizer.codebook.codebook_size
+    num_train, codes = num_files * (1 + config.augmentations), config.codebook_size
     latents = config.num_latents(num_train)
     if not num_files or latents is None or latents >= codes:
         return config.augmentations
@@ -102,11 +103,13 @@ def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None
         InputError: they do not fit.
     """
     available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    per_shape = BYTES_PER_DISTANCE * config.tokenizer.num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
+    first_points = probes(config.tokenizer)
+    num_points = config.tokenizer.num_points + (0 if first_points is None else len(first_points))
+    per_shape = BYTES_PER_DISTANCE * num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
     if needed > MEMORY_SHARE * available:
         raise InputError(
-            f"{num_train:,} training and {num_extra:,} extra shapes at {config.tokenizer.num_points:,} points need"
+            f"{num_train:,} training and {num_extra:,} extra shapes at {num_points:,} points need"
             f" {needed / 1e9:,.0f} GB of memory, this machine has {available / 1e9:.0f} GB; give a smaller num_shapes,"
             " num_extra_shapes, augmentations or tokenizer.num_points."
         )

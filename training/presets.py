@@ -14,7 +14,6 @@ from tokenization.presets import TOKENIZERS, TokenizerConfig
 from tokenization.registry import VectorSizes, find_learner
 from training.pretrain import PretrainConfig
 from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share, check_types
-from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.tokens.generation import SamplingConfig
 from weightgpt.visual.meshing import MIN_RESOLUTION
 
@@ -117,9 +116,19 @@ class PipelineConfig:
         Args:
             num_shapes: shapes that the codebook is learned from.
         """
-        if "codebook" not in find_learner(self.tokenizer.kind).settings:
-            return None
-        return num_shapes * ChunkLayout(self.tokenizer.field, self.tokenizer.codebook.neurons_per_chunk).num_chunks
+        num_chunks = find_learner(self.tokenizer.kind).num_chunks
+        return None if num_chunks is None else num_shapes * num_chunks(self.tokenizer)
+
+    @property
+    def codebook_settings(self) -> str:
+        """The field of `tokenizer` with the sizes of the codebook, such as "codebook"."""
+        learner = find_learner(self.tokenizer.kind)
+        return "codebook" if learner.num_chunks is None else learner.settings[0]
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the codes of a level, for quantizers with latents."""
+        return int(getattr(self.tokenizer, self.codebook_settings).codebook_size)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values; nested configurations are nested objects."""

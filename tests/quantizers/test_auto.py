@@ -16,6 +16,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
 from weightgpt.quantizers.auto import QUANTIZERS, AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
+from weightgpt.quantizers.basis_decoder import BasisDecoder
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.latent_decoder import LatentDecoder
@@ -85,7 +86,7 @@ def wide_autoencoder() -> RVQAutoencoder:
         torch.manual_seed(0)
         decoder = LatentDecoder(chunks, 24, 1024, 32)
         tensors = [torch.randn(shape) for shape in ((chunks, width), (chunks, 32, width), (2, 8, 24))]
-    codebook = Codebook(layout, tensors[0], tensors[1], decoder, tensors[2])
+    codebook = Codebook(BasisDecoder(layout, tensors[0], tensors[1], decoder), tensors[2])
     return RVQAutoencoder(codebook, tiny_encoder(codebook))
 
 

@@ -9,6 +9,9 @@ Dimensions: N training, V validation and T test shapes, M shared points, m point
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from weightgpt.io import read_tensors, write_tensors
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.splits import Split
@@ -30,7 +33,9 @@ class SampledSplit:
     """The test shapes at the uniform points."""
 
 
-def sample_split(split: Split, num_points: int, num_eval_points: int, seed: int, path: Path) -> SampledSplit:
+def sample_split(
+    split: Split, num_points: int, num_eval_points: int, seed: int, path: Path, probes: Tensor | None = None
+) -> SampledSplit:
     """Sample all shapes, or read the samples of an earlier call.
 
     Args:
@@ -39,9 +44,11 @@ def sample_split(split: Split, num_points: int, num_eval_points: int, seed: int,
         num_eval_points: m, uniform points.
         seed: seed of both sets of points.
         path: the file that the samples are written to or read from.
+        probes: (m, D) further shared points, which come first; none when None.
     """
     if not path.is_file():
         points = shared_points(split.train, num_points, seed)
+        points = points if probes is None else torch.cat([probes, points])
         eval_points = uniform_points(num_eval_points, split.train[0].dimension, seed + 1)
         tensors = {
             "points": points,

@@ -50,6 +50,14 @@ class Samples:
         """
         return Samples(self.points, self.sdf[index].float())
 
+    def last(self, count: int) -> "Samples":
+        """The same shapes at the last points alone.
+
+        Args:
+            count: number of points.
+        """
+        return Samples(self.points[-count:], self.sdf[:, -count:])
+
 
 def uniform_points(n: int, dimension: int, seed: int) -> Float[Tensor, "n D"]:
     """Sample points uniformly in [-1, 1]^D.

@@ -33,7 +33,7 @@ def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num
         InputError: the sizes cannot work.
     """
     check_memory(config, num_train, num_extra)
-    more = "num_shapes" if config.is_built_in else "augmentations, or more files"
+    more = "num_shapes" if config.is_drawn else "augmentations, or more files"
     latents, codes = config.num_latents(num_train), config.tokenizer.codebook.codebook_size
     if latents is None:
         if min(config.tokenizer.num_init_fits, num_train) < 2:

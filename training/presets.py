@@ -20,7 +20,9 @@ from weightgpt.visual.meshing import MIN_RESOLUTION
 
 BUILT_IN_CORPUS = "six-families"
 """The corpus that is drawn from the built-in families."""
-DRAWN_CORPORA = (BUILT_IN_CORPUS,)
+COMPOSITIONS = "compositions"
+"""The corpus that is drawn as free compositions of primitives."""
+DRAWN_CORPORA = (BUILT_IN_CORPUS, COMPOSITIONS)
 """The corpora that are drawn, without end; every other corpus is read from files."""
 PARTNET_CORPORA = {
     "partnet-chairs": ("chair",),
@@ -44,26 +46,27 @@ class PipelineConfig:
     """All settings of a run."""
 
     corpus: str = BUILT_IN_CORPUS
-    """"six-families" for the built-in families; "partnet-chairs", "partnet-tables", "partnet-storage" or "partnet" for
-    furniture of boxes; or a folder of meshes whose sub-folders are the classes."""
+    """"six-families" for the built-in families; "compositions" for free compositions of primitives; "partnet-chairs",
+    "partnet-tables", "partnet-storage" or "partnet" for furniture of boxes; or a folder of meshes whose sub-folders are
+    the classes."""
     corpus_folder: str | None = None
     """The folder of chair.npz, table.npz and storage.npz, for the PartNet corpora alone."""
     num_shapes: int = 16_384
-    """Built-in shapes to learn from; held-out shapes are drawn in addition."""
+    """Drawn shapes to learn from; held-out shapes are drawn in addition."""
     num_held_out: int = 192
-    """Held-out built-in shapes, half for validation and half for test."""
+    """Held-out drawn shapes, half for validation and half for test."""
     held_out_fraction: float = 0.2
     """Share of the mesh files that is held out, half for validation and half for test. A corpus that comes with a split
     is split as it says."""
     thickness: float | None = None
     """Thickness of open surfaces of mesh files, in unit coordinates, such as 0.02. None drops open surfaces."""
     augmentations: int = 8
-    """Stretched and mirrored copies of each training file; built-in shapes get no copies."""
+    """Stretched and mirrored copies of each training file; drawn shapes get no copies."""
     mirror_all_axes: bool = False
     """Whether copies are also turned, and mirrored in all axes instead of x alone. Use it for shapes that have no top
     and no front."""
     num_extra_shapes: int = 0
-    """Extra shapes, from which only the GPT learns: new shapes of the built-in families, or further copies of files."""
+    """Extra shapes, from which only the GPT learns: new drawn shapes, or further copies of files."""
     latent_augmentations: int = 0
     """Noisy versions of each training shape that the GPT learns from: noise is added to the latents, and they are
     quantized again. With 0 the GPT learns from the codes without noise."""

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training.data.box_files import PARTNET_FILES
-from training.presets import BUILT_IN_CORPUS, PipelineConfig
+from training.presets import BUILT_IN_CORPUS, COMPOSITIONS, PipelineConfig
 from training.resume.digests import FileRecord, records
 from training.resume.manifest import mesh_records
+from weightgpt.shapes.compositions.stream import lazy_compositions
 from weightgpt.shapes.families import lazy_shapes
 from weightgpt.shapes.lazy import LazySequence
 from weightgpt.shapes.shape import Shape
 
-STREAMS: dict[str, Callable[[int, int, int], LazySequence[Shape]]] = {BUILT_IN_CORPUS: lazy_shapes}
+STREAMS: dict[str, Callable[[int, int, int], LazySequence[Shape]]] = {
+    BUILT_IN_CORPUS: lazy_shapes,
+    COMPOSITIONS: lazy_compositions,
+}
 """The drawn corpora: functions of the number of the first shape, the number of shapes, and the seed."""
 
 

@@ -67,6 +67,11 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
     return copies
 
 
+def memory_limit() -> float:
+    """Most bytes that the shapes of a run may fill."""
+    return MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None:
     """Refuse more shapes than fit into the memory of the machine, as distances and as weights.
 
@@ -78,12 +83,11 @@ def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None
     Raises:
         InputError: they do not fit.
     """
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     per_shape = BYTES_PER_DISTANCE * config.tokenizer.num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
-    if needed > MEMORY_SHARE * available:
+    if needed > memory_limit():
         raise InputError(
             f"{num_train:,} training and {num_extra:,} extra shapes at {config.tokenizer.num_points:,} points need"
-            f" {needed / 1e9:,.0f} GB of memory, this machine has {available / 1e9:.0f} GB; give a smaller num_shapes,"
-            " num_extra_shapes, augmentations or tokenizer.num_points."
+            f" {needed / 1e9:,.0f} GB of memory, this machine has {memory_limit() / MEMORY_SHARE / 1e9:.0f} GB; give a"
+            " smaller num_shapes, num_extra_shapes, augmentations or tokenizer.num_points."
         )

@@ -47,8 +47,8 @@ class PipelineConfig:
 
     corpus: str = BUILT_IN_CORPUS
     """"six-families" for the built-in families; "compositions" for free compositions of primitives; "partnet-chairs",
-    "partnet-tables", "partnet-storage" or "partnet" for furniture of boxes; or a folder of meshes whose sub-folders are
-    the classes."""
+    "partnet-tables", "partnet-storage" or "partnet" for furniture of boxes; a .parquet file, or a folder of them whose
+    name ends in .parquet, for signed distances; or a folder of meshes whose sub-folders are the classes."""
     corpus_folder: str | None = None
     """The folder of chair.npz, table.npz and storage.npz, for the PartNet corpora alone."""
     num_shapes: int = 16_384
@@ -73,7 +73,7 @@ class PipelineConfig:
     latent_noise: float = 0.5
     """Size of the noise, in standard deviations of each latent dimension over the training shapes."""
     num_eval_points: int = 16_384
-    """Uniform points at which IoU is measured."""
+    """Uniform points at which IoU is measured. Shapes of Parquet files are measured at held-out samples instead."""
     num_samples: int = 96
     """Shapes to generate."""
     temperature: float = 1.0
@@ -135,6 +135,11 @@ class PipelineConfig:
     def is_drawn(self) -> bool:
         """Whether the shapes are drawn, so that there are always new ones, instead of read from files."""
         return self.corpus in DRAWN_CORPORA
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the shapes are read from Parquet files of signed distances."""
+        return self.corpus.endswith(".parquet")
 
     @property
     def partnet_classes(self) -> tuple[str, ...]:

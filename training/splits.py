@@ -9,8 +9,10 @@ Files of equal geometry stay on one side of the split, because a held-out copy o
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from training.data.box_files import load_box_shapes
+from training.data.distance_tables import load_distance_table
 from training.data.given_split import join_given, split_given
 from training.data.sources import STREAMS, partnet_paths
 from training.limits import check_sizes, enough_augmentations
@@ -43,7 +45,7 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     elif config.partnet_classes:
         split = _add_copies(config, _read_boxes(config))
     else:
-        split, refusals = _read_meshes(config)
+        split, refusals = (_read_table if config.is_table else _read_meshes)(config)
         split = _add_copies(config, split)
     if not split.train:
         raise InputError(
@@ -62,6 +64,17 @@ def _draw_split(config: PipelineConfig) -> Split:
 def _read_boxes(config: PipelineConfig) -> Split:
     files = [load_box_shapes(path, label) for label, path in partnet_paths(config).items()]
     return split_given(join_given(files), config.seed)
+
+
+def _read_table(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
+    table = load_distance_table(Path(config.corpus), config.seed)
+    for refusal in table.refused:
+        print(f"refused: {refusal.reason}", file=sys.stderr)
+    print(f"{len(table.given.shapes)} shapes, {len(table.refused)} rows refused", file=sys.stderr)
+    if table.given.parts:
+        return split_given(table.given, config.seed), table.refused
+    tell_duplicates(table.given.shapes)
+    return split_shapes(table.given.shapes, config.held_out_fraction, config.seed), table.refused
 
 
 def _read_meshes(config: PipelineConfig) -> tuple[Split, list[Refusal]]:

@@ -12,6 +12,7 @@ from tests.shapes.test_boxes import box
 from training import pipeline
 from training.data.box_files import load_box_shapes
 from training.pipeline import read_job
+from training.run import Run
 from training.splits import load_split
 from weightgpt.errors import InputError
 
@@ -47,11 +48,12 @@ def test_a_run_learns_from_the_given_split_and_its_card_has_the_terms_of_the_dat
     assert "license: other" in card
     assert "ShapeAssembly (Jones et al. 2020" in card
     moved = folder.rename(tmp_path / "moved")
-    pipeline.run_pipeline(config(moved), tmp_path / "run")
+    with Run(config(moved), tmp_path / "run").session():
+        pass
     assert "resuming with other settings (corpus_folder)" in capsys.readouterr().err
     write_npz(moved, parts=PARTS[::-1])
-    with pytest.raises(InputError, match=r"chair\.npz has changed"):
-        pipeline.run_pipeline(config(moved), tmp_path / "run")
+    with pytest.raises(InputError, match=r"chair\.npz has changed"), Run(config(moved), tmp_path / "run").session():
+        pass
 
 
 def test_the_three_classes_join_with_their_labels(tmp_path):

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training.data.box_files import PARTNET_FILES
+from training.data.distance_tables import parquet_files
 from training.presets import BUILT_IN_CORPUS, COMPOSITIONS, PipelineConfig
-from training.resume.digests import FileRecord, records
+from training.resume.digests import FileRecord, file_record, records
 from training.resume.manifest import mesh_records
 from weightgpt.shapes.compositions.stream import lazy_compositions
 from weightgpt.shapes.families import lazy_shapes
@@ -39,4 +40,10 @@ def source_records(config: PipelineConfig) -> dict[str, FileRecord]:
     if config.partnet_classes:
         paths = [path for path in partnet_paths(config).values() if path.is_file()]
         return records(Path(str(config.corpus_folder)), paths)
+    if config.is_table:
+        path = Path(config.corpus)
+        files = [file for file in parquet_files(path) if file.is_file()]
+        if path.is_dir():
+            return records(path, files)
+        return {f"file {number}": file_record(file) for number, file in enumerate(files)}  # it may be renamed
     return mesh_records(Path(config.corpus))

@@ -98,7 +98,7 @@ def check_boxes(corners: Array, name: str) -> None:
         raise InputError(
             f"the boxes of shape {name!r} have corners of shape {corners.shape}; give 8 for each box, (B, 8, 3)."
         )
-    finite: NDArray[np.bool_] = np.isfinite(corners).all((1, 2))
+    finite = np.asarray(np.isfinite(corners).all((1, 2)))
     if not finite.all():
         raise _fault(name, finite, "has a corner that is NaN or infinite; leave that box out")
     edges = corners[:, _NEIGHBORS] - corners[:, :1]

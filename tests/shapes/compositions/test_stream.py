@@ -45,13 +45,16 @@ def test_compositions_have_the_size_of_the_families_and_hold_all_kinds_of_parts(
 
 @pytest.mark.slow
 def test_compositions_are_in_one_piece():
-    """On a grid, where a wall thinner than a cell counts as a cell."""
+    """On a grid, where a part thinner than a cell counts as one."""
     axis = torch.linspace(-0.95, 0.95, 64)
     grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).view(-1, 3)
     for shape in lazy_compositions(0, 16, seed=2):
-        inside = (shape.sdf(grid) < 0.6 * (axis[1] - axis[0])).view(64, 64, 64).numpy()
-        assert label(inside, structure=np.ones((3, 3, 3)))[1] == 1, shape.name
-        assert not inside[[0, -1]].any()
+        values = shape.sdf(grid).view(64, 64, 64)
+        near = (values < 0.9 * (axis[1] - axis[0])).numpy()
+        pieces = label(near, structure=np.ones((3, 3, 3)))[0]
+        # Far from the solid, beside a cut, a lower bound can be small too; no point of such a piece is inside.
+        assert len(np.unique(pieces[values.numpy() < 0])) == 1, shape.name
+        assert not near[[0, -1]].any()
 
 
 @pytest.mark.parametrize("numbers", [(-1, 3, 0), (0, -3, 0), (0, 3, -1)])

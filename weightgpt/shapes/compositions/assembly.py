@@ -12,8 +12,8 @@ Dimensions: C copies.
 import numpy as np
 
 from weightgpt.shapes.compositions.parts import Array, Parts, join_parts, place_parts
-from weightgpt.shapes.compositions.pieces import BLOCK, PLATE, ROD, Piece, Style, draw_piece
-from weightgpt.shapes.compositions.profiles import Rng
+from weightgpt.shapes.compositions.pieces import Piece, Style, draw_piece
+from weightgpt.shapes.compositions.profiles import Rng, pick
 
 MAX_ROWS = 40
 """Most rows of a composition, copies and cuts included."""
@@ -42,8 +42,8 @@ def assemble(rng: Rng, style: Style, length: float, budget: int, max_rows: int, 
     budget -= 1
     while budget > 0 and rows < max_rows:
         share = 1 if rng.random() < 0.65 else min(budget, int(rng.integers(2, 6)))
-        size = length * float(np.exp(rng.uniform(-2.3, 0.1 if len(blocks) == 1 else -0.3)))
-        parts, child = assemble(rng, style, size, share, max_rows - rows, _pick_form(rng))
+        size = length * float(np.exp(rng.uniform(style.order - 2.3, 0.1 if len(blocks) == 1 else -0.3)))
+        parts, child = assemble(rng, style, size, share, max_rows - rows, pick(rng, style.forms))
         turn, shift, copies = _attach(rng, style, piece, child)
         most = max(1, (max_rows - rows) // len(parts))
         turns, shifts = (np.array(arrays[:most]) for arrays in zip(*copies, strict=True))
@@ -53,16 +53,11 @@ def assemble(rng: Rng, style: Style, length: float, budget: int, max_rows: int, 
     return join_parts(blocks), piece
 
 
-def _pick_form(rng: Rng) -> int:
-    chance = rng.random()
-    return PLATE if chance < 0.25 else ROD if chance < 0.55 else BLOCK
-
-
 def _attach(rng: Rng, style: Style, piece: Piece, child: Piece) -> tuple[Array, Array, Copies]:
     """Lay a face of the child on a face of the piece: how the child is turned and moved, and its copies."""
     sizes = piece.faces["reach"].sum(1) + 0.1 * piece.faces["reach"].max() + 1e-3
-    face = piece.faces[_choose(rng, sizes)]
-    foot = child.faces[_choose(rng, child.faces["weight"] + 1e-6)]
+    face = piece.faces[pick(rng, sizes)]
+    foot = child.faces[pick(rng, child.faces["weight"] + 1e-6)]
     frame, own = face["frame"], foot["frame"]
     spin = int(rng.integers(4))
     first = [own[1], own[2], -own[1], -own[2]][spin]
@@ -75,10 +70,6 @@ def _attach(rng: Rng, style: Style, piece: Piece, child: Piece) -> tuple[Array, 
     sink = 0.5 * min(face["depth"], max(foot["depth"], 0.5 * face["depth"])) * rng.uniform(0.25, 1.0)
     target = face["point"] + place @ frame[1:] - sink * frame[0]
     return turn, target - turn @ foot["point"], _draw_copies(rng, style, piece, face, place, wide)
-
-
-def _choose(rng: Rng, weights: Array) -> int:
-    return int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum()))
 
 
 def _draw_place(rng: Rng, style: Style, reach: Array, wide: Array) -> Array:

@@ -33,7 +33,7 @@ from weightgpt.shapes.compositions.parts import (
     Parts,
     make_part,
 )
-from weightgpt.shapes.compositions.profiles import Rng, draw_outline, draw_profile, room_about
+from weightgpt.shapes.compositions.profiles import Rng, draw_outline, draw_profile, pick, room_about
 
 PLATE, ROD, BLOCK = range(3)
 
@@ -44,6 +44,8 @@ class Style:
 
     kinds: tuple[float, ...]
     """How likely each of the six kinds is."""
+    forms: tuple[float, ...]
+    """How likely plates, rods and blocks are."""
     thin: float
     """Typical thickness of plates and rods, as a share of their length."""
     cuts: float
@@ -76,7 +78,7 @@ def draw_piece(rng: Rng, style: Style, length: float, form: int) -> Piece:
         length: about its longest side.
         form: `PLATE`, `ROD` or `BLOCK`.
     """
-    kind = int(np.searchsorted(np.cumsum(style.kinds), rng.random() * sum(style.kinds)))
+    kind = pick(rng, style.kinds)
     half = _draw_half(rng, style, length, form)
     cut = rng.random() < style.cuts
     if kind == CYLINDER:

@@ -3,7 +3,7 @@
 Dimensions: k corners.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,17 @@ from weightgpt.shapes.compositions.parts import Array
 
 Rng = np.random.Generator
 Corners = list[tuple[float, float]]
+
+
+def pick(rng: Rng, weights: Sequence[float] | Array) -> int:
+    """Draw a number from 0 on.
+
+    Args:
+        rng: source of the random numbers.
+        weights: how likely each number is; their sum may be any.
+    """
+    sums = np.cumsum(weights)
+    return int(np.searchsorted(sums[:-1], rng.random() * sums[-1]))
 
 
 def draw_outline(rng: Rng) -> tuple[Array, Array]:

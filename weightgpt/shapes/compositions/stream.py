@@ -15,7 +15,7 @@ from weightgpt.shapes.compositions.assembly import MAX_ROWS, assemble, turn_abou
 from weightgpt.shapes.compositions.distances import Composition
 from weightgpt.shapes.compositions.parts import Parts, bounding_box, place_parts, scale_parts
 from weightgpt.shapes.compositions.pieces import Style
-from weightgpt.shapes.compositions.profiles import Rng
+from weightgpt.shapes.compositions.profiles import Rng, pick
 from weightgpt.shapes.lazy import LazySequence
 from weightgpt.shapes.shape import Shape
 
@@ -28,6 +28,10 @@ _KINDS = (
     (3.0, 3.0, 1.0, 1.0, 2.0, 2.0),  # mixed, as vehicles and toys
     (2.0, 1.0, 4.0, 1.0, 0.5, 1.5),  # soft, as animals and plants
 )
+
+"""How likely the six kinds are, style by style."""
+_FORMS = ((0.25, 0.3, 0.45), (0.45, 0.4, 0.15), (0.1, 0.2, 0.7))
+"""How likely plates, rods and blocks are, style by style."""
 
 
 def lazy_compositions(first: int, count: int, seed: int) -> LazySequence[Shape]:
@@ -65,26 +69,21 @@ def draw_parts(rng: Rng) -> Parts:
     Returns:
         Its parts; their box is centered on the origin and has a longest side of 1.65 to 1.8.
     """
-    kinds = _KINDS[_pick(rng, 0.42, 0.2, 0.28, 0.1)]
     budget = 1 + int(MAX_PIECES * rng.random() ** 2) if rng.random() < 0.35 else 2 + int(9 * rng.random())
     style = Style(
-        kinds=kinds,
+        kinds=_KINDS[pick(rng, (0.42, 0.2, 0.28, 0.1))],
+        forms=_FORMS[pick(rng, (0.4, 0.35, 0.25))],
         thin=float(np.exp(rng.uniform(-3.2, -1.4))),
-        cuts=(0.0, 0.15, 0.4)[_pick(rng, 0.4, 0.4, 0.2)],
-        tilt=(0.0, 0.15, 0.6)[_pick(rng, 0.6, 0.25, 0.15)],
-        order=(0.0, 0.5, 1.0)[_pick(rng, 0.3, 0.3, 0.4)],
+        cuts=(0.0, 0.15, 0.4)[pick(rng, (0.4, 0.4, 0.2))],
+        tilt=(0.0, 0.15, 0.6)[pick(rng, (0.6, 0.25, 0.15))],
+        order=(0.0, 0.5, 1.0)[pick(rng, (0.3, 0.3, 0.4))],
     )
-    form = _pick(rng, 0.4, 0.08, 0.52)
+    form = pick(rng, (2.0 * style.forms[0], 0.3 * style.forms[1], style.forms[2]))
     parts, _ = assemble(rng, style, 1.0, min(budget, MAX_PIECES), MAX_ROWS, form)
     parts = place_parts(parts, _draw_pose(rng)[None], np.zeros((1, 3)))
     low, high = bounding_box(parts)
     parts["center"] -= (low + high) / 2
     return scale_parts(parts, float(rng.uniform(1.65, 1.8) / (high - low).max()))
-
-
-def _pick(rng: Rng, *shares: float) -> int:
-    """A number from 0 on, each with its share of the chance."""
-    return int(np.searchsorted(np.cumsum(shares)[:-1], rng.random()))
 
 
 def _draw_pose(rng: Rng) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -113,7 +113,7 @@ def test_a_row_that_is_no_shape_is_refused_by_its_number(tmp_path, capsys, chang
     assert "11 shapes, 1 rows refused" in capsys.readouterr().err
 
 
-def test_a_table_without_columns_rows_or_content_is_refused(tmp_path):
+def test_a_table_without_columns_rows_or_content_is_refused(tmp_path, capfd):
     path = tmp_path / "a.parquet"
     with pytest.raises(InputError, match="has no Parquet file"):
         load_split(config(path))
@@ -129,8 +129,10 @@ def test_a_table_without_columns_rows_or_content_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no shapes for test"):
         load_split(config(path))
     path.write_bytes(b"PAR1 nothing")
+    capfd.readouterr()
     with pytest.raises(InputError, match="is not a whole Parquet file of distances"):
         load_split(config(path))
+    assert capfd.readouterr().err == ""
 
 
 def test_rows_beyond_the_memory_are_refused(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from datasets import IterableDataset, load_dataset
+from datasets.utils import logging
 from numpy.typing import NDArray
 
 from training.data.given_split import GivenShapes
@@ -97,6 +98,7 @@ def _stream_rows(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
     files = parquet_files(path)
     if not files or not all(file.is_file() for file in files):
         raise InputError(f"{path} has no Parquet file; give a .parquet file, or a folder of them.")
+    logging.set_verbosity(logging.CRITICAL)  # our error says what is wrong, in one sentence
     with reading(path, "Parquet file of distances"):
         rows = load_dataset("parquet", data_files=[str(file) for file in files], split="train", streaming=True)
         columns = _find_columns(path, rows)

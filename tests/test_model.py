@@ -274,6 +274,15 @@ def test_the_card_shows_the_model_and_its_metrics(folder: Path):
     assert "none, chair, table" in text
 
 
+def test_the_card_of_a_model_with_a_credit_has_another_license(folder: Path):
+    write_card(folder, {})
+    assert "license: apache-2.0" in (folder / "README.md").read_text()
+    write_card(folder, {}, credit="Learned from shapes whose terms allow research alone.")
+    text = (folder / "README.md").read_text()
+    assert "license: other" in text
+    assert "- Learned from shapes whose terms allow research alone.\n" in text
+
+
 def test_fault_71_a_readme_that_is_no_model_card_is_not_read(folder: Path):
     (folder / "README.md").write_text("# notes of a client\n")
     assert WeightGPT.from_pretrained(folder).card is None

@@ -48,7 +48,7 @@ def check_codes(config: PipelineConfig, num_train: int) -> None:
     Raises:
         InputError: there are too few.
     """
-    more = "num_shapes" if config.is_built_in else "augmentations, or more files"
+    more = "num_shapes" if config.is_drawn else "augmentations, or more files"
     sizes, latents = config.vector_sizes, config.num_latents(num_train)
     if sizes is not None:
         fits, per_fit = min(config.tokenizer.num_init_fits, num_train), sizes.per_fit(config.tokenizer.field.parameters)
@@ -91,6 +91,11 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
     return copies
 
 
+def memory_limit() -> float:
+    """Most bytes that the shapes of a run may fill."""
+    return MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None:
     """Refuse more shapes than fit into the memory of the machine, as distances and as weights.
 
@@ -102,14 +107,13 @@ def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None
     Raises:
         InputError: they do not fit.
     """
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     first_points = probes(config.tokenizer)
     num_points = config.tokenizer.num_points + (0 if first_points is None else len(first_points))
     per_shape = BYTES_PER_DISTANCE * num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
-    if needed > MEMORY_SHARE * available:
+    if needed > memory_limit():
         raise InputError(
             f"{num_train:,} training and {num_extra:,} extra shapes at {num_points:,} points need"
-            f" {needed / 1e9:,.0f} GB of memory, this machine has {available / 1e9:.0f} GB; give a smaller num_shapes,"
-            " num_extra_shapes, augmentations or tokenizer.num_points."
+            f" {needed / 1e9:,.0f} GB of memory, this machine has {memory_limit() / MEMORY_SHARE / 1e9:.0f} GB; give a"
+            " smaller num_shapes, num_extra_shapes, augmentations or tokenizer.num_points."
         )

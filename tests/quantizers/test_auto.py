@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,8 @@ def test_a_class_refuses_the_files_of_another_class(tmp_path, name):
 @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"format": ["weightgpt.graph"]}', '{"format": "other"}'])
 def test_a_configuration_of_no_known_format_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(InputError, match=r"must be one of weightgpt\.rvq-ae, weightgpt\.graph, weightgpt\.weight-vq"):
+    formats = re.escape("weightgpt.rvq-ae, weightgpt.local, weightgpt.graph, weightgpt.weight-vq")
+    with pytest.raises(InputError, match=f"must be one of {formats}"):
         AutoQuantizer.from_pretrained(tmp_path)
 
 

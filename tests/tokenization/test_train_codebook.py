@@ -7,7 +7,8 @@ import torch
 
 from tests.fakes import sphere_shape, tiny_config, tiny_latent_decoder
 from tokenization.corpus import Corpus
-from tokenization.train_codebook import CodebookConfig, TrainableRVQ, initial_basis, learn_codebook
+from tokenization.train_codebook import CodebookConfig, initial_basis, learn_codebook
+from tokenization.trainable_autoencoder import TrainableRVQ
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit

@@ -1,7 +1,9 @@
 """The signed distances of a run: all shapes of the run, sampled once at shared points.
 
 File: {points (M, D), eval_points (m, D), train (N, M) float16, validation (V, M), test (T, M), eval_train (T, m),
-eval_test (T, m)}. The many training rows are stored in half precision.
+eval_test (T, m)}. The many training rows are stored in half precision. Shapes that are known at samples alone are
+evaluated at their own held-out samples: then eval_train_points and eval_test_points (T, m, D) take the place of
+eval_points.
 
 Dimensions: N training, V validation and T test shapes, M shared points, m points for evaluation, D dimension.
 """
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from weightgpt.io import read_tensors, write_tensors
+from weightgpt.shapes.sampled import held_out_samples
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 from weightgpt.shapes.splits import Split
 
@@ -28,9 +31,9 @@ class SampledSplit:
     test: Samples
     """The test shapes at the shared points."""
     eval_train: Samples
-    """The first T training shapes at the uniform points."""
+    """The first T training shapes at the uniform points, or at their held-out samples."""
     eval_test: Samples
-    """The test shapes at the uniform points."""
+    """The test shapes at the uniform points, or at their held-out samples."""
 
 
 def sample_split(
@@ -52,16 +55,20 @@ def sample_split(
         eval_points = uniform_points(num_eval_points, split.train[0].dimension, seed + 1)
         tensors = {
             "points": points,
-            "eval_points": eval_points,
             "train": sample_sdf(split.train, points, progress=True).sdf.half(),
             "validation": sample_sdf(split.validation, points).sdf,
             "test": sample_sdf(split.test, points).sdf,
-            "eval_train": sample_sdf(split.train[: len(split.test)], eval_points).sdf,
-            "eval_test": sample_sdf(split.test, eval_points).sdf,
         }
+        for name, shapes in (("eval_train", split.train[: len(split.test)]), ("eval_test", split.test)):
+            samples = held_out_samples(shapes) or sample_sdf(shapes, eval_points)
+            own = samples.points.ndim == 3
+            tensors |= {f"{name}_points" if own else "eval_points": samples.points, name: samples.sdf}
         write_tensors(path, tensors)
     tensors = read_tensors(path)
     return SampledSplit(
         *(Samples(tensors["points"], tensors[name]) for name in ("train", "validation", "test")),
-        *(Samples(tensors["eval_points"], tensors[name]) for name in ("eval_train", "eval_test")),
+        *(
+            Samples(tensors[f"{name}_points" if f"{name}_points" in tensors else "eval_points"], tensors[name])
+            for name in ("eval_train", "eval_test")
+        ),
     )

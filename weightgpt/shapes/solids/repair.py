@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
 from weightgpt.shapes.solids.open_surfaces import sort_open_surfaces
-from weightgpt.shapes.solids.orientation import align_neighbors, turn_outward, turn_over
+from weightgpt.shapes.solids.orientation import align_neighbors, is_one_sided, turn_outward, turn_over
 from weightgpt.shapes.solids.parts import is_solid, measure_parts
 from weightgpt.shapes.solids.triangles import face_areas
 from weightgpt.shapes.solids.welding import unique_faces
@@ -51,6 +51,8 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     faces = align_neighbors(vertices, faces)
     parts = measure_parts(vertices, faces)
     solid = is_solid(parts)
+    if faces is not given:
+        solid &= ~is_one_sided(faces, parts.of_face)
     faces = turn_over(faces, turn_outward(vertices, faces, parts, solid)[parts.of_face])
     bounding, free = np.ones(len(faces), bool), np.zeros(len(faces), bool)
     if not solid.all():

@@ -7,6 +7,8 @@ answer in the names of the settings.
 import os
 import sys
 
+from transformers.integrations import get_available_reporting_integrations
+
 from training.presets import PipelineConfig
 from training.pretrain import check_counts
 from weightgpt.errors import InputError
@@ -18,6 +20,8 @@ MEMORY_SHARE = 0.8
 
 BYTES_PER_DISTANCE, BYTES_PER_WEIGHT, BYTES_PER_EXTRA_SHAPE = 2, 4, 2 * 2048
 """Bytes of a stored distance, of a weight, and of the distances of an extra shape at the probes."""
+BYTES_PER_DRAWN_SHAPE = 20_000
+"""Bytes of a shape of the built-in families."""
 
 
 def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num_extra: int) -> None:
@@ -30,9 +34,10 @@ def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num
         num_extra: shapes that only the GPT learns from.
 
     Raises:
-        InputError: the sizes cannot work.
+        InputError: the sizes cannot work, or the GPT cannot report where it should.
     """
     check_memory(config, num_train, num_extra)
+    check_reporting(config)
     more = "num_shapes" if config.is_built_in else "augmentations, or more files"
     latents, codes = config.num_latents(num_train), config.tokenizer.codebook.codebook_size
     if latents is None:
@@ -44,6 +49,22 @@ def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num
             f" tokenizer.codebook.codebook_size of {latents} or less."
         )
     check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
+
+
+def check_reporting(config: PipelineConfig) -> None:
+    """Refuse a place to report to that the `Trainer` does not know, or whose package is missing.
+
+    Args:
+        config: the settings of the run.
+
+    Raises:
+        InputError: the `Trainer` cannot report there.
+    """
+    place, allowed = config.gpt.report_to, ("none", "all", *get_available_reporting_integrations())
+    if place not in allowed:
+        raise InputError(
+            f"report_to is {place!r}; choose one of {', '.join(allowed)}, or install the package of another."
+        )
 
 
 def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
@@ -80,6 +101,8 @@ def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None
     """
     available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     per_shape = BYTES_PER_DISTANCE * config.tokenizer.num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
+    if config.is_built_in:
+        per_shape += BYTES_PER_DRAWN_SHAPE
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
     if needed > MEMORY_SHARE * available:
         raise InputError(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from training.limits import check_sizes, enough_augmentations
+from training.limits import check_memory, check_sizes, enough_augmentations
 from training.presets import PipelineConfig
 from weightgpt.errors import InputError
 from weightgpt.shapes.families import draw_shapes, lazy_shapes
@@ -46,6 +46,7 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
 
 def _draw_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
     total = config.num_shapes + config.num_held_out
+    check_memory(config, total, config.num_extra_shapes)
     split = split_shapes(draw_shapes(total, config.seed), config.num_held_out / total, config.seed)
     return replace(split, extra=lazy_shapes(total, config.num_extra_shapes, config.seed)), []
 

@@ -7,7 +7,7 @@ answer in the names of the settings.
 import os
 import sys
 
-from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from training.presets import PipelineConfig
 from training.pretrain import check_counts

@@ -7,7 +7,8 @@ answer in the names of the settings.
 import os
 import sys
 
-from tokenization.registry import probes
+from transformers.integrations.integration_utils import get_available_reporting_integrations
+
 from training.presets import PipelineConfig
 from training.pretrain import check_counts
 from weightgpt.errors import InputError
@@ -19,6 +20,8 @@ MEMORY_SHARE = 0.8
 
 BYTES_PER_DISTANCE, BYTES_PER_WEIGHT, BYTES_PER_EXTRA_SHAPE = 2, 4, 2 * 2048
 """Bytes of a stored distance, of a weight, and of the distances of an extra shape at the probes."""
+BYTES_PER_DRAWN_SHAPE = 20_000
+"""Bytes of a shape of the built-in families."""
 
 
 def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num_extra: int) -> None:
@@ -31,9 +34,10 @@ def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num
         num_extra: shapes that only the GPT learns from.
 
     Raises:
-        InputError: the sizes cannot work.
+        InputError: the sizes cannot work, or the GPT cannot report where it should.
     """
     check_memory(config, num_train, num_extra)
+    check_reporting(config)
     check_codes(config, num_train)
     check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
 
@@ -67,6 +71,22 @@ def check_codes(config: PipelineConfig, num_train: int) -> None:
         raise InputError(
             f"{num_train} training shapes give {latents} latents for {codes} codes; give more {more}, or a"
             f" tokenizer.{config.codebook_settings}.codebook_size of {latents} or less."
+        )
+
+
+def check_reporting(config: PipelineConfig) -> None:
+    """Refuse a place to report to that the `Trainer` does not know, or whose package is missing.
+
+    Args:
+        config: the settings of the run.
+
+    Raises:
+        InputError: the `Trainer` cannot report there.
+    """
+    place, allowed = config.gpt.report_to, ("none", "all", *get_available_reporting_integrations())
+    if place not in allowed:
+        raise InputError(
+            f"report_to is {place!r}; choose one of {', '.join(allowed)}, or install the package of another."
         )
 
 
@@ -107,9 +127,10 @@ def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None
     Raises:
         InputError: they do not fit.
     """
-    first_points = probes(config.tokenizer)
-    num_points = config.tokenizer.num_points + (0 if first_points is None else len(first_points))
+    num_points = config.num_shared_points
     per_shape = BYTES_PER_DISTANCE * num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
+    if config.is_drawn:
+        per_shape += BYTES_PER_DRAWN_SHAPE
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
     if needed > memory_limit():
         raise InputError(

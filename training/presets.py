@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from tokenization.presets import TOKENIZERS, TokenizerConfig
-from tokenization.registry import VectorSizes, find_learner
+from tokenization.registry import VectorSizes, find_learner, probes
 from training.pretrain import PretrainConfig
 from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share, check_types
 from weightgpt.tokens.generation import SamplingConfig
@@ -159,6 +159,12 @@ class PipelineConfig:
         """
         num_chunks = find_learner(self.tokenizer.kind).num_chunks
         return None if num_chunks is None else num_shapes * num_chunks(self.tokenizer)
+
+    @property
+    def num_shared_points(self) -> int:
+        """Points at which all shapes are sampled for learning, with the probes of the encoder."""
+        first = probes(self.tokenizer)
+        return self.tokenizer.num_points + (0 if first is None else len(first))
 
     @property
     def codebook_settings(self) -> str:

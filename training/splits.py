@@ -15,7 +15,7 @@ from training.data.box_files import load_box_shapes
 from training.data.distance_tables import load_distance_table
 from training.data.given_split import join_given, split_given
 from training.data.sources import STREAMS, partnet_paths
-from training.limits import check_sizes, enough_augmentations
+from training.limits import check_memory, check_sizes, enough_augmentations
 from training.presets import PipelineConfig
 from weightgpt.errors import InputError
 from weightgpt.shapes.meshes import Refusal, load_shapes
@@ -57,6 +57,7 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
 
 def _draw_split(config: PipelineConfig) -> Split:
     draw, total = STREAMS[config.corpus], config.num_shapes + config.num_held_out
+    check_memory(config, total, config.num_extra_shapes)
     split = split_shapes(draw(0, total, config.seed)[:], config.num_held_out / total, config.seed)
     return replace(split, extra=draw(total, config.num_extra_shapes, config.seed))
 

@@ -154,3 +154,14 @@ def test_the_presets_fit_this_machine():
     for config in (BUILT_IN, TINY):
         check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)
         check_memory(config, 0, 0)
+
+
+def test_fault_73_shapes_that_do_not_fit_the_memory_are_not_drawn():
+    with pytest.raises(InputError, match="GB of memory"):
+        load_split(replace(BUILT_IN, num_shapes=10**9))
+
+
+def test_fault_73_a_place_that_the_trainer_cannot_report_to_is_refused_before_any_work():
+    config = replace(BUILT_IN, gpt=replace(BUILT_IN.gpt, report_to="bogus"))
+    with pytest.raises(InputError, match="report_to is 'bogus'; choose one of none"):
+        check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)

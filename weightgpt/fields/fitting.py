@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from weightgpt.errors import InputError, check_types, check_whole
+from weightgpt.errors import InputError, check_positive, check_types, check_whole
 from weightgpt.fields.field import Field, FieldConfig, Fields
 from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, point_slices, truncated_loss
@@ -70,6 +70,7 @@ class FitConfig:
                 f"{self} cannot fit anything; steps, points_per_step, batch_size, learning_rate and truncation must be"
                 " positive."
             )
+        check_positive(self, "learning_rate", "truncation")
 
 
 @dataclass(frozen=True)

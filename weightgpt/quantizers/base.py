@@ -23,7 +23,7 @@ from typing import ClassVar, Self
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weightgpt.errors import InputError, check_types
+from weightgpt.errors import InputError, check_positive, check_types
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.hub import HubObject
 from weightgpt.quantizers.files import FILES, pretrained_folder
@@ -64,6 +64,7 @@ class EncodeConfig:
                 f"{self} cannot refine latents; points_per_step, num_points, batch_size, learning_rate and"
                 " surface_bandwidth must be positive, steps 0 or more, and surface_fraction between 0 and 1."
             )
+        check_positive(self, "learning_rate", "surface_bandwidth")
 
 
 class Quantizer(HubObject):

@@ -77,7 +77,7 @@ class _Sorted:
 def _sort(vertices: Vertices, faces: Faces, parts: Parts, sheet: NDArray[np.bool_], probes: Probes) -> _Sorted:
     """Find the open surfaces that bound a volume, for one orientation of them."""
     bounding, free = np.ones(len(sheet), bool), np.zeros(len(sheet), bool)
-    triangles = vertices[faces[probes.faces]]
+    triangles = probes.triangles(vertices, faces)
     for _ in range(_ROUNDS):
         tested = (bounding & sheet)[probes.part]
         if not tested.any():
@@ -91,7 +91,7 @@ def _sort(vertices: Vertices, faces: Faces, parts: Parts, sheet: NDArray[np.bool
         if not gone.any():
             break
         bounding &= ~gone
-        free |= gone & (buried < 0.5 * parts.area)
+        free |= gone & (buried <= 0.5 * parts.area)
     return _Sorted(faces, bounding, free, _error(vertices, faces, parts, bounding, sheet, probes))
 
 
@@ -108,6 +108,6 @@ def _error(
     wrong = parts.area[sheet & ~bounding].sum()
     if tested.any():
         winding = WindingNumber(vertices, faces[bounding[parts.of_face]])
-        front, back = winding.beside(vertices[faces[probes.faces[tested]]], _DEPTH)
+        front, back = winding.beside(probes.triangles(vertices, faces)[tested], _DEPTH)
         wrong += ((np.abs(front) + np.abs(back - 1)) * probes.weight[tested]).sum()
     return float(wrong / parts.area.sum())

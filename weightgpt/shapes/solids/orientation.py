@@ -44,6 +44,20 @@ def align_neighbors(vertices: Vertices, faces: Faces) -> Faces:
     return turn_over(faces, turned)
 
 
+def is_one_sided(faces: Faces, of_face: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which parts (k,) have one side only, as a Möbius strip has, so that no orientation is right.
+
+    Args:
+        faces: (m, 3), aligned with their neighbors.
+        of_face: part of each face (m,).
+    """
+    edges = find_edges(faces)
+    twisted = (edges.num_faces == 2) & (edges.balance != 0)
+    one_sided = np.zeros(int(of_face.max(initial=-1)) + 1, bool)
+    one_sided[of_face[twisted[edges.of_face].any(1)]] = True
+    return one_sided
+
+
 def turn_over(faces: Faces, turned: NDArray[np.bool_]) -> Faces:
     """Reverse some faces.
 
@@ -81,14 +95,14 @@ def turn_outward(vertices: Vertices, faces: Faces, parts: Parts, solid: NDArray[
 
 def _is_inside_out(vertices: Vertices, faces: Faces, probes: Probes) -> bool:
     """Whether more of a mesh is inside out than not."""
-    front, back = WindingNumber(vertices, faces).beside(vertices[faces[probes.faces]], _DEPTH)
+    front, back = WindingNumber(vertices, faces).beside(probes.triangles(vertices, faces), _DEPTH)
     inside = probes.weight[(back > 0.5) & (front < 0.5)].sum()
     return bool(probes.weight[(front < -0.5) & (back > -0.5)].sum() > inside)
 
 
 def _open_inside_out(vertices: Vertices, faces: Faces, parts: Parts, probes: Probes) -> NDArray[np.bool_]:
     """Which parts (k,) have a winding number of about -1 in front of them."""
-    front, _ = WindingNumber(vertices, faces).beside(vertices[faces[probes.faces]], _DEPTH)
+    front, _ = WindingNumber(vertices, faces).beside(probes.triangles(vertices, faces), _DEPTH)
     wrong: NDArray[np.bool_] = np.bincount(probes.part, probes.weight * front, len(parts.area)) < -0.5 * parts.area
     return wrong
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
 from weightgpt.shapes.solids.crowding import check_points
 from weightgpt.shapes.solids.open_surfaces import sort_open_surfaces
-from weightgpt.shapes.solids.orientation import align_neighbors, turn_outward, turn_over
+from weightgpt.shapes.solids.orientation import align_neighbors, is_one_sided, turn_outward, turn_over
 from weightgpt.shapes.solids.parts import is_solid, measure_parts, probe_parts
 from weightgpt.shapes.solids.triangles import face_areas
 from weightgpt.shapes.solids.welding import unique_faces
@@ -55,6 +55,8 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     faces = align_neighbors(vertices, faces)
     parts = measure_parts(vertices, faces)
     solid = is_solid(parts)
+    if faces is not given:
+        solid &= ~is_one_sided(faces, parts.of_face)
     if not solid.all():
         check_points(vertices, faces, len(probe_parts(vertices, faces, parts).faces))
     faces = turn_over(faces, turn_outward(vertices, faces, parts, solid)[parts.of_face])

@@ -63,7 +63,8 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         return Surface(vertices[faces], np.ones(len(faces)))
     united, left = _unite(vertices, faces, parts, crossings)
     if united:
-        own = crossings.select(parts.of_face[crossings.pairs[:, 0]] == parts.of_face[crossings.pairs[:, 1]])
+        one, two = parts.of_face[crossings.pairs].T
+        own = crossings.select(one == two)
         tangled = ~left[own.pairs].all()  # a part that crosses itself is in a union
         others = crossings.select(left[crossings.pairs].any(1))
         vertices, faces, of_union = _join_unions(vertices, faces[left], united)

@@ -66,7 +66,7 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         one, two = parts.of_face[crossings.pairs].T
         own = crossings.select(one == two)
         tangled = ~left[own.pairs].all()  # a part that crosses itself is in a union
-        others = crossings.select(left[crossings.pairs].any(1))
+        others = crossings.select(left[crossings.pairs[:, 0]] | left[crossings.pairs[:, 1]])
         vertices, faces, of_union = _join_unions(vertices, faces[left], united)
         if tangled:
             crossings = find_crossings(vertices, faces)

@@ -44,12 +44,12 @@ def read_obj(data: bytes) -> list[MeshPart]:
     seen = triangles = 0
     for piece in pieces(text):
         lines = _LINE.findall(without_comments(_joined(piece)))
-        is_vertex = np.array([line[:1] in b"vV" for line in lines], bool)
-        is_face = np.array([line[:1] in b"fF" for line in lines], bool)
-        _refuse_other_geometry([line for line in lines if line[:1] not in b"vVfF"])
-        vertices.add(_positions([line[2:] for line in lines if line[:1] in b"vV"]))
+        first = np.frombuffer(b"".join([line[:1] for line in lines]).lower(), np.uint8)
+        is_vertex, is_face = first == ord("v"), first == ord("f")
+        _refuse_other_geometry(_select(lines, ~is_vertex & ~is_face))
+        vertices.add(_positions([line[2:] for line in _select(lines, is_vertex)]))
         before = seen + np.cumsum(is_vertex)[is_face]
-        indices, counts = _indices([line[2:] for line in lines if line[:1] in b"fF"])
+        indices, counts = _indices([line[2:] for line in _select(lines, is_face)])
         corners.add(_zero_based(indices, np.repeat(before, counts)))
         sizes.add(counts)
         seen, triangles = seen + int(is_vertex.sum()), triangles + count_triangles(counts)
@@ -72,6 +72,11 @@ def _joined(piece: bytes) -> bytes:
     return b"".join(joined).replace(b"\\", b" ")
 
 
+def _select(lines: list[bytes], chosen: NDArray[np.bool_]) -> list[bytes]:
+    """Some of the lines."""
+    return [lines[i] for i in np.flatnonzero(chosen).tolist()]
+
+
 def _refuse_other_geometry(lines: list[bytes]) -> None:
     """Refuse free-form surfaces and files that include other files."""
     for line in lines:
@@ -90,8 +95,9 @@ def _positions(lines: list[bytes]) -> Vertices:
 
 def _indices(lines: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The vertex indices of faces, and how many corners each face has; a corner is v, v/vt, v//vn or v/vt/vn."""
-    if any(b"/" in line for line in lines):
-        lines = re.sub(rb"/\S*", b"", b"\n".join(lines)).split(b"\n")
+    text = b"\n".join(lines)
+    if b"/" in text:
+        lines = re.sub(rb"/\S*", b"", text).split(b"\n")
     values, counts = rows(lines)
     return whole(values), counts
 

@@ -6,6 +6,8 @@ Decisions:
   is inside and the other is not.
 - Closed parts that cross each other are united by Manifold, which is exact. Faces that still cross others, because a
   part is open or crosses itself, are cut where they do, and the pieces inside are dropped.
+- The largest part that crosses itself is united as well if it does so at few places. If its winding number is w and
+  that of the other parts v, Manifold gives a solid of w + v - w v. That is right if v is 0 or 1 and w is not negative.
 - A mesh of too many crossings is refused, because its surface would take minutes.
 - Faces that no other face crosses are inside or not together with all that hang together with them, so a few of them
   are tested.
@@ -29,6 +31,7 @@ from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 2e-6  # distance from a face at which its two sides are tested, in unit coordinates
 _TESTED = 3  # faces of a group that are tested
+_SELF_CROSSINGS = 0.01  # a part of more pairs than this share of its faces that cross is not united by Manifold
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,15 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         return Surface(vertices[faces], np.ones(len(faces)))
     united, left = _unite(vertices, faces, parts, crossings)
     if united:
-        others = crossings.select(left[crossings.pairs].any(1))
+        one, two = parts.of_face[crossings.pairs].T
+        own = crossings.select(one == two)
+        tangled = ~left[own.pairs].all()  # a part that crosses itself is in a union
+        others = crossings.select(left[crossings.pairs[:, 0]] | left[crossings.pairs[:, 1]])
         vertices, faces, of_union = _join_unions(vertices, faces[left], united)
-        # Unions do not cross each other.
-        crossings = _between(find_crossings(vertices, faces), of_union) if len(others.pairs) else others
+        if tangled:
+            crossings = find_crossings(vertices, faces)
+        else:  # unions cross neither themselves nor each other
+            crossings = _between(find_crossings(vertices, faces), of_union) if len(others.pairs) else others
     crossed = np.zeros(len(faces), bool)
     crossed[crossings.pairs] = True
     pieces, _ = cut_faces(vertices, faces, crossings)
@@ -89,7 +97,7 @@ def _join_unions(
 
 
 def _between(crossings: Crossings, of_union: NDArray[np.int64]) -> Crossings:
-    """The pairs of faces that are not both of one union, which has no crossings."""
+    """The pairs of faces that are not both of one union, which has no crossings if its parts have none."""
     one, two = of_union[crossings.pairs].T
     return crossings.select((one != two) | (one == 0))
 
@@ -131,17 +139,14 @@ def _outer(triangles: Triangles, groups: NDArray[np.int64], winding: WindingNumb
 def _unite(
     vertices: Vertices, faces: Faces, parts: Parts, crossings: Crossings
 ) -> tuple[list[tuple[Vertices, Faces]], NDArray[np.bool_]]:
-    """Unite the groups of closed parts that cross each other and do not cross themselves.
+    """Unite the groups of closed parts that cross each other and, but for one of them, not themselves.
 
     Returns:
         The vertices and faces of each union, and which faces (m,) are in no union.
     """
     links = parts.of_face[crossings.pairs]
-    unfit = parts.is_open | (parts.volume <= 0)
-    unfit[links[links[:, 0] == links[:, 1], 0]] = True
-    edges = find_edges(faces + parts.of_face[:, None] * len(vertices))  # as if no two parts had a vertex in common
-    unfit[parts.of_face[(edges.num_faces[edges.of_face] != 2).any(1)]] = True
-    links = links[~unfit[links].any(1)]
+    fit = _fit_parts(vertices, faces, parts, crossings)
+    links = links[fit[links].all(1) & (links[:, 0] != links[:, 1])]
     count = len(parts.area)
     _, clusters = connected_components(coo_array((np.ones(len(links)), links.T), shape=(count, count)), directed=False)
     cluster, size = clusters[parts.of_face], np.bincount(clusters)
@@ -156,6 +161,36 @@ def _unite(
             united.append(union)
             whole[number] = True
     return united, ~whole[cluster]
+
+
+def _fit_parts(vertices: Vertices, faces: Faces, parts: Parts, crossings: Crossings) -> NDArray[np.bool_]:
+    """Tell which parts (k,) Manifold can unite with others."""
+    fit = ~parts.is_open & (parts.volume > 0)
+    one, two = parts.of_face[crossings.pairs].T
+    crossed = np.bincount(one[one == two], minlength=len(fit)) > 0
+    if crossed.any():
+        largest = int(np.argmax(np.bincount(parts.of_face) * crossed))
+        own = crossings.select((one == two) & (one == largest))
+        crossed[largest] = not _is_nearly_simple(vertices, faces, parts.of_face == largest, own)
+    edges = find_edges(faces + parts.of_face[:, None] * len(vertices))  # as if no two parts had a vertex in common
+    fit[parts.of_face[(edges.num_faces[edges.of_face] != 2).any(1)]] = False
+    return fit & ~crossed
+
+
+def _is_nearly_simple(vertices: Vertices, faces: Faces, part: NDArray[np.bool_], crossings: Crossings) -> bool:
+    """Whether a part crosses itself at few places and is nowhere inside out, so that Manifold can unite it.
+
+    Args:
+        vertices: (n, 3).
+        faces: (m, 3).
+        part: which faces (m,) are of the part.
+        crossings: the pairs of its faces that cross.
+    """
+    if len(crossings.pairs) > _SELF_CROSSINGS * part.sum():
+        return False
+    pieces, _ = cut_faces(vertices, faces, crossings)
+    winding = WindingNumber(*drop_unused(vertices, faces[part]))
+    return bool((winding.beyond(np.concatenate([vertices[faces[part]], pieces]), _DEPTH) > -0.5).all())
 
 
 def _unite_parts(vertices: Vertices, parts: list[Faces]) -> tuple[Vertices, Faces] | None:

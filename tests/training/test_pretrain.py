@@ -53,7 +53,7 @@ def test_a_gpt_learns_codes_that_follow_from_the_class(tmp_path):
     assert best.tokenizer.quantizer.fingerprint == tokenizer.quantizer.fingerprint
 
 
-def test_fault_06b_a_full_disk_stops_the_training_in_one_sentence(tmp_path):
+def test_fault_06_a_full_disk_stops_the_training_in_one_sentence(tmp_path):
     tokenizer, corpus = patterned_corpus()
     config = dataclasses.replace(NANO, epochs=1, num_evaluations=1)
     whole = pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "whole", config)

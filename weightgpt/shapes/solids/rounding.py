@@ -70,6 +70,6 @@ def round_volume(volume: float, error: float) -> float:
 
     Examples:
         >>> round_volume(2.99999, 3e-5), round_volume(0.0012346, 1e-6)
-        (3.0, 0.00123)
+        (3.0, 0.001235)
     """
     return round(volume, -math.ceil(math.log10(error))) if 0 < error < math.inf else volume

@@ -2,8 +2,9 @@
 
 Decisions:
 
-- Convolutions read the grid of distances down to one vector for each node of the finest grid, so a vector describes the
-  surface near its node. Two truncations of the distance show the solid as a whole and its thin walls.
+- Two convolutions read the grid of distances down to one vector for each node of the finest grid. A vector sees a cell
+  of the field on each side of its node and thus describes the surface there. Two truncations of the distance show the
+  solid as a whole and its thin walls.
 - The probes are stored in a fixed random order, because other code takes the first points of a corpus as a random
   sample. The encoder puts them in order again.
 - A transformer then lets the nodes see each other. Nodes of coarser grids have vectors of their own, which begin equal
@@ -14,7 +15,6 @@ File: `encoder.safetensors`, all float32: `convolutions.*`, `norm.*`, `places` (
 Dimensions: B shapes, m probes, D dimension, C nodes, N nodes of the finest grid, r latent width, d width.
 """
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -26,12 +26,14 @@ from weightgpt.fields.config import FieldConfig
 from weightgpt.io import read_tensors
 from weightgpt.quantizers.grid_decoder import GridDecoder, transformer
 
-STRIDES = 3
-"""Convolutions, each of which halves the resolution."""
+PATCH = 4
+"""Cells along each axis of the patches that the first convolution reads, without overlap."""
+CELLS_PER_NODE = 2 * PATCH
+"""Cells of the grid of distances along each axis for each node of the finest grid."""
 TRUNCATIONS = (4.0, 16.0)
 """Factors t: the encoder reads tanh(t · sdf)."""
-CHANNELS = (32, 96)
-"""Channels after the first convolutions; the last one has the width of the transformer."""
+CHANNELS = 64
+"""Numbers that a patch becomes."""
 
 
 class GridEncoder(nn.Module):
@@ -53,14 +55,12 @@ class GridEncoder(nn.Module):
         super().__init__()
         dimension, finest = field_config.in_features, max(field_config.grids)
         self.num_chunks, self.latent_width = field_config.num_nodes, latent_width
-        self.cells = (finest * 2**STRIDES,) * dimension
+        self.cells = (finest * CELLS_PER_NODE,) * dimension
         self.register_buffer("probes", grid_probes(field_config), persistent=False)
         self.register_buffer("order", shuffled_cells(self.cells[0], dimension).argsort(), persistent=False)
-        convolution, channels = (nn.Conv2d if dimension == 2 else nn.Conv3d), (len(TRUNCATIONS), *CHANNELS, width)
-        layers_of_grid: list[nn.Module] = []
-        for inputs, outputs in pairwise(channels):
-            layers_of_grid += [convolution(inputs, outputs, 4, 2, 1), nn.GELU()]
-        self.convolutions, self.norm = nn.Sequential(*layers_of_grid[:-1]), nn.LayerNorm(width)
+        convolution = nn.Conv2d if dimension == 2 else nn.Conv3d
+        patches, nodes = convolution(len(TRUNCATIONS), CHANNELS, PATCH, PATCH), convolution(CHANNELS, width, 4, 2, 1)
+        self.convolutions, self.norm = nn.Sequential(patches, nn.GELU(), nodes), nn.LayerNorm(width)
         # The nodes of the finest grid come from the convolutions, wherever that grid stands among the others.
         counts = [nodes**dimension for nodes in field_config.grids]
         first = sum(counts[: field_config.grids.index(finest)])
@@ -143,6 +143,6 @@ def grid_probes(field_config: FieldConfig) -> Float[Tensor, "m D"]:
     Returns:
         (m, D) in [-1, 1]^D.
     """
-    cells, dimension = max(field_config.grids) * 2**STRIDES, field_config.in_features
+    cells, dimension = max(field_config.grids) * CELLS_PER_NODE, field_config.in_features
     with torch.device("cpu"):
         return cell_centers(cells, dimension)[shuffled_cells(cells, dimension)]

@@ -11,6 +11,7 @@ from tokenization.corpus import Corpus
 from weightgpt import cli
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig, fit
+from weightgpt.quantizers.basis_decoder import BasisDecoder
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import GraphQuantizer
@@ -80,9 +81,8 @@ def tiny_codebook(seed: int = 0) -> Codebook:
     basis = F.normalize(layout.split(directions), dim=-1).transpose(0, 1).contiguous()
     level = torch.tensor([0.25, 0.08])[:, None, None]
     code_vectors = torch.randn(2, 8, 3, generator=generator(seed + 1)) * level
-    return Codebook(
-        layout, layout.split(fitted_sphere()[None])[0], basis, tiny_latent_decoder(3, 3, seed), code_vectors
-    )
+    base = layout.split(fitted_sphere()[None])[0]
+    return Codebook(BasisDecoder(layout, base, basis, tiny_latent_decoder(3, 3, seed)), code_vectors)
 
 
 def tiny_latent_decoder(chunks: int, width: int, seed: int = 0) -> LatentDecoder:
@@ -99,16 +99,16 @@ def tiny_latent_decoder(chunks: int, width: int, seed: int = 0) -> LatentDecoder
 
 def tiny_encoder(codebook: Codebook, seed: int = 0) -> ShapeEncoder:
     """Untrained, on 32 probes; its latents are of the size of the codes."""
-    probes = uniform_points(32, codebook.layout.field_config.in_features, seed)
+    probes = uniform_points(32, codebook.field_config.in_features, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = ShapeEncoder(probes, 16, codebook.layout.num_chunks, codebook.latent_width)
+        encoder = ShapeEncoder(probes, 16, codebook.num_chunks, codebook.latent_width)
     return encoder.eval().requires_grad_(False)
 
 
 def tiny_graph(codebook: Codebook, seed: int = 0) -> GraphQuantizer:
     """Untrained; both the shape encoder and the graph contribute to its latents."""
-    config, chunks, width = codebook.layout.field_config, codebook.layout.num_chunks, codebook.latent_width
+    config, chunks, width = codebook.field_config, codebook.num_chunks, codebook.latent_width
     shape_encoder = tiny_encoder(codebook, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

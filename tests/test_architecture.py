@@ -46,7 +46,7 @@ ONLY_IN = {
     "skimage": {"weightgpt.visual.meshing"},
     "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
     "vector_quantize_pytorch": {
-        *("tokenization.weight_vq_learners", "tokenization.train_codebook"),
+        *("tokenization.weight_vq_learners", "tokenization.trainable_autoencoder"),
         "benchmarks.nearest_codes",
     },
     "typer": {"weightgpt.cli"},

@@ -16,7 +16,7 @@ from tests.fakes import tiny_codebook, tiny_config, tiny_encoder, tiny_gpt, tiny
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
-from weightgpt.io import read_json, read_metadata, read_tensors
+from weightgpt.io import read_json, read_metadata, read_tensors, write_tensors
 from weightgpt.model import FILES, WeightGPT
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
@@ -156,13 +156,13 @@ def test_fault_20_tensors_of_other_dtypes_shapes_or_names_are_refused(tmp_path: 
     for name in list(tensors)[:: 1 + len(tensors) // 8]:
         value = tensors[name]
         for other in (value.double(), value.half(), value.int(), value.bool(), value[None], value.reshape(-1)[:0]):
-            save_file({**tensors, name: other.clone()}, tmp_path / file)
+            write_tensors(tmp_path / file, {**tensors, name: other.clone()})
             with pytest.raises(InputError, match="take all files from one folder"):
                 AutoQuantizer.from_pretrained(tmp_path)
-        save_file({key: tensors[key] for key in tensors if key != name}, tmp_path / file)
+        write_tensors(tmp_path / file, {key: tensors[key] for key in tensors if key != name})
         with pytest.raises(InputError):
             AutoQuantizer.from_pretrained(tmp_path)
-    save_file({**tensors, "more": torch.zeros(3)}, tmp_path / file)
+    write_tensors(tmp_path / file, {**tensors, "more": torch.zeros(3)})
     with pytest.raises(InputError, match="has a tensor 'more' that does not belong there"):
         AutoQuantizer.from_pretrained(tmp_path)
 
@@ -176,7 +176,7 @@ def test_fault_21_a_tensor_that_is_not_finite_is_refused(tmp_path: Path, kind: s
     for name, tensor in list(tensors.items())[:: 1 + len(tensors) // 12]:
         changed = tensor.clone()
         changed.view(-1)[-1] = value
-        save_file({**tensors, name: changed}, tmp_path / file)
+        write_tensors(tmp_path / file, {**tensors, name: changed})
         with pytest.raises(InputError, match="holds NaN or infinite values"):
             AutoQuantizer.from_pretrained(tmp_path)
 

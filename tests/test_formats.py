@@ -5,6 +5,7 @@ After an intended change of a format, `GOLDEN=write python -m pytest tests/test_
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from weightgpt.fields.fitting import FitConfig
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
+from weightgpt.quantizers.basis_decoder import BasisDecoder
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.graph import GraphQuantizer
 from weightgpt.quantizers.graph_encoder import GraphEncoder
+from weightgpt.quantizers.grid_decoder import GridDecoder
 from weightgpt.quantizers.latent_decoder import LatentDecoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
@@ -49,7 +52,12 @@ def codebook() -> Codebook:
     layout = ChunkLayout(CONFIG, 2)
     latent_decoder = filled(LatentDecoder(layout.num_chunks, 2, 3, 2))
     chunks, width = layout.num_chunks, layout.width
-    return Codebook(layout, ramp(chunks, width), ramp(chunks, 2, width), latent_decoder, ramp(2, 4, 2))
+    decoder = BasisDecoder(layout, ramp(chunks, width), ramp(chunks, 2, width), latent_decoder)
+    return Codebook(decoder, ramp(2, 4, 2))
+
+
+def local_codebook() -> Codebook:
+    return Codebook(filled(GridDecoder(replace(CONFIG, grids=(1, 2)), 2, 32, 1)), ramp(2, 4, 2))
 
 
 def encoder() -> ShapeEncoder:
@@ -88,6 +96,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "fields": write_fields,
     "tokens": write_tokens,
     "codebook": lambda folder: codebook().save_pretrained(folder),
+    "local-codebook": lambda folder: local_codebook().save_pretrained(folder),
     "rvq-ae": lambda folder: rvq_autoencoder().save_pretrained(folder),
     "weight-vq": lambda folder: weight_vq().save_pretrained(folder),
     "graph": lambda folder: graph().save_pretrained(folder),
@@ -131,8 +140,9 @@ def test_golden_quantizers_decode_as_those_that_were_saved(name: str, make: Call
     assert torch.equal(golden.decode(codes).flat, expected.decode(codes).flat)
 
 
-def test_the_golden_codebook_decodes_as_the_one_that_was_saved():
-    golden, expected = Codebook.from_pretrained(GOLDEN / "codebook"), codebook()
+@pytest.mark.parametrize(("name", "make"), [("codebook", codebook), ("local-codebook", local_codebook)])
+def test_golden_codebooks_decode_as_those_that_were_saved(name: str, make: Callable[[], Codebook]):
+    golden, expected = Codebook.from_pretrained(GOLDEN / name), make()
     assert golden.fingerprint == expected.fingerprint
-    codes = some_codes(expected.layout.num_chunks, expected.num_quantizers, expected.codebook_size)
+    codes = some_codes(expected.num_chunks, expected.num_quantizers, expected.codebook_size)
     assert torch.equal(golden.decode(codes).flat, expected.decode(codes).flat)

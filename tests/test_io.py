@@ -8,9 +8,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from weightgpt.errors import InputError
-from weightgpt.io import atomic_write, read_json, read_tensors, write_json, write_tensors
+from weightgpt.io import (
+    atomic_write,
+    check_neighbors,
+    neighbor_digests,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -199,3 +208,28 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, dump):
     with pytest.raises(InputError, match="not a whole safetensors file"):
         read_tensors(tmp_path / "a.safetensors")
     assert not (tmp_path / "mark").exists()
+
+
+def test_fault_14_a_file_that_has_lost_its_checksum_is_refused(tmp_path):
+    """Only a file of transformers may have none; a file with the checksum of another one is not of transformers."""
+    path, tensors = tmp_path / "a.safetensors", {"a": torch.arange(4.0)}
+    for metadata in (None, {"format": "pt"}, {"sha256:b.json": "0" * 64}):
+        save_file(tensors, path, metadata)
+        with pytest.raises(InputError, match="has no checksum, so a change would not be noticed; make or download it"):
+            read_tensors(path)
+    for metadata in (None, {"format": "np"}, {"format": "pt", "sha256:b.json": "0" * 64}):
+        save_file(tensors, path, metadata)
+        with pytest.raises(InputError, match="has no checksum"):
+            read_tensors(path, needs_checksum=False)
+    save_file(tensors, path, {"format": "pt"})
+    assert torch.equal(read_tensors(path, needs_checksum=False)["a"], tensors["a"])
+
+
+def test_fault_14_a_file_without_the_checksum_of_its_neighbor_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_json(tmp_path / "b.json", [])
+    write_tensors(path, {"a": torch.arange(4.0)}, neighbor_digests(tmp_path, ["b.json"]))
+    check_neighbors(path, ["b.json", "absent.json"])
+    write_tensors(path, {"a": torch.arange(4.0)})
+    with pytest.raises(InputError, match=r"b\.json is not the one that a\.safetensors was saved with"):
+        check_neighbors(path, ["b.json"])

@@ -16,6 +16,7 @@ from tests.fakes import tiny_gpt, tiny_tokenizer
 from tests.pictures import picture_size
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
+from weightgpt.io import read_metadata
 from weightgpt.model import FILES, WeightGPT
 from weightgpt.tokens.generated import GeneratedShapes
 from weightgpt.tokens.generation import SamplingConfig, generation_config, sample_ids
@@ -233,6 +234,22 @@ def test_a_gpt2_without_all_its_weights_is_refused(folder: Path, fault: str, mes
         WeightGPT.from_pretrained(folder)
 
 
+def test_fault_14_files_of_a_model_need_their_checksums(folder: Path):
+    """The weights may be those of transformers, so they may have no checksum at all, but not only some of them."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    without = {name: value for name, value in config.items() if "sha256" not in name}
+    (folder / "tokenizer_config.json").write_text(json.dumps(without))
+    with pytest.raises(InputError, match=r"weightgpt_sha256 of .* does not belong to"):
+        WeightGPT.from_pretrained(folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    metadata = read_metadata(folder / "model.safetensors")
+    del metadata["sha256"]
+    for entries in (metadata, None):
+        save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors", entries)
+        with pytest.raises(InputError, match="has no checksum"):
+            WeightGPT.from_pretrained(folder)
+
+
 def test_another_kind_of_model_or_folder_is_refused(folder: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"is not a whole model, it has no config\.json"):
         WeightGPT.from_pretrained(tmp_path)
@@ -255,6 +272,15 @@ def test_the_card_shows_the_model_and_its_metrics(folder: Path):
     assert ["shapes", "6,400"] in cells
     assert "works" not in text
     assert "none, chair, table" in text
+
+
+def test_the_card_of_a_model_with_a_credit_has_another_license(folder: Path):
+    write_card(folder, {})
+    assert "license: apache-2.0" in (folder / "README.md").read_text()
+    write_card(folder, {}, credit="Learned from shapes whose terms allow research alone.")
+    text = (folder / "README.md").read_text()
+    assert "license: other" in text
+    assert "- Learned from shapes whose terms allow research alone.\n" in text
 
 
 def test_fault_71_a_readme_that_is_no_model_card_is_not_read(folder: Path):

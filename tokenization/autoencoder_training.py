@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from tokenization.divergence import StateKeeper
-from weightgpt.errors import check_at_least, check_at_most, check_positive, check_share
+from weightgpt.errors import check_at_least, check_at_most, check_positive, check_share, check_types
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, truncated_loss
@@ -64,6 +64,7 @@ class AutoencoderConfig:
     column of a chair."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(self, 1, "steps", "batch_size", "points_per_step")
         check_at_most(self, MAX_STEPS, "steps", "batch_size", "points_per_step")
         check_positive(self, "learning_rate", "surface_bandwidth", "truncation")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from tokenization.autoencoder_training import MAX_STEPS
 from tokenization.train_codebook import CodebookConfig
 from tokenization.train_graph import GraphConfig
-from weightgpt.errors import InputError, check_at_least, check_at_most
+from tokenization.train_local import LocalConfig
+from weightgpt.errors import InputError, check_at_least, check_at_most, check_types
 from weightgpt.fields.config import FieldConfig
 from weightgpt.fields.fitting import FitConfig
 from weightgpt.quantizers.base import EncodeConfig
@@ -26,7 +27,7 @@ class TokenizerConfig:
     kind: str = "rvq-ae"
     """How the quantizer is learned, a name of `tokenization.registry`."""
     num_points: int = 8192
-    """Shared points at which all shapes are sampled for learning."""
+    """Shared points at which all shapes are sampled for learning, besides the probes of an encoder of local chunks."""
     num_init_fits: int = 64
     """Training shapes with plain fits. The RVQ autoencoder takes its initial base and bases from them; weight VQ learns
     from these fits alone."""
@@ -36,12 +37,15 @@ class TokenizerConfig:
     """How plain fits are optimized."""
     codebook: CodebookConfig = dataclasses.field(default_factory=CodebookConfig)
     """How the RVQ autoencoder is learned; weight VQ ignores it."""
+    local: LocalConfig = dataclasses.field(default_factory=LocalConfig)
+    """How the autoencoder of local chunks is learned; all other quantizers ignore it."""
     graph: GraphConfig = dataclasses.field(default_factory=GraphConfig)
     """How the graph encoder is learned; all other quantizers ignore it."""
     encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
     """How the latents of a shape are refined when it is encoded."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(self, 1, "num_points", "num_init_fits")
         check_at_most(self, 10_000_000, "num_points", "num_init_fits")
         check_at_most(self.fit, MAX_STEPS, "steps", "points_per_step", "batch_size")

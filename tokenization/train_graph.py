@@ -30,7 +30,7 @@ from tokenization.corpus import TrainedQuantizer
 from weightgpt.errors import InputError, check_at_least
 from weightgpt.fields.canonical import canonicalize
 from weightgpt.fields.field import Fields
-from weightgpt.fields.functional import fourier_features
+from weightgpt.fields.functional import first_layer_inputs
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.codes import check_fields
 from weightgpt.quantizers.graph import GraphQuantizer
@@ -91,7 +91,7 @@ def learn_graph_encoder(
         InputError: fields and shapes differ in number, there are none, the fields are of another architecture than the
             codebook, or a distance is not finite.
     """
-    check_fields(fields, codebook.layout.field_config)
+    check_fields(fields, codebook.field_config)
     if not len(fields) or len(fields) != len(samples.sdf):
         raise InputError(
             f"{len(fields)} fields and {len(samples.sdf)} shapes do not belong together; give one shape for each field."
@@ -101,8 +101,8 @@ def learn_graph_encoder(
         raise InputError(f"shapes {rows[:5]} have NaN or infinite distances; leave them out.")
     torch.manual_seed(seed)
     encoder = GraphEncoder(
-        codebook.layout.field_config,
-        codebook.layout.num_chunks,
+        codebook.field_config,
+        codebook.num_chunks,
         codebook.latent_width,
         shape_encoder.probes[: config.num_traces],
         config.width,
@@ -125,7 +125,7 @@ def _train(
     callback: Callable[[int, float], None] | None,
 ) -> History:
     """Train the encoder on random batches of fields with weights `flat` (N, P)."""
-    point_features = fourier_features(samples.points, codebook.layout.field_config.num_frequencies)
+    point_features = first_layer_inputs(samples.points, codebook.field_config)
     probe_values = torch.cat([encoder.evaluate_probes(part) for part in flat.split(32)])
     generator = torch.Generator().manual_seed(seed)
 

@@ -7,6 +7,8 @@ answer in the names of the settings.
 import os
 import sys
 
+from transformers.integrations.integration_utils import get_available_reporting_integrations
+
 from training.presets import PipelineConfig
 from training.pretrain import check_counts
 from weightgpt.errors import InputError
@@ -18,6 +20,8 @@ MEMORY_SHARE = 0.8
 
 BYTES_PER_DISTANCE, BYTES_PER_WEIGHT, BYTES_PER_EXTRA_SHAPE = 2, 4, 2 * 2048
 """Bytes of a stored distance, of a weight, and of the distances of an extra shape at the probes."""
+BYTES_PER_DRAWN_SHAPE = 20_000
+"""Bytes of a shape of the built-in families."""
 
 
 def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num_extra: int) -> None:
@@ -30,20 +34,60 @@ def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num
         num_extra: shapes that only the GPT learns from.
 
     Raises:
-        InputError: the sizes cannot work.
+        InputError: the sizes cannot work, or the GPT cannot report where it should.
     """
     check_memory(config, num_train, num_extra)
-    more = "num_shapes" if config.is_built_in else "augmentations, or more files"
-    latents, codes = config.num_latents(num_train), config.tokenizer.codebook.codebook_size
-    if latents is None:
-        if min(config.tokenizer.num_init_fits, num_train) < 2:
-            raise InputError(f"one plain fit makes no codes; give num_init_fits of 2 or more, and more {more}.")
-    elif latents < codes:
+    check_reporting(config)
+    check_codes(config, num_train)
+    check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
+
+
+def check_codes(config: PipelineConfig, num_train: int) -> None:
+    """Refuse a run whose shapes or plain fits give fewer latents or vectors than there are codes.
+
+    Args:
+        config: the settings of the run.
+        num_train: training shapes, with their copies.
+
+    Raises:
+        InputError: there are too few.
+    """
+    more = "num_shapes" if config.is_drawn else "augmentations, or more files"
+    sizes, latents = config.vector_sizes, config.num_latents(num_train)
+    if sizes is not None:
+        fits, per_fit = min(config.tokenizer.num_init_fits, num_train), sizes.per_fit(config.tokenizer.field.parameters)
+        if not per_fit:
+            raise InputError(
+                f"fields of {config.tokenizer.field.parameters} parameters are too small for {sizes.groups} groups of"
+                f" vectors of {sizes.width}; give wider layers in tokenizer.field.hidden."
+            )
+        least = max(2, -(-sizes.codes // per_fit))
+        if fits < least:
+            raise InputError(
+                f"{fits} plain fits give {fits * per_fit} vectors for {sizes.codes} codes; give a"
+                f" tokenizer.num_init_fits of {least} or more, and at least as many training shapes by more {more}."
+            )
+    elif latents is not None and latents < (codes := config.codebook_size):
         raise InputError(
             f"{num_train} training shapes give {latents} latents for {codes} codes; give more {more}, or a"
-            f" tokenizer.codebook.codebook_size of {latents} or less."
+            f" tokenizer.{config.codebook_settings}.codebook_size of {latents} or less."
         )
-    check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
+
+
+def check_reporting(config: PipelineConfig) -> None:
+    """Refuse a place to report to that the `Trainer` does not know, or whose package is missing.
+
+    Args:
+        config: the settings of the run.
+
+    Raises:
+        InputError: the `Trainer` cannot report there.
+    """
+    place, allowed = config.gpt.report_to, ("none", "all", *get_available_reporting_integrations())
+    if place not in allowed:
+        raise InputError(
+            f"report_to is {place!r}; choose one of {', '.join(allowed)}, or install the package of another."
+        )
 
 
 def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
@@ -53,7 +97,7 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
         config: the settings of the run.
         num_files: training files.
     """
-    num_train, codes = num_files * (1 + config.augmentations), config.tokenizer.codebook.codebook_size
+    num_train, codes = num_files * (1 + config.augmentations), config.codebook_size
     latents = config.num_latents(num_train)
     if not num_files or latents is None or latents >= codes:
         return config.augmentations
@@ -67,6 +111,11 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
     return copies
 
 
+def memory_limit() -> float:
+    """Most bytes that the shapes of a run may fill."""
+    return MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None:
     """Refuse more shapes than fit into the memory of the machine, as distances and as weights.
 
@@ -78,12 +127,14 @@ def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None
     Raises:
         InputError: they do not fit.
     """
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    per_shape = BYTES_PER_DISTANCE * config.tokenizer.num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
+    num_points = config.num_shared_points
+    per_shape = BYTES_PER_DISTANCE * num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
+    if config.is_drawn:
+        per_shape += BYTES_PER_DRAWN_SHAPE
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
-    if needed > MEMORY_SHARE * available:
+    if needed > memory_limit():
         raise InputError(
-            f"{num_train:,} training and {num_extra:,} extra shapes at {config.tokenizer.num_points:,} points need"
-            f" {needed / 1e9:,.0f} GB of memory, this machine has {available / 1e9:.0f} GB; give a smaller num_shapes,"
-            " num_extra_shapes, augmentations or tokenizer.num_points."
+            f"{num_train:,} training and {num_extra:,} extra shapes at {num_points:,} points need"
+            f" {needed / 1e9:,.0f} GB of memory, this machine has {memory_limit() / MEMORY_SHARE / 1e9:.0f} GB; give a"
+            " smaller num_shapes, num_extra_shapes, augmentations or tokenizer.num_points."
         )

@@ -89,7 +89,9 @@ def run_learning_stages(run: Run, load_split: LoadSplit) -> LearnedRun:
         run.start()
         write_json(output / "refused.json", [{"path": str(r.path), "reason": r.reason} for r in refusals])
         path = output / "sdf_samples.safetensors"
-        sdf_samples = sample_split(split, config.tokenizer.num_points, config.num_eval_points, config.seed, path)
+        probes = registry.probes(config.tokenizer)
+        counts = (config.tokenizer.num_points, config.num_eval_points)
+        sdf_samples = sample_split(split, *counts, config.seed, path, probes)
     with run.stage("fits"):
         quantizer_corpus, test_fits = fit_reference_fields(config, sdf_samples, output / "fits")
     with run.stage("codebook"):
@@ -129,13 +131,16 @@ def fit_reference_fields(config: PipelineConfig, sdf_samples: SampledSplit, fold
         reference of the round trip.
     """
     field_config, fit_config = config.tokenizer.field, config.tokenizer.fit
+    count = config.tokenizer.num_points
     shared_init = load_or_fit_shared_init(
-        field_config, sdf_samples.train, fit_config, folder / "shared_init.safetensors"
+        field_config, sdf_samples.train.last(count), fit_config, folder / "shared_init.safetensors"
     )
     first = sdf_samples.train.select(slice(0, config.tokenizer.num_init_fits))
+    # Half of the shared points lie near surfaces, but the probes of an encoder do not.
+    parts = ((first.last(count), "train", "plain fits"), (sdf_samples.test.last(count), "test", "test fits"))
     train, test = (
         fit(field_config, samples, fit_config, shared_init=shared_init, folder=folder / name, progress=title)
-        for samples, name, title in ((first, "train", "plain fits"), (sdf_samples.test, "test", "test fits"))
+        for samples, name, title in parts
     )
     return Corpus(sdf_samples.train, train.fields, shared_init, fit_config, config.seed), test
 

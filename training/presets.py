@@ -11,15 +11,25 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from tokenization.presets import TOKENIZERS, TokenizerConfig
-from tokenization.registry import find_learner
+from tokenization.registry import VectorSizes, find_learner, probes
 from training.pretrain import PretrainConfig
-from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share
-from weightgpt.quantizers.chunking import ChunkLayout
+from weightgpt.errors import InputError, check_at_least, check_at_most, check_seed, check_share, check_types
 from weightgpt.tokens.generation import SamplingConfig
 from weightgpt.visual.meshing import MIN_RESOLUTION
 
 BUILT_IN_CORPUS = "six-families"
-"""The corpus that is drawn from the built-in families; every other corpus is a folder of meshes."""
+"""The corpus that is drawn from the built-in families."""
+COMPOSITIONS = "compositions"
+"""The corpus that is drawn as free compositions of primitives."""
+DRAWN_CORPORA = (BUILT_IN_CORPUS, COMPOSITIONS)
+"""The corpora that are drawn, without end; every other corpus is read from files."""
+PARTNET_CORPORA = {
+    "partnet-chairs": ("chair",),
+    "partnet-tables": ("table",),
+    "partnet-storage": ("storage",),
+    "partnet": ("chair", "table", "storage"),
+}
+"""The corpora of PartNet's furniture as unions of boxes, and their classes."""
 MAX_COUNT = 10**9
 """Most shapes and points."""
 MAX_COPIES = 100_000
@@ -35,29 +45,34 @@ class PipelineConfig:
     """All settings of a run."""
 
     corpus: str = BUILT_IN_CORPUS
-    """"six-families" for the built-in families, or a folder of meshes whose sub-folders are the classes."""
+    """"six-families" for the built-in families; "compositions" for free compositions of primitives; "partnet-chairs",
+    "partnet-tables", "partnet-storage" or "partnet" for furniture of boxes; a .parquet file, or a folder of them whose
+    name ends in .parquet, for signed distances; or a folder of meshes whose sub-folders are the classes."""
+    corpus_folder: str | None = None
+    """The folder of chair.npz, table.npz and storage.npz, for the PartNet corpora alone."""
     num_shapes: int = 16_384
-    """Built-in shapes to learn from; held-out shapes are drawn in addition."""
+    """Drawn shapes to learn from; held-out shapes are drawn in addition."""
     num_held_out: int = 192
-    """Held-out built-in shapes, half for validation and half for test."""
+    """Held-out drawn shapes, half for validation and half for test."""
     held_out_fraction: float = 0.2
-    """Share of the mesh files that is held out, half for validation and half for test."""
+    """Share of the mesh files that is held out, half for validation and half for test. A corpus that comes with a split
+    is split as it says."""
     thickness: float | None = None
     """Thickness of open surfaces of mesh files, in unit coordinates, such as 0.02. None drops open surfaces."""
     augmentations: int = 8
-    """Stretched and mirrored copies of each training file; built-in shapes get no copies."""
+    """Stretched and mirrored copies of each training file; drawn shapes get no copies."""
     mirror_all_axes: bool = False
     """Whether copies are also turned, and mirrored in all axes instead of x alone. Use it for shapes that have no top
     and no front."""
     num_extra_shapes: int = 0
-    """Extra shapes, from which only the GPT learns: new shapes of the built-in families, or further copies of files."""
+    """Extra shapes, from which only the GPT learns: new drawn shapes, or further copies of files."""
     latent_augmentations: int = 0
     """Noisy versions of each training shape that the GPT learns from: noise is added to the latents, and they are
     quantized again. With 0 the GPT learns from the codes without noise."""
     latent_noise: float = 0.5
     """Size of the noise, in standard deviations of each latent dimension over the training shapes."""
     num_eval_points: int = 16_384
-    """Uniform points at which IoU is measured."""
+    """Uniform points at which IoU is measured. Shapes of Parquet files are measured at held-out samples instead."""
     num_samples: int = 96
     """Shapes to generate."""
     temperature: float = 1.0
@@ -74,6 +89,7 @@ class PipelineConfig:
     """The GPT and how it is trained."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_seed(self)
         check_at_least(self, 1, "num_shapes", "num_held_out", "num_eval_points", "num_samples")
         check_at_least(self, 0, "augmentations", "num_extra_shapes", "latent_augmentations", "latent_noise")
@@ -83,12 +99,22 @@ class PipelineConfig:
         check_at_most(self, MAX_RESOLUTION, "resolution")
         check_share(self, "held_out_fraction")
         SamplingConfig(temperature=self.temperature, top_p=self.top_p)
+        self._check_corpus()
         self._check_tokenizer()
+
+    def _check_corpus(self) -> None:
+        """Refuse a PartNet corpus without its folder, and a folder without such a corpus."""
+        if bool(self.partnet_classes) != (self.corpus_folder is not None):
+            names = ", ".join(PARTNET_CORPORA)
+            raise InputError(
+                f"corpus is {self.corpus!r} and corpus_folder is {self.corpus_folder!r}; give the folder of the .npz"
+                f" files as corpus_folder for {names}, and for no other corpus."
+            )
 
     def _check_tokenizer(self) -> None:
         """Refuse augmentations and extra shapes that the tokenizer cannot encode."""
         kind, learner = self.tokenizer.kind, find_learner(self.tokenizer.kind)
-        preset = "built-in-weight-vq" if self.is_built_in else "mesh-files-weight-vq"
+        preset = "built-in-weight-vq" if self.is_drawn else "mesh-files-weight-vq"
         if self.latent_augmentations and not learner.has_latents:
             raise InputError(
                 f"latent_augmentations is {self.latent_augmentations}, but codes of a {kind!r} tokenizer have no"
@@ -102,8 +128,28 @@ class PipelineConfig:
 
     @property
     def is_built_in(self) -> bool:
-        """Whether the shapes are drawn from the built-in families instead of read from files."""
+        """Whether the shapes are drawn from the built-in families."""
         return self.corpus == BUILT_IN_CORPUS
+
+    @property
+    def vector_sizes(self) -> VectorSizes | None:
+        """What the learner of the quantizer makes of plain fits; None if it learns from latents."""
+        return find_learner(self.tokenizer.kind).vectors
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the shapes are drawn, so that there are always new ones, instead of read from files."""
+        return self.corpus in DRAWN_CORPORA
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the shapes are read from Parquet files of signed distances."""
+        return self.corpus.endswith(".parquet")
+
+    @property
+    def partnet_classes(self) -> tuple[str, ...]:
+        """The classes of a PartNet corpus; none for another corpus."""
+        return PARTNET_CORPORA.get(self.corpus, ())
 
     def num_latents(self, num_shapes: int) -> int | None:
         """Latents that the codebook is learned from; None for a quantizer of plain weights.
@@ -111,9 +157,25 @@ class PipelineConfig:
         Args:
             num_shapes: shapes that the codebook is learned from.
         """
-        if "codebook" not in find_learner(self.tokenizer.kind).settings:
-            return None
-        return num_shapes * ChunkLayout(self.tokenizer.field, self.tokenizer.codebook.neurons_per_chunk).num_chunks
+        num_chunks = find_learner(self.tokenizer.kind).num_chunks
+        return None if num_chunks is None else num_shapes * num_chunks(self.tokenizer)
+
+    @property
+    def num_shared_points(self) -> int:
+        """Points at which all shapes are sampled for learning, with the probes of the encoder."""
+        first = probes(self.tokenizer)
+        return self.tokenizer.num_points + (0 if first is None else len(first))
+
+    @property
+    def codebook_settings(self) -> str:
+        """The field of `tokenizer` with the sizes of the codebook, such as "codebook"."""
+        learner = find_learner(self.tokenizer.kind)
+        return "codebook" if learner.num_chunks is None else learner.settings[0]
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the codes of a level, for quantizers with latents."""
+        return int(getattr(self.tokenizer, self.codebook_settings).codebook_size)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values; nested configurations are nested objects."""

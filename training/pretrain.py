@@ -24,13 +24,21 @@ import tyro
 from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, ProgressCallback, Trainer, TrainingArguments, set_seed
 
-from training.data.corpus import column_tensor, load_corpus, split_rows
+from training.data.corpus import check_sequences, column_tensor, load_corpus, split_rows
 from training.embeddings import initialize_code_embeddings
 from training.resume.checkpoints import CheckpointRecorder
 from training.resume.divergence import DivergenceWatch, PatientStop, train_with_retries
 from training.resume.lock import output_folder
 from weightgpt._programs import cli_main, parse
-from weightgpt.errors import InputError, check_at_least, check_at_most, check_positive, check_seed, check_share
+from weightgpt.errors import (
+    InputError,
+    check_at_least,
+    check_at_most,
+    check_positive,
+    check_seed,
+    check_share,
+    check_types,
+)
 from weightgpt.io import atomic_write, write_json
 from weightgpt.tokens.collator import WeightDataCollator
 from weightgpt.tokens.generation import generation_config
@@ -97,6 +105,7 @@ class PretrainConfig:
             raise InputError(
                 f"lr_scheduler_type is {self.lr_scheduler_type!r}; choose one of {', '.join(LR_SCHEDULER_TYPES)}."
             )
+        check_types(self)
         check_at_least(self, 1, "batch_size", "num_evaluations")
         check_positive(self, "epochs", "learning_rate")
         check_at_most(self, 1_000_000, "batch_size", "num_evaluations", "epochs", "embedding_init_scale")
@@ -322,6 +331,7 @@ def main() -> None:
     """Read the command line and train."""
     job = parse(PretrainJob, "training.pretrain")
     corpus, tokenizer = load_corpus(job.dataset), WeightTokenizer.from_pretrained(job.tokenizer)
+    check_sequences(corpus, tokenizer.vocabulary, job.dataset)
     train, validation = (split_rows(corpus, split) for split in ("train", "validation"))
     # Under torchrun the first process holds the lock for all.
     with output_folder(job.output) if os.environ.get("RANK", "0") == "0" else nullcontext():

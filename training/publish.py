@@ -19,7 +19,7 @@ from typing import Any
 from weightgpt._programs import cli_main, parse
 from weightgpt.errors import InputError
 from weightgpt.formatting import format_number, markdown_table
-from weightgpt.io import read_json, write_text
+from weightgpt.io import read_json, read_text, write_text
 
 Row = Mapping[str, Any]
 """A row of metrics; docs/metrics.md lists the keys."""
@@ -156,7 +156,7 @@ def publish(page: Path, tables: Mapping[str, str]) -> None:
     """
     if not page.is_file():
         raise InputError(f"{page} is not a file; give a page with places such as figures:{next(iter(tables))}.")
-    text = page.read_text(encoding="utf-8")
+    text = read_text(page)
     num_places = 0
     for name, table in tables.items():
         pattern = rf"(<!-- figures:{re.escape(name)} -->\n).*?(<!-- /figures:{re.escape(name)} -->)"

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from training.data.sources import source_records
 from training.presets import PipelineConfig
 from training.resume.digests import FileRecord
 from training.resume.lock import output_folder
-from training.resume.manifest import Manifest, remove_temporaries, source_records
+from training.resume.manifest import Manifest, remove_temporaries
 from weightgpt import __version__
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
@@ -55,7 +56,7 @@ class Run:
                 print(f"resuming with other settings ({', '.join(changed)}).", file=sys.stderr)
             self.manifest = Manifest(self.output)
             # A mesh that changes while it is read then differs from its record when the run resumes.
-            self.sources = source_records(None if self.config.is_built_in else Path(self.config.corpus))
+            self.sources = source_records(self.config)
             self.manifest.check_sources(self.sources)
             yield
 
@@ -77,7 +78,8 @@ class Run:
         new, old = flatten({"version": __version__, **self.config.to_dict()}), flatten(values)
         differences = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
         # Files are compared by their content, so the folder may have another name.
-        same = LATE_SETTINGS if self.config.is_built_in else {*LATE_SETTINGS, "corpus"}
+        folder = "corpus_folder" if self.config.partnet_classes else "corpus"
+        same = LATE_SETTINGS if self.config.is_drawn else {*LATE_SETTINGS, folder}
         if early := [name for name in differences if name not in same]:
             raise InputError(
                 f"{self.output} was started with other settings ({', '.join(early)}); repeat that command to"

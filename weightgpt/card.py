@@ -18,20 +18,23 @@ NO_REPO = "path/to/this/folder"
 TAGS = ["gpt2", "weight-generation", "neural-field", "sdf", "3d"]
 
 
-def write_card(folder: Path | str, metrics: Mapping[str, Any], repo_id: str | None = None) -> None:
+def write_card(
+    folder: Path | str, metrics: Mapping[str, Any], repo_id: str | None = None, *, credit: str | None = None
+) -> None:
     """Write the model card of the model in `folder` to its README.md.
 
     Args:
         folder: the folder of a model.
         metrics: measured values, nested dictionaries of numbers; the card shows them as a table.
         repo_id: the name of the model on the Hub; a placeholder when None.
+        credit: a sentence about data whose terms bind the model. The card shows it, and its license is then `other`.
 
     Raises:
         InputError: the folder holds no tokenizer.
     """
     tokenizer = WeightTokenizer.from_pretrained(folder)
     quantizer, name = tokenizer.quantizer, repo_id or NO_REPO
-    data = ModelCardData(library_name="transformers", license="apache-2.0", tags=TAGS)
+    data = ModelCardData(library_name="transformers", license="other" if credit else "apache-2.0", tags=TAGS)
     text = TEMPLATE.format(
         name=name,
         title=name.rsplit("/", 1)[-1] if repo_id else "weightgpt",
@@ -41,6 +44,7 @@ def write_card(folder: Path | str, metrics: Mapping[str, Any], repo_id: str | No
         classes=_plain(", ".join(tokenizer.vocabulary.classes)).replace("_", r"\_"),
         prompt=json.dumps(f"<class:{tokenizer.vocabulary.classes[-1]}>", ensure_ascii=False),
         fingerprint=quantizer.fingerprint,
+        credit=f"- {credit}\n" if credit else "",
         metrics=_metrics_section(metrics),
     )
     with atomic_write(Path(folder) / CARD_FILE) as draft:
@@ -55,7 +59,7 @@ is the surface of the shape.
 - A field has {parameters} weights; {tokens} tokens encode them, each one of {codes} codes.
 - Classes: {classes}.
 - Codebook: `{fingerprint}`.
-
+{credit}
 ```python
 import weightgpt as wg
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from tests.fakes import command
 from weightgpt import cli
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
+from weightgpt.io import write_tensors
 from weightgpt.tokens.storage import load_tokens, save_tokens
 
 MISTAKES = {
@@ -72,9 +73,9 @@ def faulty(world: Path) -> None:
     names = {"names": ["a", "b"], "labels": ["", ""]}
     header = {"format": "weightgpt.fields", "version": 1, "field_config": config, **names}
     newer, nan = {**header, "version": 2}, {**tensors, "flat": tensors["flat"] * torch.nan}
-    save_file(tensors, world / "newer.safetensors", {"weightgpt": json.dumps(newer)})
-    save_file(nan, world / "nan.safetensors", {"weightgpt": json.dumps(header)})
-    save_file(tensors, world / "headless.safetensors", {"weightgpt": "{}"})
+    write_tensors(world / "newer.safetensors", tensors, {"weightgpt": json.dumps(newer)})
+    write_tensors(world / "nan.safetensors", nan, {"weightgpt": json.dumps(header)})
+    write_tensors(world / "headless.safetensors", tensors, {"weightgpt": "{}"})
     (world / "broken.safetensors").write_bytes(path.read_bytes()[:200])
     other = Fields(FieldConfig(hidden=(4,), num_frequencies=0), torch.zeros(1, 21))
     save_fields(world / "other.safetensors", other, ShapeMetadata.plain(["a"], ["none"]))

@@ -1,5 +1,6 @@
 """Fits reach their shapes and do not depend on batches or interruptions."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -257,3 +258,9 @@ def test_a_broken_fit_does_not_change_its_neighbors(spheres, monkeypatch):
     again = fit(tiny_config(), spheres, options)
     assert not torch.equal(sound.fields.flat[0], again.fields.flat[0])
     assert torch.equal(sound.fields.flat[1:], again.fields.flat[1:])
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": math.inf}, {"truncation": math.nan}])
+def test_fault_73_a_number_that_is_not_finite_is_refused(changes):
+    with pytest.raises(InputError, match="give a number above 0"):
+        FitConfig(**changes)

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from tests.fakes import sphere_shape, tiny_config
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
-from weightgpt.io import check_format
+from weightgpt.io import check_format, write_tensors
 
 FLAT = torch.linspace(-1, 1, 2 * tiny_config().parameters).reshape(2, -1)
 METADATA = ShapeMetadata(("a", "ü"), ("chair", "none"), torch.rand(2, 3).double(), torch.tensor([0.5, 2.0]).double())
@@ -32,7 +31,7 @@ def changed(folder: Path, tensors: dict[str, torch.Tensor | None] | None = None,
     entries |= {"names": ["a", "b"], "labels": ["chair", "none"], **header}
     text = json.dumps({name: value for name, value in entries.items() if value is not None})
     path = folder / "changed.safetensors"
-    save_file({name: value for name, value in values.items() if value is not None}, path, {"weightgpt": text})
+    write_tensors(path, {name: value for name, value in values.items() if value is not None}, {"weightgpt": text})
     return path
 
 
@@ -123,7 +122,7 @@ def test_headers_of_other_formats_versions_or_counts_are_refused(tmp_path, heade
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "3"])
 def test_a_header_that_is_no_json_object_is_refused(tmp_path, text):
-    save_file({"flat": FLAT}, tmp_path / "a.safetensors", {"weightgpt": text})
+    write_tensors(tmp_path / "a.safetensors", {"flat": FLAT}, {"weightgpt": text})
     with pytest.raises(InputError, match="of an unknown format"):
         load_fields(tmp_path / "a.safetensors")
 

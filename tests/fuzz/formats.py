@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import trimesh
-from safetensors.torch import load_file, save_file
 
 from tests.fakes import tiny_codebook, tiny_config, tiny_gpt, tiny_graph, tiny_tokenizer, tiny_weight_vq
 from training.presets import PipelineConfig
@@ -20,7 +19,7 @@ from training.run import read_config, read_costs
 from weightgpt.card import write_card
 from weightgpt.fields.field import Fields
 from weightgpt.fields.storage import ShapeMetadata, load_fields, save_fields
-from weightgpt.io import read_metadata, write_json, write_tensors
+from weightgpt.io import write_json, write_tensors
 from weightgpt.model import FILES, WeightGPT
 from weightgpt.quantizers.auto import AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
@@ -50,37 +49,23 @@ class Format:
     """Reads such a folder, and returns the values that count."""
     value: Any = None
     """What it returns for the valid files, if a checksum must notice every other value."""
+    new_checksums: bool = False
+    """Whether the changed file gets a right checksum, so that the checks behind it are tried."""
 
 
 def write_examples(folder: Path, meshes: bool = True) -> list[Format]:
-    """Write the examples of all formats: with checksums, and again without, so that they do not hide other checks.
+    """Write the examples of all formats; those with checksums are there again, to get new ones after a change.
 
     Args:
         folder: where to write.
         meshes: whether to include the mesh formats.
     """
-    formats = []
-    for name in ("", "bare "):
-        place = folder / (name.strip() or "checked")
-        part = [*_single_files(place), *_model_files(place)]
-        if name:
-            _remove_checksums(place)
-        for example in part:
-            counts = not name and example.file not in ("README.md",) and not example.name.startswith("run")
-            value = example.read(example.folder) if counts else None
-            formats.append(replace(example, name=name + example.name, value=value))
+    examples = [*_single_files(folder), *_model_files(folder)]
+    plain = [example for example in examples if example.file == "README.md" or example.name.startswith("run")]
+    checked = [example for example in examples if example not in plain]
+    formats = [*plain, *(replace(example, value=example.read(example.folder)) for example in checked)]
+    formats += [replace(example, name=f"{example.name}, new checksum", new_checksums=True) for example in checked]
     return [*formats, *_mesh_files(folder)] if meshes else formats
-
-
-def _remove_checksums(folder: Path) -> None:
-    for path in folder.rglob("*.safetensors"):
-        metadata = {name: text for name, text in read_metadata(path).items() if not name.startswith("sha256")}
-        save_file(load_file(path), path, metadata or None)
-    for path in folder.rglob("*.json"):
-        if path.name == "tokens.json":  # its checksum is required
-            continue
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps({name: value for name, value in content.items() if "sha256" not in name}))
 
 
 def _single_files(folder: Path) -> list[Format]:

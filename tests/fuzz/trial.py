@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz.checksums import renew_checksums
 from tests.fuzz.formats import Format, copy_example
 from tests.fuzz.mutations import mutate
 from weightgpt.errors import InputError
@@ -46,6 +47,8 @@ def run_trial(formats: list[Format], seed: int, index: int, folder: Path) -> tup
     path = copy_example(example, folder / "trial")
     content = mutate(path.read_bytes(), rng)
     path.write_bytes(content)
+    if example.new_checksums:
+        renew_checksums(folder / "trial")
     outcome, note = _read(example, folder / "trial", len(content))
     return example.name, outcome, note
 

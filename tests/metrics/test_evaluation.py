@@ -170,7 +170,7 @@ def test_objects_that_are_no_shapes_are_refused(samples):
 
 
 def test_fault_60_a_count_or_a_number_of_emd_shapes_of_one_is_refused(world: Path):
-    with pytest.raises(InputError, match="sets of 1 shapes"):
+    with pytest.raises(InputError, match="count is 1; give 2 or more"):
         evaluate_fields(world, "new", count=1)
     with pytest.raises(InputError, match="give 0 or 2 up"):
         evaluate_fields(world, "new", emd=1)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.fakehub import FakeHub
 from tests.fakes import generator, sphere_shape, tiny_codebook, tiny_encoder, tiny_graph, tiny_weight_vq
@@ -15,6 +17,7 @@ from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
 from weightgpt.quantizers.auto import QUANTIZERS, AutoQuantizer
 from weightgpt.quantizers.base import Quantizer
+from weightgpt.quantizers.basis_decoder import BasisDecoder
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.latent_decoder import LatentDecoder
@@ -61,7 +64,8 @@ def test_a_class_refuses_the_files_of_another_class(tmp_path, name):
 @pytest.mark.parametrize("content", ["[]", "null", "{}", '{"format": ["weightgpt.graph"]}', '{"format": "other"}'])
 def test_a_configuration_of_no_known_format_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(InputError, match=r"must be one of weightgpt\.rvq-ae, weightgpt\.graph, weightgpt\.weight-vq"):
+    formats = re.escape("weightgpt.rvq-ae, weightgpt.local, weightgpt.graph, weightgpt.weight-vq")
+    with pytest.raises(InputError, match=f"must be one of {formats}"):
         AutoQuantizer.from_pretrained(tmp_path)
 
 
@@ -84,7 +88,7 @@ def wide_autoencoder() -> RVQAutoencoder:
         torch.manual_seed(0)
         decoder = LatentDecoder(chunks, 24, 1024, 32)
         tensors = [torch.randn(shape) for shape in ((chunks, width), (chunks, 32, width), (2, 8, 24))]
-    codebook = Codebook(layout, tensors[0], tensors[1], decoder, tensors[2])
+    codebook = Codebook(BasisDecoder(layout, tensors[0], tensors[1], decoder), tensors[2])
     return RVQAutoencoder(codebook, tiny_encoder(codebook))
 
 
@@ -169,3 +173,12 @@ def test_a_quantizer_travels_over_the_hub_with_the_real_client(tmp_path):
     assert answer["class"] == "RVQAutoencoder"
     assert len(set(answer["fingerprints"])) == 1
     assert "has no revision absent" in answer["refusal"]
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("file", ["model.safetensors", "encoder.safetensors"])
+def test_fault_14_files_of_a_quantizer_need_their_checksums(tmp_path, name, file):
+    ALL[name]().save_pretrained(tmp_path)
+    save_file(load_file(tmp_path / file), tmp_path / file)
+    with pytest.raises(InputError, match="has no checksum"):
+        AutoQuantizer.from_pretrained(tmp_path)

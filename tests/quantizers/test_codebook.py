@@ -1,7 +1,9 @@
 """The codebook decodes what it encodes, returns from files bit for bit, and refuses what does not fit."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +11,27 @@ import torch
 from tests.fakes import generator, tiny_codebook, tiny_encoder, tiny_graph, tiny_latent_decoder
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig, Fields
+from weightgpt.quantizers.basis_decoder import BasisDecoder
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 CODEBOOK = tiny_codebook()
+DECODER = CODEBOOK.decoder
+assert isinstance(DECODER, BasisDecoder)
+PARTS = {
+    "layout": DECODER.layout,
+    "base": DECODER.base,
+    "basis": DECODER.basis,
+    "latent_decoder": DECODER.latent_decoder,
+}
+
+
+def with_part(name: str, part: Any) -> Codebook:
+    """The tiny codebook with another part."""
+    if name == "code_vectors":
+        return replace(CODEBOOK, code_vectors=part)
+    return replace(CODEBOOK, decoder=BasisDecoder(**{**PARTS, name: part}))
 
 
 def with_code_vectors(code_vectors: torch.Tensor, chunks: int) -> Codebook:
@@ -21,11 +39,17 @@ def with_code_vectors(code_vectors: torch.Tensor, chunks: int) -> Codebook:
     layout = ChunkLayout(FieldConfig(hidden=(1,) * (chunks - 1), num_frequencies=0), 1)
     zeros = torch.zeros(chunks, layout.width)
     basis = zeros[:, None].expand(-1, code_vectors.shape[2], -1)
-    return Codebook(layout, zeros, basis, tiny_latent_decoder(chunks, code_vectors.shape[2]), code_vectors)
+    decoder = BasisDecoder(layout, zeros, basis, tiny_latent_decoder(chunks, code_vectors.shape[2]))
+    return Codebook(decoder, code_vectors)
+
+
+def tensor_of(name: str) -> torch.Tensor:
+    """A copy of a tensor of the tiny codebook."""
+    return (CODEBOOK.code_vectors if name == "code_vectors" else DECODER.tensors()[name]).clone()
 
 
 def random_codes(count: int, seed: int = 0) -> torch.Tensor:
-    shape = (count, CODEBOOK.layout.num_chunks, CODEBOOK.num_quantizers)
+    shape = (count, CODEBOOK.num_chunks, CODEBOOK.num_quantizers)
     return torch.randint(CODEBOOK.codebook_size, shape, generator=generator(seed))
 
 
@@ -38,31 +62,31 @@ def test_a_field_has_the_same_codes_alone_and_in_a_batch():
 
 
 def test_no_latents_have_no_codes():
-    latents = torch.zeros(0, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width)
-    assert CODEBOOK.quantize(latents).shape == (0, CODEBOOK.layout.num_chunks, CODEBOOK.num_quantizers)
+    latents = torch.zeros(0, CODEBOOK.num_chunks, CODEBOOK.latent_width)
+    assert CODEBOOK.quantize(latents).shape == (0, CODEBOOK.num_chunks, CODEBOOK.num_quantizers)
 
 
 def test_decoded_weights_are_base_plus_coefficients_times_basis():
     codes = random_codes(3)
     for field, rows in zip(CODEBOOK.decode(codes).flat, codes.tolist(), strict=True):
         latents = [sum(vectors[code] for vectors, code in zip(CODEBOOK.code_vectors, row, strict=True)) for row in rows]
-        coefficients = CODEBOOK.latent_decoder(torch.stack(latents)[None])[0]
-        parts = zip(CODEBOOK.base, coefficients, CODEBOOK.basis, strict=True)
+        coefficients = DECODER.latent_decoder(torch.stack(latents)[None])[0]
+        parts = zip(DECODER.base, coefficients, DECODER.basis, strict=True)
         chunks = torch.stack([base + numbers @ basis for base, numbers, basis in parts])
-        torch.testing.assert_close(field[None], CODEBOOK.layout.join(chunks[None]))
+        torch.testing.assert_close(field[None], DECODER.layout.join(chunks[None]))
 
 
 def test_project_undoes_weights():
-    latents = 0.1 * torch.randn(20, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width, generator=generator(0))
-    fields = Fields(CODEBOOK.layout.field_config, CODEBOOK.weights(latents))
+    latents = 0.1 * torch.randn(20, CODEBOOK.num_chunks, CODEBOOK.latent_width, generator=generator(0))
+    fields = Fields(CODEBOOK.field_config, CODEBOOK.weights(latents))
     torch.testing.assert_close(CODEBOOK.project(fields), latents, atol=1e-5, rtol=1e-5)
 
 
 def test_project_returns_the_latents_of_the_nearest_weights():
     """The difference is at right angles to every direction in which the latents can move the weights."""
-    flat = CODEBOOK.weights(torch.zeros(5, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width))
+    flat = CODEBOOK.weights(torch.zeros(5, CODEBOOK.num_chunks, CODEBOOK.latent_width))
     flat = flat + 0.1 * torch.randn(flat.shape, generator=generator(0))
-    latents = CODEBOOK.project(Fields(CODEBOOK.layout.field_config, flat)).requires_grad_()
+    latents = CODEBOOK.project(Fields(CODEBOOK.field_config, flat)).requires_grad_()
     distance = (CODEBOOK.weights(latents) - flat).square().sum()
     (slope,) = torch.autograd.grad(distance, latents)
     assert distance > 1
@@ -79,7 +103,7 @@ def test_the_first_levels_alone_are_a_codebook_of_fewer_levels():
 
 def test_moving_to_a_device_leaves_the_original_as_it_is():
     moved = CODEBOOK.to("cpu")
-    assert moved.latent_decoder is not CODEBOOK.latent_decoder
+    assert moved.decoder is not CODEBOOK.decoder
     assert torch.equal(moved.decode(random_codes(3)).flat, CODEBOOK.decode(random_codes(3)).flat)
 
 
@@ -97,9 +121,10 @@ def test_codes_and_weights_are_computed_on_the_device_of_the_codebook():
 def test_a_saved_codebook_returns_bit_for_bit(tmp_path):
     CODEBOOK.save_pretrained(tmp_path)
     again = Codebook.from_pretrained(tmp_path)
-    assert again.layout == CODEBOOK.layout
-    for name in ("base", "basis", "code_vectors"):
-        assert torch.equal(getattr(again, name), getattr(CODEBOOK, name))
+    assert again.field_config == CODEBOOK.field_config
+    assert torch.equal(again.code_vectors, CODEBOOK.code_vectors)
+    for name, tensor in DECODER.tensors().items():
+        assert torch.equal(again.decoder.tensors()[name], tensor)
     assert again.fingerprint == CODEBOOK.fingerprint
 
 
@@ -113,14 +138,14 @@ def test_the_codebook_of_a_saved_quantizer_can_be_read_alone(tmp_path):
 def test_every_tensor_and_the_layout_change_the_fingerprint():
     others = [CODEBOOK]
     for name in ("base", "basis", "code_vectors"):
-        tensor = getattr(CODEBOOK, name).clone()
+        tensor = tensor_of(name)
         tensor.view(-1)[-1] += 1e-6
-        others.append(replace(CODEBOOK, **{name: tensor}))
-    sine = replace(CODEBOOK.layout.field_config, activation="sine")
-    others.append(replace(CODEBOOK, layout=ChunkLayout(sine, CODEBOOK.layout.neurons_per_chunk)))
-    decoder = CODEBOOK.to("cpu").latent_decoder
-    decoder.inner.bias[0] += 1e-6
-    others.append(replace(CODEBOOK, latent_decoder=decoder))
+        others.append(with_part(name, tensor))
+    sine = replace(CODEBOOK.field_config, activation="sine")
+    others.append(with_part("layout", ChunkLayout(sine, DECODER.layout.neurons_per_chunk)))
+    latent_decoder = deepcopy(DECODER.latent_decoder)
+    latent_decoder.inner.bias[0] += 1e-6
+    others.append(with_part("latent_decoder", latent_decoder))
     assert len({codebook.fingerprint for codebook in others}) == len(others)
     assert all(len(codebook.fingerprint) == 16 for codebook in others)
 
@@ -128,10 +153,10 @@ def test_every_tensor_and_the_layout_change_the_fingerprint():
 @pytest.mark.parametrize("name", ["base", "basis", "code_vectors"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_tensors_that_are_not_finite_are_refused(name, value):
-    tensor = getattr(CODEBOOK, name).clone()
+    tensor = tensor_of(name)
     tensor.view(-1)[5] = value
     with pytest.raises(InputError, match="NaN or infinite"):
-        replace(CODEBOOK, **{name: tensor})
+        with_part(name, tensor)
 
 
 @pytest.mark.parametrize(
@@ -147,12 +172,12 @@ def test_tensors_that_are_not_finite_are_refused(name, value):
     ],
 )
 def test_tensors_of_another_shape_are_refused(name, shape):
-    with pytest.raises(InputError, match="do not fit a layout"):
-        replace(CODEBOOK, **{name: torch.zeros(shape)})
+    with pytest.raises(InputError, match=r"do not fit a (layout|weight decoder)"):
+        with_part(name, torch.zeros(shape))
 
 
 def test_fields_of_another_architecture_are_refused():
-    config = replace(CODEBOOK.layout.field_config, activation="sine")
+    config = replace(CODEBOOK.field_config, activation="sine")
     with pytest.raises(InputError, match="learned for this architecture"):
         CODEBOOK.project(Fields(config, torch.zeros(1, config.parameters)))
 

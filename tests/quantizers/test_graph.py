@@ -1,5 +1,6 @@
 """Permuting the hidden neurons of a field changes no code, and codes decode as those of the codebook."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -63,7 +64,7 @@ def test_rescaling_by_other_factors_hardly_changes_a_code():
 def test_a_field_has_the_same_codes_alone_and_in_a_batch():
     flat = random_weights(CONFIG, 40)
     together = codes(flat)
-    assert together.shape == (40, CODEBOOK.layout.num_chunks, FINE.codebook.num_quantizers)
+    assert together.shape == (40, CODEBOOK.num_chunks, FINE.codebook.num_quantizers)
     for row in range(40):
         assert torch.equal(codes(flat[row : row + 1])[0], together[row])
     assert torch.equal(codes(flat.flip(0)), together.flip(0))
@@ -79,7 +80,7 @@ def test_codes_decode_as_those_of_the_codebook():
     assert torch.equal(GRAPH.decode(written).flat, CODEBOOK.decode(written).flat)
     assert torch.equal(GRAPH.decode(written, 1).flat, CODEBOOK.decode(written, 1).flat)
     assert (GRAPH.tokens_per_field, GRAPH.fingerprint) == (
-        CODEBOOK.layout.num_chunks * CODEBOOK.num_quantizers,
+        CODEBOOK.num_chunks * CODEBOOK.num_quantizers,
         CODEBOOK.fingerprint,
     )
 
@@ -101,8 +102,10 @@ def test_weights_that_are_not_finite_or_overflow_are_refused():
 
 
 def test_parts_that_do_not_belong_together_are_refused():
-    other = replace(CODEBOOK.layout.field_config, activation="gelu")
-    gelu = replace(CODEBOOK, layout=replace(CODEBOOK.layout, field_config=other))
+    other = replace(CODEBOOK.field_config, activation="gelu")
+    decoder = deepcopy(CODEBOOK.decoder)
+    decoder.field_config = other
+    gelu = replace(CODEBOOK, decoder=decoder)
     with pytest.raises(InputError, match="learned for another codebook"):
         GraphQuantizer(gelu, GRAPH.encoder)
     broken = tiny_graph(CODEBOOK).encoder

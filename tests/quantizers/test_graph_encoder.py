@@ -18,7 +18,7 @@ from weightgpt.shapes.sampling import uniform_points
 
 CODEBOOK = tiny_codebook()
 ENCODER = tiny_graph(CODEBOOK).encoder
-LOAD = (tiny_config(), CODEBOOK.layout.num_chunks, CODEBOOK.latent_width)
+LOAD = (tiny_config(), CODEBOOK.num_chunks, CODEBOOK.latent_width)
 
 
 @given(configs(), SEEDS, st.sampled_from([0, 5]), st.integers(0, 3))

@@ -29,7 +29,7 @@ def loss(codes: torch.Tensor, samples: Samples) -> torch.Tensor:
 
 
 def random_codes(count: int, seed: int = 0) -> torch.Tensor:
-    shape = (count, CODEBOOK.layout.num_chunks, CODEBOOK.num_quantizers)
+    shape = (count, CODEBOOK.num_chunks, CODEBOOK.num_quantizers)
     return torch.randint(CODEBOOK.codebook_size, shape, generator=generator(seed))
 
 
@@ -147,7 +147,7 @@ def test_a_decoded_field_has_the_codes_that_it_was_decoded_from():
 
 
 def test_a_field_that_latents_can_write_gets_better_codes_than_its_quantized_latents():
-    latents = 0.2 * torch.randn(8, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width, generator=generator(0))
+    latents = 0.2 * torch.randn(8, CODEBOOK.num_chunks, CODEBOOK.latent_width, generator=generator(0))
     fields = QUANTIZER.decode_latents(latents)
     start, codes = QUANTIZER.quantize(latents), QUANTIZER.encode(fields, REFINED)
     assert loss(codes, own_samples(fields)).mean() < loss(start, own_samples(fields)).mean()
@@ -172,7 +172,7 @@ def test_latents_decode_to_the_field_of_their_codes():
 
 
 def test_the_shared_initial_field_is_the_one_of_zero_coefficients():
-    zeros = torch.zeros(1, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width)  # without biases, of zero latents too
+    zeros = torch.zeros(1, CODEBOOK.num_chunks, CODEBOOK.latent_width)  # without biases, of zero latents too
     torch.testing.assert_close(QUANTIZER.shared_init, QUANTIZER.decode_latents(zeros).flat[0])
 
 
@@ -215,7 +215,7 @@ def test_fault_37_a_shape_whose_distances_are_not_finite_is_named():
 
 
 def test_fields_of_another_architecture_are_refused():
-    config = replace(CODEBOOK.layout.field_config, activation="sine")
+    config = replace(CODEBOOK.field_config, activation="sine")
     with pytest.raises(InputError, match="learned for this architecture"):
         QUANTIZER.encode(Fields(config, torch.zeros(1, config.parameters)), UNREFINED)
 

@@ -14,7 +14,7 @@ ENCODER = tiny_encoder(CODEBOOK)
 
 def test_a_saved_encoder_returns_bit_for_bit(tmp_path):
     write_tensors(tmp_path / "encoder.safetensors", ENCODER.tensors())
-    again = ShapeEncoder.load(tmp_path, CODEBOOK.layout.num_chunks, CODEBOOK.latent_width, 3)
+    again = ShapeEncoder.load(tmp_path, CODEBOOK.num_chunks, CODEBOOK.latent_width, 3)
     sdf = torch.rand(5, 32) - 0.5
     assert again.state_dict().keys() == ENCODER.state_dict().keys()
     assert torch.equal(again(sdf), ENCODER(sdf))

@@ -4,9 +4,7 @@ Fitting, encoding, decoding and sampling run twice, on one and on two threads, w
 and for the first shapes alone. Each time runs in its own process. The results are counted that differ in any bit.
 """
 
-import json
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +16,11 @@ from safetensors.numpy import load_file
 
 from tests import fakes
 from tests.reliability.forks import Child
-from weightgpt import __version__
-from weightgpt._programs import cli_main, command_line, parse
+from tests.reliability.program import run_program
+from weightgpt._programs import cli_main
 from weightgpt.fields.field import FieldConfig
 from weightgpt.fields.fitting import FitConfig, fit_fields
-from weightgpt.io import write_json, write_tensors
+from weightgpt.io import write_tensors
 from weightgpt.model import WeightGPT
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
@@ -196,20 +194,13 @@ def measure(job: BitwiseJob, folder: Path) -> dict[str, Any]:
         different[name] = count_different(work, cases, folder / name)
         print(name, different[name], file=sys.stderr, flush=True)
     problems = sum(counts["different"] for part in different.values() for counts in part.values())
-    command = command_line("tests.reliability.bitwise")
-    return {"version": __version__, "command": command, "different": different, "problems": problems}
+    return {"different": different, "problems": problems}
 
 
 @cli_main
 def main() -> None:
     """Measure, write the counts, and end with 1 if any result differs."""
-    job = parse(BitwiseJob, "tests.reliability.bitwise")
-    with tempfile.TemporaryDirectory() as folder:
-        result = measure(job, Path(folder))
-    write_json(job.output, result)
-    print(json.dumps(result, indent=2))
-    if result["problems"]:
-        sys.exit(1)
+    run_program("tests.reliability.bitwise", BitwiseJob, measure)
 
 
 if __name__ == "__main__":

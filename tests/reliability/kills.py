@@ -4,12 +4,10 @@ After each disturbance the same command is given again. Then no file may be unre
 no final byte may differ from an undisturbed run, and no temporary file may be left.
 """
 
-import json
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +16,10 @@ from typing import Any
 from tests.reliability import obstacles, tiny_run
 from tests.reliability.fit_kills import killed_fits
 from tests.reliability.forks import Child
+from tests.reliability.program import run_program
 from tests.reliability.resumption import Disturbed, Reference, problems, run_again, summary, wait_for_stage
 from training.run import STAGES
-from weightgpt import __version__
-from weightgpt._programs import cli_main, command_line, parse
-from weightgpt.io import write_json
+from weightgpt._programs import cli_main
 
 AFTER_A_NAME = 0.02
 """Longest time in seconds between the appearance of a name and a kill."""
@@ -58,8 +55,6 @@ def measure(job: KillsJob, folder: Path) -> dict[str, Any]:
     reference = Reference.measure(folder / "reference")
     moments, start = random.Random(job.seed), time.monotonic()
     result: dict[str, Any] = {
-        "version": __version__,
-        "command": command_line("tests.reliability.kills"),
         "files_compared": len(reference.contents),
         "not_compared": reference.not_compared,
         "kills": stop_runs(job.kills, signal.SIGKILL, moments, folder / "kills", reference),
@@ -129,13 +124,7 @@ def _names(folder: Path) -> set[str]:
 @cli_main
 def main() -> None:
     """Measure, write the counts, and end with 1 if one of them must be 0 and is not."""
-    job = parse(KillsJob, "tests.reliability.kills")
-    with tempfile.TemporaryDirectory() as folder:
-        result = measure(job, Path(folder))
-    write_json(job.output, result)
-    print(json.dumps(result, indent=2))
-    if result["problems"]:
-        sys.exit(1)
+    run_program("tests.reliability.kills", KillsJob, measure)
 
 
 if __name__ == "__main__":

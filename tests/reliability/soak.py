@@ -4,11 +4,9 @@ Eight threads give what one thread gives, many calls do not grow the memory, and
 by part in flat memory. The model is a tiny one, so that the figures are those of the program and not of the model.
 """
 
-import json
 import os
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +17,10 @@ from typing import Any
 import torch
 
 from tests import fakes
-from weightgpt import __version__
-from weightgpt._programs import cli_main, command_line, parse
+from tests.reliability.program import run_program
+from weightgpt._programs import cli_main
 from weightgpt.cli_io import BATCH, BATCHES_OF_PART, write_samples
 from weightgpt.fields.storage import load_fields
-from weightgpt.io import write_json
 from weightgpt.model import WeightGPT
 from weightgpt.quantizers.base import EncodeConfig
 from weightgpt.tokens.generated import GeneratedShapes
@@ -144,19 +141,22 @@ def problems(row: dict[str, Any]) -> int:
     return row.get("different", 0) + (row.get("last_mb", 0) - row.get("first_mb", 0) > ALLOWED_MB)
 
 
+def measure(job: SoakJob, folder: Path) -> dict[str, Any]:
+    """All figures.
+
+    Args:
+        job: what to measure.
+        folder: an empty folder.
+    """
+    torch.set_num_threads(1)
+    rows = [threads_as_serial(job.threads), many_calls(job.calls), streamed_samples(job.samples, folder)]
+    return {"rows": rows, "problems": sum(map(problems, rows))}
+
+
 @cli_main
 def main() -> None:
     """Measure, write the figures, and end with 1 if a result differs or the memory grows."""
-    job = parse(SoakJob, "tests.reliability.soak")
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [threads_as_serial(job.threads), many_calls(job.calls), streamed_samples(job.samples, Path(folder))]
-    result = {"version": __version__, "command": command_line("tests.reliability.soak"), "rows": rows}
-    result["problems"] = sum(map(problems, rows))
-    write_json(job.output, result)
-    print(json.dumps(result, indent=2))
-    if result["problems"]:
-        sys.exit(1)
+    run_program("tests.reliability.soak", SoakJob, measure)
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def test_unknown_families_and_negative_counts_are_refused() -> None:
         draw_shapes(3, 0, ["chair", "sofa"])
     with pytest.raises(InputError, match="the list of families is empty"):
         draw_shapes(3, 0, [])
-    with pytest.raises(InputError, match="at least 0"):
+    with pytest.raises(InputError, match="give 0 or more"):
         draw_shapes(-1, 0)
 
 

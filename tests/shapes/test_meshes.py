@@ -208,3 +208,8 @@ def test_folders_without_meshes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.obj").write_text("")
     with pytest.raises(InputError, match=r"has no mesh that can be read; the first of its 1 files: .*bad\.obj"):
         load_shapes(tmp_path)
+
+
+def test_a_thickness_that_no_solid_can_have_is_refused_before_any_file_is_read(tmp_path):
+    with pytest.raises(InputError, match=r"^the thickness is -1; give a length between 0 and 1"):
+        load_shapes(tmp_path, thickness=-1)

@@ -40,6 +40,15 @@ def test_classes_that_only_look_equal_are_named():
     assert sentence.startswith("classes 'Arm Chair' and 'arm chair' and 'arm_chair' look equal; give one name")
 
 
+def test_folders_that_make_one_class_are_named(tmp_path):
+    for folder in ("St\u00fchle", "Stu\u0308hle", "mug"):
+        (tmp_path / folder).mkdir()
+        trimesh.creation.box().export(tmp_path / folder / "a.obj")
+    shapes = load_shapes(tmp_path)
+    assert [shape.label for shape in shapes] == ["St\u00fchle", "St\u00fchle", "mug"]
+    assert shapes.notes == ("2 folders make one class 'St\u00fchle'; rename them if they are different classes.",)
+
+
 def test_letters_of_other_alphabets_look_equal():
     (sentence,) = similar_classes(["chair", "\u0441hair", "mug", "m\u00fcg"])
     assert sentence.startswith("classes 'chair' and '\u0441hair' look equal")

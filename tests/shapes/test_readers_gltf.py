@@ -10,7 +10,7 @@ import pytest
 
 from tests.shapes.mesh_files import CORNERS, CUBE, Glb, bounds, cube_glb, open_edges, volume
 from weightgpt.errors import InputError
-from weightgpt.shapes.readers import gltf_json, limits
+from weightgpt.shapes.readers import gltf_json, gltf_nodes, limits
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.reading import read_mesh_file
 
@@ -302,3 +302,12 @@ def test_parts_do_not_share_more_vertices_than_they_use(tmp_path: Path) -> None:
     assert isinstance(part, MeshPart)
     assert part.vertices.shape == (8, 3)
     assert open_edges(part) == 0
+
+
+def test_nodes_without_transforms_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(gltf_nodes, "numbers", lambda *of: calls.append(of) or [1.0, 2.0, 3.0])
+    matrices = gltf_nodes.local_matrices([{} for _ in range(100)] + [{"translation": [1, 2, 3]}])
+    assert len(calls) == 1
+    assert (matrices[:-1] == np.eye(4)).all()
+    assert matrices[-1, :3, 3].tolist() == [1, 2, 3]

@@ -13,7 +13,7 @@ from tokenization.autoencoder_training import (
     straight_through,
 )
 from weightgpt.errors import InputError
-from weightgpt.fields.functional import fourier_features
+from weightgpt.fields.functional import first_layer_inputs
 from weightgpt.fields.optimization import cosine_rate
 
 
@@ -37,7 +37,7 @@ def test_the_commitment_penalty_draws_latents_to_constant_code_vectors():
 def loss_of(sdf: torch.Tensor, **settings: float | bool) -> float:
     """The loss of the corpus' own fits at random points."""
     corpus, config = tiny_corpus(), AutoencoderConfig(points_per_step=4096, **settings)
-    encoded = fourier_features(corpus.samples.points, tiny_config().num_frequencies)
+    encoded = first_layer_inputs(corpus.samples.points, tiny_config())
     return float(reconstruction_loss(config, tiny_config(), corpus.fits.flat, encoded, sdf, generator(0)))
 
 

@@ -99,7 +99,7 @@ def test_a_codebook_that_never_recovers_stops_in_one_sentence():
 def test_the_state_holds_the_quantizer_of_the_library():
     corpus = tiny_corpus()
     layout = train_codebook.ChunkLayout(corpus.fits.config, CONFIG.neurons_per_chunk)
-    autoencoder = train_codebook.TrainableAutoencoder(layout, corpus, CONFIG)
+    autoencoder = train_codebook.TrainableBasisAutoencoder(layout, corpus, CONFIG)
     names = set(autoencoder.state_dict())
     assert "rvq.code_vectors" in names
     assert any(name.endswith("initted") for name in names)

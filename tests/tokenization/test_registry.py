@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
 from tests.fakes import box_shape, fitted_sphere, generator, sphere_shape, tiny_config, tiny_corpus
+from tokenization.corpus import Corpus
 from tokenization.presets import TokenizerConfig
 from tokenization.registry import (
     LEARNERS,
@@ -17,12 +19,15 @@ from tokenization.registry import (
 )
 from tokenization.train_codebook import CodebookConfig
 from tokenization.train_graph import GraphConfig
+from tokenization.train_local import LocalConfig
 from training.pretrain import PretrainConfig, new_model
 from weightgpt.errors import InputError
-from weightgpt.fields.field import Fields
+from weightgpt.fields.field import Field, Fields
 from weightgpt.model import FILES, WeightGPT
 from weightgpt.quantizers.auto import QUANTIZERS, AutoQuantizer
 from weightgpt.quantizers.base import EncodeConfig, Quantizer
+from weightgpt.quantizers.grid_encoder import grid_probes
+from weightgpt.shapes.sampling import sample_sdf
 from weightgpt.tokens.tokenizer import WeightTokenizer
 
 CODEBOOK = CodebookConfig(
@@ -40,19 +45,35 @@ CODEBOOK = CodebookConfig(
 GRAPH = GraphConfig(steps=4, width=8, batch_size=8, points_per_step=64, num_traces=16)
 NUM_SHAPES = 352
 """The largest group of vectors then has more vectors than codes."""
+LOCAL = LocalConfig(
+    latent_width=3, num_quantizers=2, codebook_size=16, width=32, layers=1, steps=12, batch_size=8, points_per_step=64
+)
 ENCODE = EncodeConfig(steps=2, points_per_step=64, num_points=256)
 
 
 @pytest.fixture(scope="module")
 def learned() -> dict[str, Quantizer]:
     """A quantizer of every learner."""
-    configs = [TokenizerConfig(kind=name, codebook=CODEBOOK, graph=GRAPH) for name in NAMES]
-    return {config.kind: learn_quantizer(tiny_corpus(NUM_SHAPES), config).quantizer for config in configs}
+    configs = [TokenizerConfig(kind=name, codebook=CODEBOOK, local=LOCAL, graph=GRAPH) for name in NAMES]
+    return {config.kind: learn_quantizer(corpus_of(config.kind), config).quantizer for config in configs}
+
+
+@cache
+def corpus_of(name: str) -> Corpus:
+    """The tiny corpus; for local chunks, its fields have grids, and its first points are the probes of the encoder."""
+    corpus = tiny_corpus(NUM_SHAPES)
+    if name != "local":
+        return corpus
+    field = replace(tiny_config(), grids=(1, 2))
+    shapes = [sphere_shape(0.4 + 0.4 * i / NUM_SHAPES) for i in range(NUM_SHAPES)]
+    samples = sample_sdf(shapes, torch.cat([grid_probes(field), corpus.samples.points]))
+    init = Field(field).flat().detach()
+    return Corpus(samples, Fields(field, init[None]), init, corpus.fit)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_tokenizer_serves_a_gpt_and_is_saved_and_loaded(learned, name, tmp_path):
-    quantizer, corpus = learned[name], tiny_corpus(NUM_SHAPES)
+    quantizer, corpus = learned[name], corpus_of(name)
     tokenizer = WeightTokenizer.create(quantizer, ["ball", "box"])
     codes = quantizer.encode_samples(corpus.samples.select(slice(0, 4)), ENCODE)
     assert codes.shape == (4, quantizer.num_chunks, quantizer.num_quantizers)
@@ -78,8 +99,8 @@ def test_any_tokenizer_serves_a_gpt_and_is_saved_and_loaded(learned, name, tmp_p
 def test_every_quantizer_decodes_all_codes_and_refuses_other_fields(learned, name):
     quantizer = learned[name]
     assert QUANTIZERS[quantizer.FORMAT] is type(quantizer)
-    assert quantizer.field_config == tiny_config()
-    assert quantizer.shared_init.shape == (tiny_config().parameters,)
+    assert quantizer.field_config == corpus_of(name).fits.config
+    assert quantizer.shared_init.shape == (quantizer.field_config.parameters,)
     size = (3, quantizer.num_chunks, quantizer.num_quantizers)
     random_codes = torch.randint(quantizer.codebook_size, size, generator=generator(0))
     fields = quantizer.decode(random_codes)
@@ -123,7 +144,7 @@ def test_weight_vq_with_more_bits_has_a_smaller_error(learned):
 def test_an_unknown_name_is_refused():
     config = TokenizerConfig(kind="vq")
     for refused in (lambda: learn_quantizer(tiny_corpus(), config), lambda: relevant_settings(config)):
-        with pytest.raises(InputError, match="no tokenizer 'vq'; choose one of rvq-ae, bins"):
+        with pytest.raises(InputError, match="no tokenizer 'vq'; choose one of rvq-ae, local, bins"):
             refused()
 
 
@@ -132,6 +153,7 @@ def test_settings_that_an_entry_does_not_name_leave_its_quantizer_unchanged(lear
     others = {
         "codebook": replace(CODEBOOK, steps=3),
         "graph": replace(GRAPH, steps=1),
+        "local": replace(LOCAL, steps=3),
         "encode": replace(ENCODE, steps=1),
     }
     config = TokenizerConfig(kind=name, codebook=CODEBOOK, graph=GRAPH)

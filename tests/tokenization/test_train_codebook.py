@@ -7,11 +7,13 @@ import torch
 
 from tests.fakes import sphere_shape, tiny_config, tiny_latent_decoder
 from tokenization.corpus import Corpus
-from tokenization.train_codebook import CodebookConfig, TrainableRVQ, initial_basis, learn_codebook
+from tokenization.train_codebook import CodebookConfig, initial_basis, learn_codebook
+from tokenization.trainable_autoencoder import TrainableRVQ
 from weightgpt.errors import InputError
 from weightgpt.fields.field import Fields
 from weightgpt.fields.fitting import FitConfig, fit
 from weightgpt.fields.optimization import truncated_loss
+from weightgpt.quantizers.basis_decoder import BasisDecoder
 from weightgpt.quantizers.chunking import ChunkLayout
 from weightgpt.quantizers.codebook import Codebook
 from weightgpt.shapes.sampling import sample_sdf, uniform_points
@@ -93,7 +95,8 @@ def test_frozen_code_vectors_give_the_codes_and_values_of_the_library(corpus):
     for _ in range(5):
         quantizer.update(latents)
     base, basis = initial_basis(LAYOUT, corpus.fits, 4, seed=0)
-    codebook = Codebook(LAYOUT, base, basis, tiny_latent_decoder(LAYOUT.num_chunks, 4), quantizer.code_vectors)
+    decoder = BasisDecoder(LAYOUT, base, basis, tiny_latent_decoder(LAYOUT.num_chunks, 4))
+    codebook = Codebook(decoder, quantizer.code_vectors)
     rows = latents.flatten(0, 1)[: 60 // LAYOUT.num_chunks * LAYOUT.num_chunks].unflatten(0, (-1, LAYOUT.num_chunks))
     quantizer.vq.eval()
     values, codes, _ = quantizer.vq(rows.flatten(0, 1)[None])

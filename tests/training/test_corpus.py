@@ -3,10 +3,13 @@
 import shutil
 
 import pytest
+import torch
+from datasets import Dataset
 
-from training.data.corpus import load_corpus, save_corpus
+from training.data.corpus import check_sequences, column_tensor, load_corpus, save_corpus, sequence_dataset
 from training.resume.digests import CHECKSUMS
 from weightgpt.errors import InputError
+from weightgpt.tokens.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -49,3 +52,27 @@ def test_broken_checksums_are_one_sentence(corpus, content):
     (corpus / CHECKSUMS).write_text(content)
     with pytest.raises(InputError, match=CHECKSUMS):
         load_corpus(corpus)
+
+
+def test_fault_14_a_folder_of_datasets_without_checksums_is_read_with_a_word(corpus, tmp_path, capsys):
+    rows = load_corpus(corpus)
+    assert capsys.readouterr().err == ""
+    rows.save_to_disk(str(tmp_path / "mine"))
+    capsys.readouterr()
+    assert load_corpus(tmp_path / "mine").to_dict() == rows.to_dict()
+    assert f"mine has no {CHECKSUMS}, so it is read without a check for changed files." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", [[[1, 2], [3]], [["a", "b"], ["c", "d"]], [1, 2], ["a", "b"]])
+def test_fault_51_a_column_of_other_rows_is_refused(column):
+    with pytest.raises(InputError, match="the column input_ids does not have rows of numbers of one length"):
+        column_tensor(Dataset.from_dict({"input_ids": column}), "input_ids")
+
+
+def test_fault_51_sequences_of_another_tokenizer_are_refused(tmp_path):
+    vocabulary = Vocabulary.create(3, 2, 16, ["chair"])
+    ids = vocabulary.ids(torch.zeros(4, 3, 2, dtype=torch.long), ["chair"] * 4)
+    check_sequences(sequence_dataset(ids), vocabulary, tmp_path)
+    for other in (ids + 1000, ids.flip(1), ids[:, 1:]):
+        with pytest.raises(InputError, match="is not of this tokenizer: sequence"):
+            check_sequences(sequence_dataset(other), vocabulary, tmp_path)

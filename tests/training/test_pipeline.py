@@ -10,6 +10,7 @@ import trimesh
 import training.pipeline as pipeline
 from tests.conftest import TINY
 from tokenization import registry
+from tokenization.train_local import LocalConfig
 from training import pretrain
 from training.data.corpus import column_tensor, load_corpus, split_rows
 from training.presets import PRESETS
@@ -19,6 +20,7 @@ from weightgpt import __version__
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, read_tensors, write_json
 from weightgpt.model import WeightGPT
+from weightgpt.quantizers.local_autoencoder import LocalAutoencoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 
 KEYS = {
@@ -139,6 +141,19 @@ def test_a_tokenizer_of_plain_weights_runs_through_all_stages(tmp_path):
     assert figures["iou_ratio"] > 0.95
     assert figures["decode_rate"] == 1.0
     assert len(WeightGPT.from_pretrained(tmp_path / "run" / "model").generate(2).fields) == 2
+
+
+def test_a_tokenizer_of_local_chunks_runs_through_all_stages(tmp_path):
+    local = LocalConfig(latent_width=8, num_quantizers=2, codebook_size=16, width=32, layers=1, steps=60, batch_size=8)
+    field = replace(TINY.tokenizer.field, grids=(1, 2))
+    tokenizer = replace(TINY.tokenizer, kind="local", field=field, local=local)
+    config = replace(TINY, num_shapes=32, tokenizer=tokenizer)
+    figures = pipeline.run_pipeline(config, tmp_path / "run")
+    assert figures["tokens_per_field"] == 18
+    assert figures["decode_rate"] == 1.0
+    model = WeightGPT.from_pretrained(tmp_path / "run" / "model")
+    assert len(model.generate(2).fields) == 2
+    assert isinstance(model.tokenizer.quantizer, LocalAutoencoder)
 
 
 def test_the_gpt_learns_from_re_quantized_codes(finished, tmp_path, monkeypatch):

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.fakes import tiny_tokenizer
+from tests.test_fault_writing import full_disk
 from training import pretrain as module
 from training.data.corpus import SPLITS, build_corpus, column_tensor, save_corpus, split_rows
 from training.pretrain import PretrainConfig, code_loss, new_model, pretrain
 from training.resume.lock import folder_lock
 from weightgpt.errors import InputError
-from weightgpt.io import read_tensors
 from weightgpt.model import WeightGPT
 
 ROOT = Path(__file__).parents[2]
@@ -52,13 +53,25 @@ def test_a_gpt_learns_codes_that_follow_from_the_class(tmp_path):
     assert best.tokenizer.quantizer.fingerprint == tokenizer.quantizer.fingerprint
 
 
+def test_fault_06_a_full_disk_stops_the_training_in_one_sentence(tmp_path):
+    tokenizer, corpus = patterned_corpus()
+    config = dataclasses.replace(NANO, epochs=1, num_evaluations=1)
+    whole = pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "whole", config)
+    (size,) = (path.stat().st_size for path in tmp_path.glob("whole/checkpoint-*/model.safetensors"))
+    for limit in (size // 2, size + 1000):  # room for no file, and for the weights without the optimizer
+        with full_disk(limit), pytest.raises(InputError, match=r"cannot write .*gpt: .*"):
+            pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "gpt", config)
+    again = pretrain(*train_and_validation(corpus), tokenizer, tmp_path / "gpt", config)
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in again.state_dict().items())
+
+
 def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path):
     tokenizer, corpus = patterned_corpus()
     config = dataclasses.replace(NANO, epochs=1, num_evaluations=1)
     for name, seed in (("first", 3), ("second", 3), ("third", 4)):
         pretrain(*train_and_validation(corpus), tokenizer, tmp_path / name, config, seed=seed)
     first, second, third = (
-        read_tensors(tmp_path / name / "model" / "model.safetensors") for name in ("first", "second", "third")
+        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("first", "second", "third")
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], third[name]) for name in first)

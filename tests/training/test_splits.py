@@ -6,11 +6,14 @@ import pytest
 import trimesh
 
 from tests.conftest import TINY
-from tests.fakes import sphere_shape
-from training.limits import check_memory, check_sizes, enough_augmentations
-from training.presets import BUILT_IN, MESH_FILES, MESH_FILES_WEIGHT_VQ
+from tests.fakes import sphere_shape, tiny_config, tiny_corpus
+from tokenization.presets import TokenizerConfig
+from tokenization.registry import NAMES, find_learner, learn_quantizer
+from training.limits import check_codes, check_memory, check_sizes, enough_augmentations
+from training.presets import BUILT_IN, BUILT_IN_WEIGHT_VQ, MESH_FILES, MESH_FILES_WEIGHT_VQ, PipelineConfig
 from training.splits import load_split, tell_duplicates
 from weightgpt.errors import InputError
+from weightgpt.fields.config import FieldConfig
 from weightgpt.shapes.meshes import Shapes
 from weightgpt.shapes.shape import Shape
 from weightgpt.shapes.splits import split_shapes
@@ -118,7 +121,47 @@ def test_fault_73_sizes_that_cannot_work_are_refused_before_any_work(changes, se
         check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)
 
 
+@pytest.mark.parametrize("kind", [name for name in NAMES if find_learner(name).vectors])
+def test_fault_73_too_few_plain_fits_for_a_weight_quantizer_are_refused_before_any_work(kind):
+    """The learner itself takes the least number of fits that is allowed here, and refuses one fit less."""
+    field = tiny_config()
+    sizes = find_learner(kind).vectors
+    least = max(2, -(-sizes.codes // sizes.per_fit(field.parameters)))
+
+    def config(fits: int) -> PipelineConfig:
+        tokenizer = replace(BUILT_IN_WEIGHT_VQ.tokenizer, kind=kind, field=field, num_init_fits=fits)
+        return replace(BUILT_IN_WEIGHT_VQ, tokenizer=tokenizer)
+
+    check_codes(config(least), least)
+    for fits, shapes in ((least - 1, least), (least, least - 1)):
+        with pytest.raises(InputError, match=rf"num_init_fits of {least} or more, and at least as many"):
+            check_codes(config(fits), shapes)
+    learn_quantizer(tiny_corpus(least), TokenizerConfig(kind=kind))
+    if least > 2:
+        with pytest.raises(InputError, match="codes; learn from more shapes or ask for fewer codes"):
+            learn_quantizer(tiny_corpus(least - 1), TokenizerConfig(kind=kind))
+
+
+def test_fault_73_fields_too_small_for_a_weight_quantizer_are_refused():
+    field = FieldConfig(hidden=(1,), num_frequencies=0)
+    tokenizer = replace(BUILT_IN_WEIGHT_VQ.tokenizer, kind="product-vq", field=field)
+    config = replace(BUILT_IN_WEIGHT_VQ, tokenizer=tokenizer)
+    with pytest.raises(InputError, match="are too small for 8 groups of vectors of 4; give wider layers"):
+        check_codes(config, 100)
+
+
 def test_the_presets_fit_this_machine():
     for config in (BUILT_IN, TINY):
         check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)
         check_memory(config, 0, 0)
+
+
+def test_fault_73_shapes_that_do_not_fit_the_memory_are_not_drawn():
+    with pytest.raises(InputError, match="GB of memory"):
+        load_split(replace(BUILT_IN, num_shapes=10**9))
+
+
+def test_fault_73_a_place_that_the_trainer_cannot_report_to_is_refused_before_any_work():
+    config = replace(BUILT_IN, gpt=replace(BUILT_IN.gpt, report_to="bogus"))
+    with pytest.raises(InputError, match="report_to is 'bogus'; choose one of none"):
+        check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)

@@ -16,6 +16,7 @@ from training.run import read_config
 from training.splits import load_split
 from weightgpt.errors import InputError
 from weightgpt.io import atomic_write
+from weightgpt.shapes.readers.reading import read_mesh_file
 from weightgpt.visual.meshing import mesh_sdf
 
 MAX_FACES = 200
@@ -84,12 +85,12 @@ def read_meshes(folder: Path) -> list[Mesh]:
         folder: folder of .ply files.
 
     Raises:
-        InputError: there is no such mesh.
+        InputError: there is no such mesh, or a file is broken.
     """
     meshes = []
     for path in sorted(folder.glob("*.ply")):
-        mesh = trimesh.load(path, process=False)
-        vertices, faces = snap_to_lattice(np.asarray(mesh.vertices), np.asarray(mesh.faces))
+        (part,) = read_mesh_file(path)
+        vertices, faces = snap_to_lattice(part.vertices, part.faces)
         if 0 < len(faces) <= MAX_FACES:
             meshes.append((vertices, faces))
     if not meshes:

@@ -43,8 +43,7 @@ def run_cost(run: Path, model: WeightGPT) -> dict[str, Any]:
     config, (codebook, _) = read_config(run), autoencoder_parts(model)
     steps = max(entry["step"] for entry in read_json(run / "gpt" / "history.json")["log"])
     gpt_flops = steps * step_flops(model.gpt, config.gpt.batch_size, model.tokenizer.vocabulary.length)
-    tensors = [codebook.base, codebook.basis, codebook.code_vectors, *codebook.latent_decoder.parameters()]
-    size = model_size(model.gpt, parameters=tensors)
+    size = model_size(model.gpt, parameters=[codebook.code_vectors, *codebook.decoder.tensors().values()])
     seconds = read_json(run / "seconds.json")["seconds"]
     return {
         "parameters": size.parameters,
@@ -88,9 +87,7 @@ def encode_flops(config: PipelineConfig, model: WeightGPT) -> float:
         InputError: the tokenizer is not an RVQ autoencoder.
     """
     (codebook, encoder), encode = autoencoder_parts(model), config.tokenizer.encode
-    refinement_flops = (
-        3 * decode_flops(codebook) + 6.0 * codebook.layout.field_config.parameters * encode.points_per_step
-    )
+    refinement_flops = 3 * decode_flops(codebook) + 6.0 * codebook.field_config.parameters * encode.points_per_step
     return encoder_flops(encoder) + encode.steps * refinement_flops
 
 
@@ -133,10 +130,10 @@ def encoder_flops(encoder: ShapeEncoder) -> float:
 
 
 def decode_flops(codebook: Codebook) -> float:
-    """Operations to decode one field from its latents: the latent decoder and the bases.
+    """Operations to decode one field from its latents.
 
     Args:
         codebook: the codebook of the field.
     """
-    decoder = sum(parameter.numel() for parameter in codebook.latent_decoder.parameters() if parameter.ndim == 2)
-    return 2.0 * (decoder + codebook.basis.numel())
+    latents = torch.zeros(1, codebook.num_chunks, codebook.latent_width)
+    return count_flops(lambda: codebook.weights(latents))

@@ -1,7 +1,7 @@
 """A finished run, and the sets of shapes that its comparison needs.
 
 Decisions:
-- If the run learned from the built-in families, the held-out shapes are new shapes of another seed. If the run learned
+- If the shapes of the run are drawn, the held-out shapes are new shapes of another seed. If the run learned
   from files, they are its validation and test files. Of these only early stopping used the validation files.
 - Held-out meshes and plain fits take long, so we compute them when a row first needs them.
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from training.compare.config import CompareConfig
 from training.data.corpus import column_tensor, load_corpus, split_rows
 from training.data.extra_shapes import ExtraShapes, encode_extra_shapes
+from training.data.sources import STREAMS
 from training.presets import PipelineConfig
 from training.run import read_config
 from training.splits import load_split
@@ -26,7 +27,6 @@ from weightgpt.io import read_tensors
 from weightgpt.metrics.evaluator import SetEvaluator
 from weightgpt.metrics.shape_set import ShapeSet, mesh_shapes
 from weightgpt.model import WeightGPT
-from weightgpt.shapes.families import draw_shapes
 from weightgpt.shapes.sampling import Samples
 from weightgpt.shapes.shape import Sdf, Shape
 from weightgpt.shapes.splits import Split
@@ -71,7 +71,7 @@ class ReferenceSets:
     @property
     def num_training(self) -> int:
         """Shapes of a row of training shapes: whole sets, S at most, without the copies of files."""
-        copies = 0 if self.config.is_built_in else self.config.augmentations
+        copies = 0 if self.config.is_drawn else self.config.augmentations
         originals = len(self.train) // (1 + copies)
         return min(self.options.num_sets, max(1, originals // self.set_size)) * self.set_size
 
@@ -143,7 +143,7 @@ def load_reference_sets(options: CompareConfig) -> ReferenceSets:
         model=model,
         train=split.train,
         extra=extra,
-        held_out=held_out[: options.num_sets * set_size if config.is_built_in else set_size],
+        held_out=held_out[: options.num_sets * set_size if config.is_drawn else set_size],
         samples=samples,
         ids=column_tensor(split_rows(load_corpus(run / "corpus"), "train"), "input_ids").long(),
         set_size=set_size,
@@ -151,7 +151,7 @@ def load_reference_sets(options: CompareConfig) -> ReferenceSets:
 
 
 def _held_out_shapes(config: PipelineConfig, split: Split, options: CompareConfig) -> list[Shape]:
-    """New draws of the built-in families, S n of them; or the validation and test files."""
-    if config.is_built_in:
-        return draw_shapes(options.num_sets * options.set_size, config.seed + HELD_OUT_SEED)
+    """New draws of a corpus that is drawn, S n of them; or the validation and test files."""
+    if config.is_drawn:
+        return STREAMS[config.corpus](0, options.num_sets * options.set_size, config.seed + HELD_OUT_SEED)[:]
     return [*split.validation, *split.test]

@@ -10,11 +10,13 @@ Columns:
   uniform points; null if it was not measured.
 - `notes`: sentences about what was repaired or dropped when the file of the shape was read.
 
-The folder also has `checksums.json`, because the files of `datasets` have no checksum.
+The folder also has `checksums.json`, because the files of `datasets` have no checksum. A folder without it,
+such as one that `datasets` wrote, is read too, and stderr says that nobody can tell whether it was changed.
 
 Dimensions: N shapes, P parameters of a field, L tokens of a sequence.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from torch import Tensor
 from training.resume.digests import CHECKSUMS, changed_files, write_checksums
 from weightgpt.errors import InputError
 from weightgpt.io import atomic_write, reading
+from weightgpt.tokens.vocabulary import Vocabulary
 
 SPLITS = ("train", "validation", "test")
 """Values of the column `split`."""
@@ -117,7 +120,7 @@ def load_corpus(folder: Path) -> Dataset:
     """Read a corpus.
 
     Args:
-        folder: a folder that `save_corpus` wrote.
+        folder: a folder that `save_corpus` or `Dataset.save_to_disk` wrote; stderr says that the latter is unchecked.
 
     Raises:
         InputError: the folder holds no dataset, one without the columns of a corpus, or a broken one.
@@ -130,7 +133,26 @@ def load_corpus(folder: Path) -> Dataset:
         corpus = load_from_disk(str(folder))
     if not isinstance(corpus, Dataset) or not {"input_ids", "split"} <= set(corpus.column_names):
         raise InputError(f"{folder} has no columns input_ids and split; give the folder `corpus` of a run.")
+    if not (folder / CHECKSUMS).is_file():
+        print(f"{folder} has no {CHECKSUMS}, so it is read without a check for changed files.", file=sys.stderr)
     return corpus
+
+
+def check_sequences(corpus: Dataset, vocabulary: Vocabulary, folder: Path) -> None:
+    """Refuse a corpus whose sequences are not of a vocabulary.
+
+    Args:
+        corpus: the corpus.
+        vocabulary: the vocabulary that should have written them.
+        folder: the folder of the corpus, for the error.
+
+    Raises:
+        InputError: a sequence has another length, or a token that is not legal at its position.
+    """
+    try:
+        vocabulary.parse(column_tensor(corpus, "input_ids").long())
+    except InputError as error:
+        raise InputError(f"{folder} is not of this tokenizer: {error}") from error
 
 
 def split_rows(corpus: Dataset, split: str) -> Dataset:
@@ -149,5 +171,11 @@ def column_tensor(corpus: Dataset, name: str) -> Tensor:
     Args:
         corpus: the corpus.
         name: `weights` or `input_ids`.
+
+    Raises:
+        InputError: the rows are not numbers, or not of one length.
     """
-    return torch.from_numpy(corpus.select_columns(name).with_format("numpy")[:][name].copy())
+    rows = corpus.select_columns(name).with_format("numpy")[:][name]
+    if rows.ndim != 2 or rows.dtype.kind not in "if":
+        raise InputError(f"the column {name} does not have rows of numbers of one length; make the corpus again.")
+    return torch.from_numpy(rows.copy())

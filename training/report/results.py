@@ -14,6 +14,7 @@ from typing import Any
 from datasets import Dataset
 from torch import Tensor
 
+from training.data.box_files import PARTNET_CREDIT
 from training.data.corpus import column_tensor, split_rows
 from training.data.extra_shapes import ExtraShapes, join_shapes
 from training.data.sdf_samples import SampledSplit
@@ -82,7 +83,7 @@ def report_run(run: LearnedRun, stage: Stage) -> dict[str, Any]:
         write_page(run, samples, metrics, nearest)
     metrics |= read_json(run.output / "seconds.json")
     write_json(run.output / "metrics.json", metrics)
-    write_card(run.output / "model", metrics)
+    write_card(run.output / "model", metrics, credit=PARTNET_CREDIT if run.config.partnet_classes else None)
     for warning in metrics["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     return metrics

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import safe_globals
 
-from training.resume.digests import differing, flush_to_disk, records
+from training.resume.digests import are_records, differing, flush_to_disk, records
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 
@@ -63,6 +64,17 @@ class CheckpointRecorder(TrainerCallback):
         if state.is_world_process_zero:
             record_checkpoint(checkpoint_path(Path(args.output_dir), state.global_step))
             delete_old_checkpoints(Path(args.output_dir))
+
+
+def is_writing_error(error: Exception) -> bool:
+    """Whether the `Trainer` could not write a checkpoint, by the error of the library that writes the file.
+
+    Args:
+        error: what a training raised.
+    """
+    # torch.save has no error of its own: its writer says where in the file it is, or that it failed to write.
+    texts = ("PytorchStreamWriter", "inline_container", "unexpected pos")
+    return isinstance(error, (OSError, SafetensorError)) or any(text in str(error) for text in texts)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -138,9 +150,11 @@ def find_fault(checkpoint: Path, num_processes: int = 1) -> str | None:
     """
     try:
         recorded = read_json(checkpoint / RECORD)["files"]
-        changed = differing(checkpoint, recorded)
-    except (InputError, KeyError, TypeError, AttributeError):
+    except (InputError, KeyError, TypeError):
         return f"has no readable {RECORD}"
+    if not are_records(recorded):
+        return f"has no readable {RECORD}"
+    changed = differing(checkpoint, recorded)
     random_states = [f"rng_state_{i}.pth" for i in range(num_processes)] if num_processes > 1 else ["rng_state.pth"]
     if missing := sorted({*REQUIRED, *random_states} - set(recorded)):
         return f"lacks {', '.join(missing)}"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from weightgpt.errors import InputError
-from weightgpt.io import read_json, write_json
+from weightgpt.io import read_json, reading, write_json
 
 FileRecord = dict[str, Any]
 """`bytes` and `sha256` of a file."""
@@ -21,8 +21,11 @@ def file_record(path: Path) -> FileRecord:
 
     Args:
         path: the file.
+
+    Raises:
+        InputError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 

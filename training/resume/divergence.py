@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 
-from training.resume.checkpoints import newest_whole_checkpoint
+from training.resume.checkpoints import is_writing_error, newest_whole_checkpoint
 from weightgpt.errors import InputError
+from weightgpt.io import writing_error
 
 RATE_SHARE = 0.1
 """Learning rate after a retry, as a share of the rate before."""
@@ -141,7 +142,7 @@ def train_with_retries(
         The Trainer after the training.
 
     Raises:
-        InputError: the loss breaks with the lowest rate as well.
+        InputError: the loss breaks with the lowest rate as well, or a checkpoint cannot be written.
     """
     rate: float | None = None
     rates: list[float] = []
@@ -158,6 +159,10 @@ def train_with_retries(
             rate = RATE_SHARE * rates[-1]
             end = f"; going back with a learning rate of {rate:.3g}." if len(rates) <= MAX_RETRIES else "."
             print(f"the loss of the GPT is {error}{end}", file=sys.stderr)
+        except Exception as error:
+            if is_writing_error(error):  # training writes nothing but checkpoints
+                raise writing_error(folder, error) from error
+            raise
     tried = ", ".join(f"{value:.3g}" for value in rates)
     raise InputError(
         f"the loss of the GPT breaks with learning rates of {tried}; start again with a learning_rate far below"

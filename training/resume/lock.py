@@ -142,8 +142,11 @@ def _take_over(path: Path) -> None:
 
 
 def _read(path: Path) -> str | None:
-    """The content of a lock; None if there is none."""
+    """The first bytes of a lock; None if there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            return file.read(4096).decode("utf-8", "replace")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; delete it if no run uses the folder.") from error

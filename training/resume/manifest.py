@@ -71,7 +71,7 @@ class Manifest:
         """Compare the source files with those that the run was started with.
 
         Args:
-            sources: the result of `source_records`.
+            sources: the records of the files that the shapes are read from.
 
         Raises:
             InputError: a file is new, missing or has other bytes.
@@ -93,7 +93,7 @@ class Manifest:
         """Write the manifest of a run that starts or resumes.
 
         Args:
-            sources: the result of `source_records`.
+            sources: the records of the files that the shapes are read from.
         """
         self.sources = sources
         self._write()
@@ -171,14 +171,12 @@ class Manifest:
             write_json(self.path, {"sources": self.sources, "stages": self.stages})
 
 
-def source_records(folder: Path | None) -> dict[str, FileRecord]:
+def mesh_records(folder: Path) -> dict[str, FileRecord]:
     """The records of all mesh files below a folder, by their paths within it.
 
     Args:
-        folder: the folder of meshes, or None for a run without files.
+        folder: the folder of meshes.
     """
-    if folder is None or not folder.is_dir():
-        return {}
     paths: list[Path] = []
     for root, folders, files in os.walk(folder):  # as `load_shapes`, it does not follow links to folders
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -251,7 +249,7 @@ def _find_fault(path: Path) -> str | None:
     try:
         for file in [path, *path.rglob("*")]:
             if file.suffix == ".safetensors":
-                read_tensors(file)
+                read_tensors(file, needs_checksum=False)  # transformers has written some of them
             elif file.suffix == ".json":
                 read_json(file)
         if changed := changed_files(path):

@@ -2,8 +2,8 @@
 
 Decisions:
 
-- A `Field` is an ordinary `nn.Module` of `nn.Linear` layers after a Fourier encoding. Users can load, differentiate and
-  export it as any other module.
+- A `Field` is an ordinary `nn.Module` of `nn.Linear` layers after an encoding of the coordinates. Users can load,
+  differentiate and export it as any other module.
 - `Fields` is a batch with stacked flat weights, see `functional.py` for their order.
 - A pickled `Field` names only the public class `weightgpt.Field`, so that it can be unpickled after modules have moved.
 - Meshing and rendering are imported when they are used, because they load slow libraries.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from weightgpt.errors import InputError
 from weightgpt.fields.config import FieldConfig as FieldConfig
-from weightgpt.fields.functional import activate, apply_output, evaluate, fourier_encoding, layer_matrices
+from weightgpt.fields.functional import activate, apply_output, encode, evaluate, layer_matrices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ class Field(nn.Module):
         Returns:
             (…, O).
         """
-        values = fourier_encoding(points, self.config.num_frequencies)
+        values = encode(points, self.config)
         for layer in self.layers[:-1]:
             values = activate(layer(values), self.config.activation)
         return apply_output(self.layers[-1](values), self.config.output)

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_positive, check_types, check_whole
 from weightgpt.fields.field import Field, FieldConfig, Fields
 from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, point_slices, truncated_loss
@@ -63,12 +63,14 @@ class FitConfig:
     """Seed of the order of the points and of random initial weights."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         numbers = (self.steps, self.points_per_step, self.batch_size, self.learning_rate, self.truncation)
         if min(numbers) <= 0:
             raise InputError(
                 f"{self} cannot fit anything; steps, points_per_step, batch_size, learning_rate and truncation must be"
                 " positive."
             )
+        check_positive(self, "learning_rate", "truncation")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def fit_fields(
     """
     config, options = config or FieldConfig(), options or FitConfig()
     check_shapes(shapes, config.in_features)
+    num_points = check_whole("num_points", num_points, 1)
     fitted = []
     with one_thread(), tqdm(total=len(shapes), desc="fitting", unit="field", disable=not progress) as bar:
         for first in range(0, len(shapes), options.batch_size):

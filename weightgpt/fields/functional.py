@@ -18,6 +18,7 @@ from torch import Tensor
 
 from weightgpt.errors import InputError
 from weightgpt.fields.config import FieldConfig
+from weightgpt.fields.hats import hats
 
 
 def fourier_encoding(points: Float[Tensor, "*n D"], num_frequencies: int) -> Float[Tensor, "*n E"]:
@@ -35,6 +36,20 @@ def fourier_encoding(points: Float[Tensor, "*n D"], num_frequencies: int) -> Flo
         angle = points * (math.pi * 2**k)
         parts += [torch.sin(angle), torch.cos(angle)]
     return torch.cat(parts, -1)
+
+
+def encode(points: Float[Tensor, "*n D"], config: FieldConfig) -> Float[Tensor, "*n E"]:
+    """The inputs of the first layer: the Fourier encoding, and then the hats of each grid.
+
+    Args:
+        points: (…, D) in [-1, 1].
+        config: architecture of the field.
+
+    Returns:
+        (…, E).
+    """
+    encoded = fourier_encoding(points, config.num_frequencies)
+    return torch.cat([encoded, *(hats(points, nodes) for nodes in config.grids)], -1) if config.grids else encoded
 
 
 def activate(values: Tensor, kind: str) -> Tensor:
@@ -100,27 +115,27 @@ def evaluate(
     Returns:
         (B, n, O).
     """
-    return evaluate_encoded(config, flat, fourier_features(points, config.num_frequencies))
+    return evaluate_encoded(config, flat, first_layer_inputs(points, config))
 
 
-def fourier_features(points: Float[Tensor, "*B n D"], num_frequencies: int) -> Float[Tensor, "*B E n"]:
+def first_layer_inputs(points: Float[Tensor, "*B n D"], config: FieldConfig) -> Float[Tensor, "*B E n"]:
     """Encode points for `evaluate_encoded`: features first, with a last row of ones for the bias.
 
     Args:
         points: (…, n, D) in [-1, 1].
-        num_frequencies: number of Fourier frequencies.
+        config: architecture of the fields.
 
     Returns:
         (…, E + 1, n).
     """
-    encoded = fourier_encoding(points, num_frequencies)
+    encoded = encode(points, config)
     return torch.cat([encoded, torch.ones_like(encoded[..., :1])], -1).mT.contiguous()
 
 
 def evaluate_encoded(
     config: FieldConfig, flat: Tensor, encoded: Float[Tensor, "E n"] | Float[Tensor, "*B E n"]
 ) -> Float[Tensor, "B n O"]:
-    """Evaluate B fields at points that `fourier_features` has already encoded.
+    """Evaluate B fields at points that `first_layer_inputs` has already encoded.
 
     The points are along the last axis throughout, so that every product and activation works on contiguous rows.
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from weightgpt.fields.config import FieldConfig
-from weightgpt.fields.functional import fourier_features
+from weightgpt.fields.functional import first_layer_inputs
 
 BLOCK = 32
 """Rows of the blocks of `in_blocks`."""
@@ -96,5 +96,5 @@ def encode_points(config: FieldConfig, points: Tensor) -> Tensor:
     Returns:
         (E + 1, M), (1, E + 1, M) or (B, E + 1, M).
     """
-    encoded = fourier_features(points, config.num_frequencies)
+    encoded = first_layer_inputs(points, config)
     return encoded[None] if encoded.ndim == 2 and config.layers[0][1] % 8 else encoded

@@ -26,7 +26,7 @@ from weightgpt.io.tensor_files import (
     tensor_header,
     write_tensors,
 )
-from weightgpt.io.wrapping import check_file, reading, writing
+from weightgpt.io.wrapping import check_file, reading, writing, writing_error
 
 __all__ = [
     "Dtypes",
@@ -51,4 +51,5 @@ __all__ = [
     "write_tensors",
     "write_text",
     "writing",
+    "writing_error",
 ]

@@ -3,9 +3,9 @@
 Decisions:
 
 - The metadata of a file that we write has an entry `sha256` over all tensors and all other entries. Other libraries
-  ignore it. A file without the entry, such as one that transformers has written, is read without this check.
+  ignore it. A file without the entry is refused, unless another library may have written it, such as transformers.
 - An entry `sha256:NAME` is the checksum of another file in the same folder, because JSON has no place for its own. When
-  transformers writes the weights again, the entry disappears together with the old weights.
+  transformers writes the weights again, both kinds of entries disappear together with the old weights.
 """
 
 import hashlib
@@ -59,13 +59,16 @@ def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[s
             _sort_metadata(draft)
 
 
-def read_tensors(path: Path | str, expected: Expected | None = None) -> dict[str, Tensor]:
+def read_tensors(
+    path: Path | str, expected: Expected | None = None, *, needs_checksum: bool = True
+) -> dict[str, Tensor]:
     """Read all tensors of a safetensors file.
 
     Args:
         path: the file to read.
         expected: as `expect_tensors` takes it. If it is given, other tensors and values that are not finite are
             refused.
+        needs_checksum: False for weights that transformers may have written, without a checksum.
 
     Raises:
         InputError: the file is missing, cut short, not safetensors, changed since it was written, or has other tensors.
@@ -73,6 +76,8 @@ def read_tensors(path: Path | str, expected: Expected | None = None) -> dict[str
     metadata = read_metadata(path)
     if expected is not None:
         expect_tensors(path, expected)
+    if CHECKSUM not in metadata and (needs_checksum or not _is_of_transformers(metadata)):
+        raise InputError(f"{path} has no checksum, so a change would not be noticed; make or download it again.")
     with reading(path, _KIND):
         tensors = load_file(path)
     checksum = metadata.pop(CHECKSUM, None)
@@ -190,20 +195,27 @@ def check_neighbors(path: Path | str, names: Iterable[str]) -> None:
     """Compare files with the checksums in the metadata of a file beside them.
 
     Args:
-        path: a safetensors file that was written with `neighbor_digests`, or one without such entries.
+        path: a safetensors file that was written with `neighbor_digests`, or one that transformers has written.
         names: the files; one that is missing is not compared.
 
     Raises:
-        InputError: a file was changed after `path` was written.
+        InputError: a file was changed after `path` was written, or `path` was not written together with it.
     """
     metadata = read_metadata(path)
+    if _is_of_transformers(metadata):
+        return
     for name in names:
         neighbor, digest = Path(path).with_name(name), metadata.get(f"{CHECKSUM}:{name}")
-        if digest is not None and os.path.exists(neighbor) and file_digest(neighbor) != digest:
+        if os.path.exists(neighbor) and file_digest(neighbor) != digest:
             raise InputError(
                 f"{neighbor} is not the one that {Path(path).name} was saved with; take all files from one folder, or"
                 " save both again."
             )
+
+
+def _is_of_transformers(metadata: Mapping[str, str]) -> bool:
+    """Whether the metadata of a file is what transformers writes, which has no checksum of any file."""
+    return metadata.get("format") == "pt" and not any(entry.partition(":")[0] == CHECKSUM for entry in metadata)
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

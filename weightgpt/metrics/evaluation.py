@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_whole
 from weightgpt.formatting import format_number, text_table
 from weightgpt.metrics.evaluator import Evaluation, SetEvaluator
 from weightgpt.metrics.memorization import NearestShapes, TrainingShapes, nearest_weights
@@ -196,6 +196,8 @@ def evaluate(
         >>> evaluate(samples, train=train, held_out=held_out, points=64, resolution=24).rows["samples"]["compared"]
         4
     """
+    count = None if count is None else check_whole("count", count, 2)
+    points, emd, seed = check_whole("points", points, 1), check_whole("emd", emd, 0), check_whole("seed", seed, 0)
     sources = {"samples": samples, "held-out": held_out, "training": train}
     sets = {name: load_set(source, keep_unreadable=name == "samples") for name, source in sources.items()}
     selected = dict(zip(sets, equal_sets(list(sets.values()), count, seed), strict=True))

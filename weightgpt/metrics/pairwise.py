@@ -65,7 +65,7 @@ def field_iou(fields: Fields, samples: Samples) -> Float[Tensor, " B"]:
 
     Args:
         fields: B fields.
-        samples: signed distances of the B shapes at uniform points.
+        samples: signed distances of the B shapes at uniform points, or at points of their own.
 
     Returns:
         (B,) float32 in [0, 1].
@@ -73,8 +73,8 @@ def field_iou(fields: Fields, samples: Samples) -> Float[Tensor, " B"]:
     Raises:
         InputError: as `iou`.
     """
-    starts = range(0, len(fields), _FIELDS_AT_ONCE)
-    values = [fields.select(slice(start, start + _FIELDS_AT_ONCE))(samples.points)[..., 0] for start in starts]
+    parts = [slice(start, start + _FIELDS_AT_ONCE) for start in range(0, len(fields), _FIELDS_AT_ONCE)]
+    values = [fields.select(part)(samples.select(part).points)[..., 0] for part in parts]
     return iou(torch.cat(values), samples.sdf)
 
 

@@ -48,7 +48,7 @@ class Refinement:
         self, codebook: Codebook, points: Float[Tensor, "M D"] | Float[Tensor, "B M D"], config: EncodeConfig
     ) -> None:
         self.codebook, self.config = codebook, config
-        self.field_config = codebook.layout.field_config
+        self.field_config = codebook.field_config
         self.encoded = encode_points(self.field_config, points)
 
     def choose_nearer(

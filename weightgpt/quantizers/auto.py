@@ -7,10 +7,13 @@ from weightgpt.io import read_json
 from weightgpt.quantizers.base import Quantizer
 from weightgpt.quantizers.files import pretrained_folder
 from weightgpt.quantizers.graph import GraphQuantizer
+from weightgpt.quantizers.local_autoencoder import LocalAutoencoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.weight_vq import WeightVQ
 
-QUANTIZERS: dict[str, type[Quantizer]] = {kind.FORMAT: kind for kind in (RVQAutoencoder, GraphQuantizer, WeightVQ)}
+QUANTIZERS: dict[str, type[Quantizer]] = {
+    kind.FORMAT: kind for kind in (RVQAutoencoder, LocalAutoencoder, GraphQuantizer, WeightVQ)
+}
 
 
 class AutoQuantizer:

@@ -23,7 +23,7 @@ from typing import ClassVar, Self
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_positive, check_types
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.hub import HubObject
 from weightgpt.quantizers.files import FILES, pretrained_folder
@@ -57,12 +57,14 @@ class EncodeConfig:
     """Seed of the points."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         sizes = (self.points_per_step, self.num_points, self.batch_size, self.learning_rate, self.surface_bandwidth)
         if min(sizes) <= 0 or self.steps < 0 or not 0 <= self.surface_fraction <= 1:
             raise InputError(
                 f"{self} cannot refine latents; points_per_step, num_points, batch_size, learning_rate and"
                 " surface_bandwidth must be positive, steps 0 or more, and surface_fraction between 0 and 1."
             )
+        check_positive(self, "learning_rate", "surface_bandwidth")
 
 
 class Quantizer(HubObject):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_types
 from weightgpt.fields.field import FieldConfig
 
 
@@ -33,6 +33,7 @@ class ChunkLayout:
     """Neurons in a chunk, from 1 to the width of the widest layer; the last chunk of a layer may have fewer."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         widest = max(outputs for _, outputs in self.field_config.layers)
         if not 1 <= self.neurons_per_chunk <= widest:
             raise InputError(

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_whole
 from weightgpt.fields.field import FieldConfig, Fields
 from weightgpt.io import tensor_bytes, tensor_header
 
@@ -173,9 +173,11 @@ def check_codes(codes: Tensor, sizes: tuple[int, int, int], num_quantizers: int 
             f"codes run from {int(codes.min())} to {int(codes.max())}; this quantizer has 0 to {codebook_size - 1}: use"
             " codes that it wrote."
         )
-    if num_quantizers is not None and not 1 <= num_quantizers <= levels:
+    if num_quantizers is None:
+        return levels
+    if not 1 <= check_whole("num_quantizers", num_quantizers) <= levels:
         raise InputError(f"num_quantizers is {num_quantizers}; this quantizer has 1 to {levels}.")
-    return levels if num_quantizers is None else num_quantizers
+    return int(num_quantizers)
 
 
 def fingerprint(config: dict[str, Any], tensors: dict[str, Tensor]) -> str:

@@ -133,7 +133,7 @@ class GraphQuantizer(LatentQuantizer):
     @classmethod
     def _read(cls, folder: Path) -> Self:
         codebook = Codebook.read(folder, (cls.FORMAT,))
-        sizes = (codebook.layout.field_config, codebook.layout.num_chunks, codebook.latent_width)
+        sizes = (codebook.field_config, codebook.num_chunks, codebook.latent_width)
         encoder = GraphEncoder.load(folder, *sizes)
         check_encoder(folder, read_config(folder, (cls.FORMAT,), cls.VERSION), encoder.tensors())
         return cls(codebook, encoder)

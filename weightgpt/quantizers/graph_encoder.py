@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from weightgpt.errors import InputError
 from weightgpt.fields.field import FieldConfig
-from weightgpt.fields.functional import activate, evaluate_encoded, fourier_features, layer_matrices
+from weightgpt.fields.functional import activate, evaluate_encoded, first_layer_inputs, layer_matrices
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION
 from weightgpt.io import read_shapes, read_tensors
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
@@ -118,7 +118,7 @@ class GraphEncoder(nn.Module):
         """
         if self.shape_encoder is None:
             return flat[:, :0]
-        encoded = fourier_features(self.shape_encoder.probes, self.field_config.num_frequencies)
+        encoded = first_layer_inputs(self.shape_encoder.probes, self.field_config)
         return evaluate_encoded(self.field_config, flat, encoded)[..., 0]
 
     def _build_graph(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -137,7 +137,7 @@ class GraphEncoder(nn.Module):
     def _evaluate_traces(self, flat: Tensor) -> list[Tensor]:
         """Value (B, w, t) of each neuron at the trace points, by layer; outputs are truncated as distances are."""
         first, *rest = layer_matrices(self.field_config, flat)
-        values, traces = first @ fourier_features(self.trace_points, self.field_config.num_frequencies), []
+        values, traces = first @ first_layer_inputs(self.trace_points, self.field_config), []
         for matrix in rest:
             traces.append(activate(values, self.field_config.activation))
             values = torch.baddbmm(matrix[:, :, -1:], matrix[:, :, :-1], traces[-1])

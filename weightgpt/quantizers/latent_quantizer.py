@@ -19,13 +19,13 @@ class LatentQuantizer(Quantizer):
     """
 
     codebook: Codebook
-    """Code vectors, bases and latent decoder."""
+    """Code vectors and weight decoder."""
 
     def __init__(self, codebook: Codebook) -> None:
         self.codebook = codebook
-        self.field_config, self.num_chunks = codebook.layout.field_config, codebook.layout.num_chunks
+        self.field_config, self.num_chunks = codebook.field_config, codebook.num_chunks
         self.num_quantizers, self.codebook_size = codebook.num_quantizers, codebook.codebook_size
-        self.shared_init = codebook.layout.join(codebook.base[None])[0]
+        self.shared_init = codebook.decoder.shared_init
         self.fingerprint = codebook.fingerprint
 
     @property

@@ -32,6 +32,7 @@ from weightgpt.quantizers.base import EncodeConfig, Quantizer
 from weightgpt.quantizers.codebook import VERSION, Codebook
 from weightgpt.quantizers.codes import check_fields
 from weightgpt.quantizers.files import check_encoder, read_config
+from weightgpt.quantizers.grid_encoder import GridEncoder
 from weightgpt.quantizers.latent_quantizer import LatentQuantizer
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 from weightgpt.shapes.sampling import POOL, Samples, finite_distances, own_samples, uniform_points
@@ -51,10 +52,10 @@ class RVQAutoencoder(LatentQuantizer):
 
     FORMAT, VERSION = "weightgpt.rvq-ae", VERSION
 
-    def __init__(self, codebook: Codebook, encoder: ShapeEncoder) -> None:
+    def __init__(self, codebook: Codebook, encoder: ShapeEncoder | GridEncoder) -> None:
         super().__init__(codebook)
         sizes = (encoder.num_chunks, encoder.latent_width, encoder.probes.shape[-1])
-        expected = (codebook.layout.num_chunks, codebook.latent_width, codebook.layout.field_config.in_features)
+        expected = (codebook.num_chunks, codebook.latent_width, codebook.field_config.in_features)
         if sizes != expected:
             raise InputError(
                 f"the encoder is for (chunks, latent width, dimension) {sizes}, the codebook for {expected}; take both"
@@ -156,8 +157,7 @@ class RVQAutoencoder(LatentQuantizer):
     @classmethod
     def _read(cls, folder: Path) -> Self:
         codebook = Codebook.read(folder, (cls.FORMAT,))
-        layout = codebook.layout
-        sizes = (layout.num_chunks, codebook.latent_width, layout.field_config.in_features)
+        sizes = (codebook.num_chunks, codebook.latent_width, codebook.field_config.in_features)
         encoder = ShapeEncoder.load(folder, *sizes)
         check_encoder(folder, read_config(folder, (cls.FORMAT,), cls.VERSION), encoder.tensors())
         return cls(codebook, encoder)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_whole
 from weightgpt.shapes import furniture
 from weightgpt.shapes.furniture import Rng, pick
 from weightgpt.shapes.lazy import LazySequence
@@ -43,8 +43,7 @@ def draw_shapes(n: int, seed: int, families: Sequence[str] | None = None) -> lis
     if unknown or not names:
         mistake = f"{unknown[0]} is no built-in family" if unknown else "the list of families is empty"
         raise InputError(f"{mistake}; choose among {', '.join(FAMILIES)}.")
-    if n < 0 or seed < 0:
-        raise InputError(f"n is {n} and seed is {seed}; give a number of shapes and a seed of at least 0.")
+    n, seed = check_whole("n", n, 0), check_whole("seed", seed, 0)
     return [_draw(seed, i, names[i % len(names)]) for i in range(n)]
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import overload
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.names import distinct_name, printable_name, similar_classes
+from weightgpt.shapes.names import distinct_name, joined_classes, printable_name, similar_classes
 from weightgpt.shapes.readers.limits import FORMATS, REFUSED_FORMATS
 from weightgpt.shapes.readers.reading import read_mesh_file
 from weightgpt.shapes.shape import Shape
 from weightgpt.shapes.solids.extent import SIDE as SIDE
-from weightgpt.shapes.solids.mesh_solid import build_solid
+from weightgpt.shapes.solids.mesh_solid import build_solid, check_thickness
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,20 @@ def load_shapes(folder: Path | str, *, thickness: float | None = None) -> Shapes
         The shapes in the order of their paths; `.refused` lists the files that could not be read, with the reasons.
 
     Raises:
-        InputError: the folder does not exist, or no mesh in it can be read.
+        InputError: the folder does not exist, no mesh in it can be read, or the thickness is not between 0 and 1.
 
     Examples:
         >>> shapes = load_shapes("my_meshes")  # doctest: +SKIP
         >>> len(shapes), [refusal.reason for refusal in shapes.refused]  # doctest: +SKIP
         (12, [])
     """
+    check_thickness(thickness)
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give one that holds meshes, in a sub-folder for each class.")
     shapes: list[Shape] = []
     names: set[str] = set()
+    classes: set[str] = set()
     refused: list[Refusal] = []
     for path in sorted(folder.rglob("*")):
         within = path.relative_to(folder)
@@ -102,13 +104,15 @@ def load_shapes(folder: Path | str, *, thickness: float | None = None) -> Shapes
             continue
         name = distinct_name(("-".join(within.with_suffix("").parts), "-".join(within.parts)), names)
         shapes.append(replace(shape, name=name))
+        classes.update(within.parts[:-1][:1])
     if not shapes:
         if refused:
             raise InputError(
                 f"{folder} has no mesh that can be read; the first of its {len(refused)} files: {refused[0].reason}"
             )
         raise InputError(f"{folder} holds no mesh; put {', '.join(FORMATS)} files into it.")
-    return Shapes(tuple(shapes), tuple(refused), tuple(similar_classes(shape.label for shape in shapes)))
+    notes = (*joined_classes(classes), *similar_classes(shape.label for shape in shapes))
+    return Shapes(tuple(shapes), tuple(refused), notes)
 
 
 def _why_unread(folder: Path) -> str:

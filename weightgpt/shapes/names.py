@@ -9,7 +9,7 @@ Decisions:
 
 import hashlib
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 MAX_BYTES = 100
@@ -89,4 +89,22 @@ def similar_classes(labels: Iterable[str]) -> list[str]:
         f"classes {' and '.join(map(repr, sorted(group)))} look equal; give one name if they are one class."
         for group in groups.values()
         if len(group) > 1
+    ]
+
+
+def joined_classes(folders: Iterable[str]) -> list[str]:
+    """Return a sentence for each class that several folders make, because their names are printed alike.
+
+    Args:
+        folders: names of the folders of classes, repeated or not.
+
+    Examples:
+        >>> joined_classes(["mug", "St\u00fchle", "Stu\u0308hle"])
+        ["2 folders make one class 'St\u00fchle'; rename them if they are different classes."]
+    """
+    counts = Counter(printable_name(folder) for folder in set(folders))
+    return [
+        f"{number} folders make one class {label!r}; rename them if they are different classes."
+        for label, number in sorted(counts.items())
+        if number > 1
     ]

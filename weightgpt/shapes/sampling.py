@@ -37,18 +37,27 @@ FLOOR = 1e-4
 class Samples:
     """Signed distances of N shapes at M shared points."""
 
-    points: Float[Tensor, "M D"]
-    """(M, D) coordinates in [-1, 1]^D."""
+    points: Float[Tensor, "M D"] | Float[Tensor, "N M D"]
+    """(M, D) coordinates in [-1, 1]^D; or (N, M, D), where each shape has points of its own."""
     sdf: Float[Tensor, "N M"]
     """(N, M) signed distances, positive outside; in half precision where there are many."""
 
     def select(self, index: Tensor | Sequence[int] | slice) -> "Samples":
-        """Select shapes: the same points, in single precision.
+        """Select shapes, in single precision.
 
         Args:
             index: which shapes, as an index into the first axis.
         """
-        return Samples(self.points, self.sdf[index].float())
+        points = self.points if self.points.ndim == 2 else self.points[index]
+        return Samples(points, self.sdf[index].float())
+
+    def last(self, count: int) -> "Samples":
+        """The same shapes at the last points alone.
+
+        Args:
+            count: number of points.
+        """
+        return Samples(self.points[-count:], self.sdf[:, -count:])
 
 
 def uniform_points(n: int, dimension: int, seed: int) -> Float[Tensor, "n D"]:

@@ -14,7 +14,6 @@ Dimensions: B sequences, L tokens of a sequence, T codes of a field, V tokens of
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, cast
 
 import torch
@@ -31,7 +30,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_types, check_whole
 from weightgpt.tokens.quasirandom import InverseCDFSampler, UniformStream
 from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
 
@@ -90,12 +89,7 @@ class SamplingConfig:
     """Sequences generated at once; it does not change them."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p"):
-            if not isinstance(getattr(self, name), Real):
-                raise InputError(f"{name} is {getattr(self, name)!r}; give a number.")
-        for name in ("seed", "top_k", "batch_size"):
-            if not isinstance(getattr(self, name), Integral):
-                raise InputError(f"{name} is {getattr(self, name)!r}; give a whole number.")
+        check_types(self)
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}; give a whole number from 0 to 2^63 - 1.")
         if not 0 < self.temperature < math.inf:
@@ -250,8 +244,7 @@ def prompt_labels(vocabulary: Vocabulary, n: int, label: str | Sequence[str] | N
         InputError: `n` is no whole number, below 1 or above `MAX_SAMPLES`, or `label` is empty, no text, or a list of
             another length.
     """
-    if not isinstance(n, Integral) or n < 1:
-        raise InputError(f"n is {n!r}; give a whole number, 1 or more.")
+    n = check_whole("n", n, 1)
     if n > MAX_SAMPLES:
         raise InputError(f"n is {n:,}; give {MAX_SAMPLES:,} or less, and make more with several seeds.")
     if isinstance(label, str):

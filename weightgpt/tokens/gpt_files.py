@@ -6,7 +6,7 @@ Decisions:
   attention or a quantization, or run code. Plain transformers still loads the folder.
 - The shapes in the header of `model.safetensors` are compared with `config.json` before the network is built.
 - `model.safetensors` has checksums of itself and of the two other files. When transformers saves a model that was
-  trained further, it writes all three without them.
+  trained further, it writes all three without them. So weights without any checksum are read, as those of transformers.
 
 Dimensions: V tokens of the vocabulary, E width of the GPT-2, n positions.
 """
@@ -85,7 +85,7 @@ def load_gpt(folder: Path, vocabulary: Vocabulary) -> GPT2LMHeadModel:
     expected = _expected_tensors(config)
     if "lm_head.weight" not in read_shapes(path):  # transformers leaves it out where it is the embedding
         del expected["lm_head.weight"]
-    tensors = {name: value.float() for name, value in read_tensors(path, expected).items()}
+    tensors = {name: value.float() for name, value in read_tensors(path, expected, needs_checksum=False).items()}
     with torch.random.fork_rng(devices=[]):  # the random weights of a new network are replaced at once
         gpt = GPT2LMHeadModel(config)
     missing = set(gpt.state_dict()) - set(tensors)

@@ -5,7 +5,7 @@ Decisions:
 - We read the two files as JSON and take nothing but the vocabulary from them. So no setting in them can load another
   class or run code. transformers may write them again, with other keys in another order.
 - `weightgpt_sha256` in `tokenizer_config.json` is the checksum of the words in their order. It stays when transformers
-  writes the files again, and it is right as long as the words are the same.
+  writes the files again, and it is right as long as the words are the same. So a file without it is refused.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ def read_vocabulary(folder: Path, num_chunks: int, num_quantizers: int) -> Vocab
         wrong.append("additional_special_tokens")
     if config.get("model_max_length", vocabulary.length) != vocabulary.length:
         wrong.append("model_max_length")
-    if config.get(_CHECKSUM, _checksum(vocabulary)) != _checksum(vocabulary):
+    if config.get(_CHECKSUM) != _checksum(vocabulary):
         wrong.append(_CHECKSUM)
     if wrong:
         raise InputError(f"{wrong[0]} of {config_path} does not belong to {path}; take both files from one folder.")

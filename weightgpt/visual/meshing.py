@@ -24,7 +24,7 @@ from jaxtyping import Float
 from skimage.measure import marching_cubes
 from torch import Tensor
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_whole
 from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.mesh_files import encode_mesh
@@ -76,6 +76,7 @@ def sdf_grid(sdf: Sdf, resolution: int) -> Float[Tensor, "R R R"]:
     Raises:
         InputError: the resolution is below 8, or the field does not return one value per point.
     """
+    resolution = check_whole("resolution", resolution)
     if resolution < MIN_RESOLUTION:
         raise InputError(f"resolution is {resolution}; give {MIN_RESOLUTION} grid points or more along each axis.")
     if resolution > MAX_RESOLUTION:

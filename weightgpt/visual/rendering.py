@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from weightgpt.errors import InputError
+from weightgpt.errors import InputError, check_whole
 from weightgpt.io import atomic_write
 from weightgpt.shapes.shape import Sdf
 from weightgpt.visual.sphere_tracing import BACKGROUND, BatchSdf, Rays, march_rays, shade_rays
@@ -73,8 +73,7 @@ def render(
         >>> render([lambda points: points.norm(dim=-1) - 0.7], size=32).shape
         (1, 32, 32, 3)
     """
-    if size < 1:
-        raise InputError(f"size is {size} pixels; give 1 or more.")
+    size = check_whole("size", size, 1)
     count = len(sdfs(torch.zeros(1, 3))) if callable(sdfs) else len(sdfs)
     fields = [sdfs] if callable(sdfs) else [_as_batch(sdf) for sdf in sdfs]
     colors = [CLAY] * count if colors is None else colors
@@ -103,10 +102,14 @@ def render_2d(signal: Callable[[Tensor], Tensor], size: int = 128, *, color: Col
     Returns:
         (size, size, 3) uint8 RGB.
 
+    Raises:
+        InputError: the size is below 1.
+
     Examples:
         >>> render_2d(lambda points: points.norm(dim=-1) - 0.7, size=32).shape
         (32, 32, 3)
     """
+    size = check_whole("size", size, 1)
     values = signal(pixel_centers(size, size))
     if values.ndim == 1:
         cover = (0.5 - values * size / 2).clamp(0, 1)[:, None]

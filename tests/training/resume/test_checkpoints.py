@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from tests.training.test_pretrain import NANO, patterned_corpus, train_and_validation
@@ -13,7 +14,6 @@ from training import pretrain as module
 from training.data.corpus import sequence_dataset
 from training.pretrain import pretrain
 from training.resume.checkpoints import RECORD, CheckpointRecorder, find_fault, foreign_code, newest_whole_checkpoint
-from weightgpt.io import read_tensors
 
 CONFIG = dataclasses.replace(NANO, epochs=4, num_evaluations=4, dropout=0.1)
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -92,6 +92,9 @@ DAMAGES = {
     "untouched": lambda folder: None,
     "empty": lambda folder: [path.unlink() for path in folder.iterdir()],
     "no record": lambda folder: (folder / RECORD).unlink(),
+    "a record of another place": lambda folder: (folder / RECORD).write_text(
+        json.dumps({"files": {"../x": {"bytes": 1, "sha256": ""}}})
+    ),
     **{f"{name} cut": lambda folder, name=name: cut(folder / name) for name in (*FILES, RECORD)},
     **{f"{name} missing": lambda folder, name=name: (folder / name).unlink() for name in FILES},
     "one bit": lambda folder: flip(folder / "model.safetensors"),
@@ -197,4 +200,4 @@ def test_fault_18_the_pickled_arguments_are_deleted(stopped):
 
 def test_fault_49_a_checkpoint_has_finite_weights(undisturbed):
     for path in undisturbed.glob("checkpoint-*/model.safetensors"):
-        assert all(torch.isfinite(value).all() for value in read_tensors(path).values())
+        assert all(torch.isfinite(value).all() for value in load_file(path).values())

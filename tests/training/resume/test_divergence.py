@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training.test_pretrain import NANO, patterned_corpus, train_and_validation
 from training.pretrain import pretrain
 from training.resume.divergence import DivergenceError, DivergenceWatch
 from weightgpt.errors import InputError
-from weightgpt.io import read_tensors
 
 
 def train(folder, rate, **options):
@@ -27,7 +27,7 @@ def test_fault_49_a_loss_that_breaks_stops_in_one_sentence(tmp_path, capsys, rat
     assert not (tmp_path / "gpt" / "model").exists()
     assert capsys.readouterr().err.count("going back with a learning rate of") == 2
     for path in (tmp_path / "gpt").glob("checkpoint-*/model.safetensors"):
-        assert all(torch.isfinite(value).all() for value in read_tensors(path).values())
+        assert all(torch.isfinite(value).all() for value in load_file(path).values())
 
 
 def test_a_loss_that_breaks_recovers_with_a_lower_rate(tmp_path, capsys):

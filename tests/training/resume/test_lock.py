@@ -73,6 +73,12 @@ def test_a_lock_of_another_host_is_left_alone(tmp_path):
         pass
 
 
+def test_fault_23_a_lock_that_is_no_file_is_one_sentence(tmp_path):
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(InputError, match="cannot be read: Is a directory; delete it"), folder_lock(tmp_path):
+        pass
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", "half of a lo"])
 def test_a_broken_lock_is_one_sentence(tmp_path, content):
     (tmp_path / LOCK).write_text(content)

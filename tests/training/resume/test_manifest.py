@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import TINY
 from training import pipeline
 from training.resume.digests import file_record
-from training.resume.manifest import FILES, MANIFEST, Manifest, source_records
+from training.resume.manifest import FILES, MANIFEST, Manifest, mesh_records
 from weightgpt.errors import InputError
 from weightgpt.io import read_json, write_json
 
@@ -193,9 +193,8 @@ def test_sources_are_all_meshes_below_a_folder_with_names_that_json_can_hold(tmp
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
             file.write(name)
     (tmp_path / "linked").symlink_to(tmp_path / "chair")  # `load_shapes` does not follow it
-    records = source_records(tmp_path)
+    records = mesh_records(tmp_path)
     assert set(records) == {"chair/a.obj", "b.PLY", "\\xff.stl"}
-    assert source_records(None) == {}
 
 
 def test_a_changed_source_is_named(tmp_path):
@@ -204,10 +203,15 @@ def test_a_changed_source_is_named(tmp_path):
         folder.mkdir()
     for name in ("a.obj", "b.obj", "c.obj"):
         (meshes / name).write_text(name)
-    Manifest(run).start(source_records(meshes))
-    Manifest(run).check_sources(source_records(meshes))
+    Manifest(run).start(mesh_records(meshes))
+    Manifest(run).check_sources(mesh_records(meshes))
     (meshes / "a.obj").write_text("other")
     (meshes / "b.obj").unlink()
     (meshes / "d.obj").write_text("d")
     with pytest.raises(InputError, match=r"a\.obj has changed, b\.obj is missing, d\.obj is new; put the files back"):
-        Manifest(run).check_sources(source_records(meshes))
+        Manifest(run).check_sources(mesh_records(meshes))
+
+
+def test_fault_36_a_file_that_vanishes_before_it_is_hashed_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.obj does not exist"):
+        file_record(tmp_path / "gone.obj")

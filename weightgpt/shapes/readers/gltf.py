@@ -42,6 +42,7 @@ KNOWN_EXTENSIONS = frozenset(
     }
 )
 """Extensions that a file may require: they are read, or do not change the geometry."""
+_BLOCK = 2**16
 _COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
@@ -89,7 +90,7 @@ def read_gltf(data: bytes) -> list[MeshPart]:
     return parts
 
 
-def _split(data: bytes) -> tuple[Entry, bytes | None]:
+def _split(data: bytes) -> tuple[Entry, memoryview | None]:
     """The JSON and the binary chunk of a file."""
     if data[:4] != b"glTF":
         return parse(data), None
@@ -100,17 +101,17 @@ def _split(data: bytes) -> tuple[Entry, bytes | None]:
         raise InputError(f"is a GLB of version {version}, and version 2 is read; export it again as glTF 2.0.")
     if length > len(data):
         raise unreadable(f"its header states {length:,} bytes but it has {len(data):,}, so it is cut short")
-    chunks, position = list[tuple[bytes, bytes]](), 12
+    chunks, position = list[tuple[bytes, memoryview]](), 12
     while position + 8 <= length and len(chunks) < 2:
         size, kind = struct.unpack_from("<I4s", data, position)
         if position + 8 + size > length:
             raise unreadable(f"a chunk states {size:,} bytes, more than the file holds")
-        chunks.append((kind, data[position + 8 : position + 8 + size]))
+        chunks.append((kind, memoryview(data)[position + 8 : position + 8 + size]))
         position += 8 + size + -size % 4
     if not chunks or chunks[0][0] != b"JSON":
         raise unreadable("its first chunk is not JSON")
     binary = chunks[1][1] if len(chunks) > 1 and chunks[1][0] == b"BIN\0" else None
-    return parse(chunks[0][1]), binary
+    return parse(bytes(chunks[0][1])), binary
 
 
 def _check_version(tree: Entry) -> None:
@@ -196,10 +197,13 @@ def _instance_matrices(accessors: Accessors, node: Node) -> Iterator[Matrix]:
 
 def _placed(part: MeshPart, matrices: Matrix) -> list[MeshPart]:
     """The part under each transform (k, 4, 4); a transform that mirrors also turns the faces."""
-    vertices = part.vertices @ matrices[:, :3, :3].transpose(0, 2, 1) + matrices[:, None, :3, 3]
-    mirrors = np.linalg.det(matrices[:, :3, :3]) < 0
-    turned = part.faces[:, ::-1]
-    return [
-        MeshPart(points, turned if mirror else part.faces)
-        for points, mirror in zip(vertices, mirrors.tolist(), strict=True)
-    ]
+    mirrors = (np.linalg.det(matrices[:, :3, :3]) < 0).tolist()
+    turned, last = part.faces[:, ::-1], len(mirrors) - 1
+    parts = list[MeshPart]()
+    for number, (matrix, mirror) in enumerate(zip(matrices, mirrors, strict=True)):
+        points = part.vertices if number == last else part.vertices.copy()
+        for first in range(0, len(points), _BLOCK):
+            block = points[first : first + _BLOCK]
+            block[:] = block @ matrix[:3, :3].T + matrix[:3, 3]
+        parts.append(MeshPart(points, turned if mirror else part.faces))
+    return parts

@@ -28,13 +28,13 @@ _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 class Accessors:
     """The accessors of a file."""
 
-    def __init__(self, tree: Entry, binary: bytes | None) -> None:
+    def __init__(self, tree: Entry, binary: memoryview | None) -> None:
         """Args:
         tree: the JSON of the file.
         binary: the binary chunk of a GLB; None if there is none.
         """
         self._tree, self._binary = tree, binary
-        self._buffers: dict[int, bytes] = {}
+        self._buffers: dict[int, memoryview] = {}
         self._read = 0
 
     def count(self, index: Any) -> int:
@@ -87,7 +87,8 @@ class Accessors:
         if not isinstance(normalized, bool) or (normalized and code in ("<f4", "<u4")):
             raise unreadable(f"accessor {index} cannot be normalized")
         if normalized:
-            values = np.maximum(values / np.iinfo(code).max, -1.0)
+            values /= np.iinfo(code).max
+            np.maximum(values, -1.0, out=values)
         return values
 
     def _replace(
@@ -142,21 +143,21 @@ class Accessors:
         offset, length = whole_number(view, "byteOffset", 0), whole_number(view, "byteLength")
         if offset + length > len(buffer):
             raise unreadable(f"view {index} claims {length:,} bytes, more than its buffer holds")
-        return memoryview(buffer)[offset : offset + length]
+        return buffer[offset : offset + length]
 
-    def _buffer(self, index: Any) -> bytes:
+    def _buffer(self, index: Any) -> memoryview:
         """The bytes of a buffer, which must be in the file."""
         buffer = entry(self._tree, "buffers", index)
         if index not in self._buffers:
             self._buffers[index] = self._load(buffer, index)
         return self._buffers[index]
 
-    def _load(self, buffer: Entry, index: int) -> bytes:
+    def _load(self, buffer: Entry, index: int) -> memoryview:
         uri, length = buffer.get("uri"), whole_number(buffer, "byteLength")
         if uri is None and index == 0 and self._binary is not None:
             data = self._binary
         elif isinstance(uri, str) and uri[:5].lower() == "data:":
-            data = _data_uri(uri)
+            data = memoryview(_data_uri(uri))
         elif isinstance(uri, str):
             name = ascii(shorten(uri, 40))
             raise InputError(

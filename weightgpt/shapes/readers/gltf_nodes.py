@@ -82,9 +82,9 @@ def local_matrices(nodes: list[Entry]) -> Matrix:
         InputError: a transform is not affine.
     """
     matrices = compose(
-        np.array([numbers(node, "translation", 3, [0, 0, 0]) for node in nodes]).reshape(-1, 3),
-        np.array([numbers(node, "rotation", 4, [0, 0, 0, 1]) for node in nodes]).reshape(-1, 4),
-        np.array([numbers(node, "scale", 3, [1, 1, 1]) for node in nodes]).reshape(-1, 3),
+        _numbers(nodes, "translation", [0, 0, 0]),
+        _numbers(nodes, "rotation", [0, 0, 0, 1]),
+        _numbers(nodes, "scale", [1, 1, 1]),
     )
     for number, node in enumerate(nodes):
         if "matrix" in node:
@@ -93,6 +93,15 @@ def local_matrices(nodes: list[Entry]) -> Matrix:
                 raise unreadable("the matrix of a node is not affine")
             matrices[number, :3] = matrix[:3]
     return matrices
+
+
+def _numbers(nodes: list[Entry], name: str, default: list[float]) -> Matrix:
+    """A list of numbers (n, d) of each node; only those that are there are read one by one."""
+    values = np.tile(np.array(default, np.float64), (len(nodes), 1))
+    for number, node in enumerate(nodes):
+        if name in node:
+            values[number] = numbers(node, name, len(default), default)
+    return values
 
 
 def compose(translations: Matrix, rotations: Matrix, scales: Matrix) -> Matrix:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.readers.arrays import Vertices
+from weightgpt.shapes.readers.arrays import Growing, Vertices
 from weightgpt.shapes.readers.limits import check_faces, check_vertices, unreadable
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.polygons import count_triangles, triangulate
@@ -40,25 +40,23 @@ def read_obj(data: bytes) -> list[MeshPart]:
         InputError: the file breaks the rules of the format, or is too large.
     """
     text = plain_text(data)
-    vertices: list[Vertices] = [np.empty((0, 3))]
-    corners: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    sizes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    vertices, corners, sizes = Growing(np.float64), Growing(np.int64), Growing(np.int64)
     seen = triangles = 0
     for piece in pieces(text):
         lines = _LINE.findall(without_comments(_joined(piece)))
-        is_vertex = np.array([line[:1] in b"vV" for line in lines], bool)
-        is_face = np.array([line[:1] in b"fF" for line in lines], bool)
-        _refuse_other_geometry([line for line in lines if line[:1] not in b"vVfF"])
-        vertices.append(_positions([line[2:] for line in lines if line[:1] in b"vV"]))
+        first = np.frombuffer(b"".join([line[:1] for line in lines]).lower(), np.uint8)
+        is_vertex, is_face = first == ord("v"), first == ord("f")
+        _refuse_other_geometry(_select(lines, ~is_vertex & ~is_face))
+        vertices.add(_positions([line[2:] for line in _select(lines, is_vertex)]))
         before = seen + np.cumsum(is_vertex)[is_face]
-        indices, counts = _indices([line[2:] for line in lines if line[:1] in b"fF"])
-        corners.append(_zero_based(indices, np.repeat(before, counts)))
-        sizes.append(counts)
-        seen, triangles = seen + len(vertices[-1]), triangles + count_triangles(counts)
+        indices, counts = _indices([line[2:] for line in _select(lines, is_face)])
+        corners.add(_zero_based(indices, np.repeat(before, counts)))
+        sizes.add(counts)
+        seen, triangles = seen + int(is_vertex.sum()), triangles + count_triangles(counts)
         check_vertices(seen)
         check_faces(triangles)
-    points = np.concatenate(vertices)
-    return [MeshPart(points, triangulate(points, np.concatenate(corners), np.concatenate(sizes)))]
+    points = vertices.array(-1, 3)
+    return [MeshPart(points, triangulate(points, corners.array(), sizes.array()))]
 
 
 def _joined(piece: bytes) -> bytes:
@@ -72,6 +70,11 @@ def _joined(piece: bytes) -> bytes:
         joined += [b" " if continued else b"\n", line]
         continued = line.endswith(b"\\") and (continued or line.lstrip()[:2].lower() in _CONTINUED)
     return b"".join(joined).replace(b"\\", b" ")
+
+
+def _select(lines: list[bytes], chosen: NDArray[np.bool_]) -> list[bytes]:
+    """Some of the lines."""
+    return [lines[i] for i in np.flatnonzero(chosen).tolist()]
 
 
 def _refuse_other_geometry(lines: list[bytes]) -> None:
@@ -92,8 +95,9 @@ def _positions(lines: list[bytes]) -> Vertices:
 
 def _indices(lines: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The vertex indices of faces, and how many corners each face has; a corner is v, v/vt, v//vn or v/vt/vn."""
-    if any(b"/" in line for line in lines):
-        lines = re.sub(rb"/\S*", b"", b"\n".join(lines)).split(b"\n")
+    text = b"\n".join(lines)
+    if b"/" in text:
+        lines = re.sub(rb"/\S*", b"", text).split(b"\n")
     values, counts = rows(lines)
     return whole(values), counts
 

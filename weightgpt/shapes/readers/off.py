@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.readers.arrays import Vertices
+from weightgpt.shapes.readers.arrays import Growing, Vertices
 from weightgpt.shapes.readers.limits import check_faces, check_vertices, unreadable
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.polygons import count_triangles, triangulate
-from weightgpt.shapes.readers.text import numbers, pieces, plain_text, rows, whole, without_comments
+from weightgpt.shapes.readers.text import PIECE, Numbers, pieces, plain_text, rows, whole, without_comments
 
 _HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(?![^\s\d])[ \t]*(BINARY)?", re.IGNORECASE)
+_BLOCK = 2**17
 _COUNTS = re.compile(rb"\s*(\d+)\s+(\d+)(?:[ \t]*(?:\n|$)|\s+\d+(?=\s|$))")
 
 
@@ -47,14 +48,15 @@ def read_off(data: bytes) -> list[MeshPart]:
     if counts is None:
         raise unreadable("it does not begin with the numbers of vertices and faces")
     vertices, faces = int(counts[1][:20]), int(counts[2][:20])
-    body = text[counts.end() :]
+    start = counts.end()
     # A vertex takes six bytes at least and a face two.
-    if vertices * 6 + faces * 2 > len(body) + 2:
+    if vertices * 6 + faces * 2 > len(text) - start + 2:
         raise unreadable(f"it claims {vertices:,} vertices and {faces:,} faces, more than it holds")
     check_vertices(vertices)
     check_faces(faces)
     width = 4 if header and header.group(4) else 3
-    points, corners, sizes = _by_lines(body, vertices, faces, width) or _by_words(body, vertices, faces, width)
+    sizes_of_table = vertices, faces, width
+    points, corners, sizes = _by_lines(text, start, *sizes_of_table) or _by_words(text, start, *sizes_of_table)
     if width == 4:
         points = points[:, :3] / points[:, 3:]
     return [MeshPart(points, triangulate(points, corners, sizes))]
@@ -63,22 +65,21 @@ def read_off(data: bytes) -> list[MeshPart]:
 _Polygons = tuple[Vertices, NDArray[np.int64], NDArray[np.int64]]
 
 
-def _by_lines(body: bytes, vertices: int, faces: int, width: int) -> _Polygons | None:
+def _by_lines(text: bytes, start: int, vertices: int, faces: int, width: int) -> _Polygons | None:
     """Vertices, corners and sizes of a file with one vertex or face a line; None if it is not one."""
-    points: list[Vertices] = [np.empty((0, width))]
-    corners: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    sizes: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    points, corners = Growing(np.float64, width * vertices), Growing(np.int64, 3 * faces)
+    sizes = Growing(np.int64, faces)
     to_read, triangles = vertices + faces, 0
-    for piece in pieces(body):
+    for piece in pieces(text, start):
         lines = [line for line in piece.split(b"\n") if line.strip()]
-        if len(lines) > to_read:
+        if len(lines) > to_read or len(piece) > 2 * PIECE:
             return None
         values, counts = rows(lines)
         starts = np.cumsum(counts) - counts
         here = min(max(to_read - faces, 0), len(lines))
         if here and counts[:here].min() < width:
             return None
-        points.append(np.stack([values[starts[:here] + axis] for axis in range(width)], axis=1))
+        points.add(np.stack([values[starts[:here] + axis] for axis in range(width)], axis=1))
         if here < len(lines):
             first = whole(values[starts[here:]])
             if (first < 0).any() or (first + 1 > counts[here:]).any():
@@ -86,28 +87,44 @@ def _by_lines(body: bytes, vertices: int, faces: int, width: int) -> _Polygons |
             triangles += count_triangles(first)
             check_faces(triangles)
             offsets = np.repeat(starts[here:] + 1 - (np.cumsum(first) - first), first)
-            corners.append(whole(values[offsets + np.arange(len(offsets))]))
-            sizes.append(first)
+            corners.add(whole(values[offsets + np.arange(len(offsets))]))
+            sizes.add(first)
         to_read -= len(lines)
-    return None if to_read else (np.concatenate(points), np.concatenate(corners), np.concatenate(sizes))
+    return None if to_read else (points.array(-1, width), corners.array(), sizes.array())
 
 
-def _by_words(body: bytes, vertices: int, faces: int, width: int) -> _Polygons:
+def _by_words(text: bytes, start: int, vertices: int, faces: int, width: int) -> _Polygons:
     """Vertices, corners and sizes of a file whose numbers stand on any lines, without colors."""
-    values = numbers(body)
-    if vertices * width > len(values):
-        raise InputError(f"has {vertices:,} vertices of less than {width} numbers; repair or export it again.")
-    position, sizes, is_corner = vertices * width, array("q"), np.ones(len(values), bool)
-    is_corner[:position] = False
-    for _ in range(faces):
-        stated = float(values[position]) if position < len(values) else -1.0
+    numbers, sizes = Numbers(text, start), array("q")
+    points, corners = Growing(np.float64, width * vertices), Growing(np.int64, 3 * faces)
+    for first in range(0, vertices, _BLOCK):
+        count = min(_BLOCK, vertices - first) * width
+        if numbers.read(count) < count:
+            raise InputError(f"has {vertices:,} vertices of less than {width} numbers; repair or export it again.")
+        points.add(numbers.values[:count])
+        numbers.drop(count)
+    while len(sizes) < faces:
+        block = _face_sizes(numbers, min(_BLOCK, faces - len(sizes)))
+        ends = np.cumsum(np.array(block) + 1)
+        is_corner = np.ones(ends[-1], bool)
+        is_corner[0] = False
+        is_corner[ends[:-1]] = False
+        corners.add(whole(numbers.values[: ends[-1]][is_corner]))
+        numbers.drop(int(ends[-1]))
+        sizes.extend(block)
+    if numbers.read(1):
+        raise unreadable(f"it holds more numbers than {vertices:,} vertices and {faces:,} faces need")
+    return points.array(-1, width), corners.array(), np.array(sizes, np.int64)
+
+
+def _face_sizes(numbers: Numbers, count: int) -> list[int]:
+    """The sizes of the next faces, at most `count`; their numbers are read."""
+    sizes, position = list[int](), 0
+    while len(sizes) < count and position < _BLOCK:
+        stated = float(numbers.values[position]) if numbers.read(position + 1) > position else -1.0
         size = int(stated) if stated.is_integer() else -1
-        if size < 0 or position + 1 + size > len(values):
+        if not 0 <= size < numbers.most or numbers.read(position + 1 + size) <= position + size:
             raise unreadable("it ends before its last face, or has a face with fewer corners than it claims")
-        is_corner[position] = False
         sizes.append(size)
         position += 1 + size
-    if position < len(values):
-        raise unreadable(f"it holds more numbers than {vertices:,} vertices and {faces:,} faces need")
-    corners = whole(values[:position][is_corner[:position]])
-    return values[: vertices * width].reshape(-1, width), corners, np.array(sizes, np.int64)
+    return sizes

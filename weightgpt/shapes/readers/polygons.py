@@ -43,7 +43,7 @@ def check_corners(vertices: Vertices, corners: NDArray[np.int64]) -> None:
     """
     if len(corners) and (corners.min() < 0 or corners.max() >= len(vertices)):
         raise InputError("has faces with vertices that do not exist; repair or export it again.")
-    if not np.isfinite(vertices).all():
+    if len(vertices) and not np.isfinite([vertices.min(), vertices.max()]).all():
         raise InputError("has vertices that are NaN or infinite; repair or export it again.")
 
 
@@ -53,7 +53,8 @@ def count_triangles(sizes: NDArray[np.int64]) -> int:
     Args:
         sizes: number of corners of each polygon.
     """
-    return int(np.maximum(sizes - 2, 0).sum())
+    large = sizes > 2
+    return int(sizes.sum(where=large)) - 2 * int(large.sum())
 
 
 def triangulate(vertices: Vertices, corners: NDArray[np.int64], sizes: NDArray[np.int64]) -> Faces:
@@ -72,6 +73,8 @@ def triangulate(vertices: Vertices, corners: NDArray[np.int64], sizes: NDArray[n
     """
     check_corners(vertices, corners)
     check_faces(count_triangles(sizes))
+    if (sizes == 3).all():  # no copy of a large mesh of triangles
+        return corners.reshape(-1, 3)
     starts, pairs = np.cumsum(sizes) - sizes, 0
     triangles: list[Faces] = [np.empty((0, 3), np.int64)]
     for size in np.unique(sizes[sizes >= 3]).tolist():

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from weightgpt.errors import InputError
-from weightgpt.shapes.readers.arrays import Vertices
+from weightgpt.shapes.readers.arrays import Growing
 from weightgpt.shapes.readers.limits import check_faces, unreadable
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.readers.polygons import check_corners, triangulate
@@ -72,9 +72,7 @@ def _read_binary(data: bytes, count: int) -> list[MeshPart]:
 
 def _read_text(text: bytes) -> list[MeshPart]:
     """Facets with one loop of three or more corners each."""
-    vertices: list[Vertices] = [np.empty((0, 3))]
-    sizes: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = [np.empty(0, np.int64)]
-    count = 0
+    vertices, sizes, count = Growing(np.float64), Growing(np.int64), 0
     for facets in _facet_pieces(text):
         # A facet becomes a line of its numbers.
         lines = _WORDS.sub(b" ", _FACET.sub(b"\x01", _NAME.sub(b"", facets)).replace(b"\n", b" ")).split(b"\x01")
@@ -83,12 +81,12 @@ def _read_text(text: bytes) -> list[MeshPart]:
         values, counts = rows(lines[1:])
         if (counts % 3).any() or (counts < 9).any():
             raise unreadable("a facet has not three corners of three numbers")
-        vertices.append(values.reshape(-1, 3))
-        sizes.append(counts // 3)
+        vertices.add(values)
+        sizes.add(counts // 3)
         count += int((counts // 3 - 2).sum())
         check_faces(count)
-    points = np.concatenate(vertices)
-    return [MeshPart(points, triangulate(points, np.arange(len(points)), np.concatenate(sizes)))]
+    points = vertices.array(-1, 3)
+    return [MeshPart(points, triangulate(points, np.arange(len(points)), sizes.array()))]
 
 
 def _facet_pieces(text: bytes) -> Iterator[bytes]:

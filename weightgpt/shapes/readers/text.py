@@ -4,21 +4,24 @@ Decisions:
 
 - Keywords and numbers of all mesh formats are ASCII. Every encoding except UTF-16 and UTF-32 stores them as the same
   bytes, so names and comments in Latin-1, GBK or another encoding need no decoding.
-- Text is read in pieces of about a megabyte, so a large file needs little more memory than its numbers.
+- Text is read in pieces of a quarter of a megabyte, so a large file needs little more memory than the mesh.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from weightgpt.errors import InputError
+from weightgpt.shapes.readers.arrays import Growing
 from weightgpt.shapes.readers.limits import unreadable
 
-PIECE = 2**20
+PIECE = 2**18
 """Bytes of text that are read at once."""
+MAX_LINE = 6_000_000
+"""The most numbers of a line, or of a few short ones."""
 
 _LINE_END = re.compile(rb"(?<!\\)\n")
 _SPACE = re.compile(rb"\s")
@@ -62,16 +65,16 @@ def _wide_encoding(data: bytes) -> str:
     return ""
 
 
-def pieces(text: bytes) -> Iterator[bytes]:
+def pieces(text: bytes, start: int = 0) -> Iterator[bytes]:
     """Pieces of a text that end where a line ends, but not where a backslash continues the line.
 
     Args:
         text: as `plain_text` returns it.
+        start: position of the first piece.
 
     Yields:
         About `PIECE` bytes, or one longer line.
     """
-    start = 0
     while start < len(text):
         found = _LINE_END.search(text, start + PIECE)
         end = found.end() if found else len(text)
@@ -88,31 +91,55 @@ def without_comments(text: bytes) -> bytes:
     return re.sub(rb"#[^\n]*", b"", text) if b"#" in text else text
 
 
-def numbers(text: bytes, start: int = 0) -> NDArray[np.float64]:
-    """All numbers of a text, which are separated by white space.
+class Numbers:
+    """The numbers of a text, which are separated by white space; only those that are needed next are in memory.
 
-    Args:
+    Attributes:
+        values: (n,) float64, the numbers that were read and not dropped; whole numbers up to 2^53 are exact.
+    """
+
+    def __init__(self, text: bytes, start: int = 0) -> None:
+        """Args:
         text: numbers and white space only.
         start: position of the first number.
+        """
+        self.values: NDArray[np.float64] = np.empty(0)
+        self._text, self._position = text, start
 
-    Returns:
-        (n,) float64; whole numbers up to 2^53 are exact.
+    @property
+    def most(self) -> int:
+        """Numbers that were not dropped, or more: a number takes two bytes at least."""
+        return len(self.values) + (len(self._text) - self._position + 1) // 2
 
-    Raises:
-        InputError: a word is not a number.
-    """
-    if len(text) - start <= 2 * PIECE:
-        return _few_numbers(text[start:])
-    cuts = [start]
-    while cuts[-1] < len(text):
-        space = _SPACE.search(text, cuts[-1] + PIECE)
-        cuts.append(space.start() if space else len(text))
-    counts = [len(word_starts(text[a:b])) for a, b in pairwise(cuts)]
-    values, filled = np.empty(sum(counts)), 0
-    for count, (a, b) in zip(counts, pairwise(cuts), strict=True):
-        values[filled : filled + count] = _few_numbers(text[a:b])
-        filled += count
-    return values
+    def read(self, count: int) -> int:
+        """Read until there are `count` numbers in `values`, or the text ends.
+
+        Args:
+            count: number of numbers.
+
+        Returns:
+            How many there are in `values`.
+
+        Raises:
+            InputError: a word is not a number.
+        """
+        found, parts = len(self.values), [self.values]
+        while found < count and self._position < len(self._text):
+            space = _SPACE.search(self._text, self._position + PIECE)
+            end = space.start() if space else len(self._text)
+            parts.append(_few_numbers(self._text[self._position : end]))
+            self._position, found = end, found + len(parts[-1])
+        if len(parts) > 1:
+            self.values = np.concatenate(parts)
+        return found
+
+    def drop(self, count: int) -> None:
+        """Forget the first numbers.
+
+        Args:
+            count: number of numbers, at most those in `values`.
+        """
+        self.values = self.values[count:]
 
 
 def _few_numbers(text: bytes) -> NDArray[np.float64]:
@@ -152,7 +179,13 @@ def rows(lines: list[bytes]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     text = b"\n".join(lines)
     ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 1)
     words = np.searchsorted(word_starts(text), ends)
-    return numbers(text), np.diff(words, prepend=0)
+    if len(words) and words[-1] > MAX_LINE:
+        raise InputError(f"has a line of {words[-1]:,} numbers, more than the {MAX_LINE:,} allowed; break the line.")
+    stream, values = Numbers(text), Growing(np.float64, int(words[-1]) if len(words) else 0)
+    while stream.read(1):
+        values.add(stream.values)
+        stream.drop(len(stream.values))
+    return values.array(), np.diff(words, prepend=0)
 
 
 def whole(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
+from weightgpt.shapes.solids.crowding import TooComplexError, check_pairs
 from weightgpt.shapes.solids.triangles import Triangles
 
 MAX_PIECES = 120_000
@@ -24,11 +25,10 @@ MAX_PAIRS = 300_000
 _SAMPLE = 2000  # faces from which the number of pairs is estimated
 _ON_PLANE = 1e-9  # corners nearer to a plane lie on it, in unit coordinates
 _PARALLEL = 1e-9  # sine of the angle below which two planes are parallel
+_TANGLED = (
+    "parts that cross each other at too many places to unite them; unite them in a 3D program, or give a simpler mesh"
+)
 _NO_AREA = 1e-16  # pieces of less than this area are dropped
-
-
-class TooManyCrossingsError(Exception):
-    """The faces of a mesh cross at so many places that to cut them would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,19 @@ def find_crossings(vertices: Vertices, faces: Faces) -> Crossings:
         faces: (m, 3).
 
     Raises:
-        TooManyCrossingsError: there are more than `MAX_PAIRS`, by an estimate from some of the faces or by count.
+        TooComplexError: there are more than `MAX_PAIRS`, by an estimate from some of the faces or by count, or too many
+            faces are near to each other.
     """
+    check_pairs(vertices, faces)
     if len(faces) > _SAMPLE:
         chosen = np.random.default_rng(0).choice(len(faces), _SAMPLE, replace=False)
         _, pairs, _ = igl.predicates.find_self_intersections(vertices, np.ascontiguousarray(faces[chosen]))
         if len(pairs) > 10 and len(pairs) * (len(faces) / _SAMPLE) ** 2 > 2 * MAX_PAIRS:
-            raise TooManyCrossingsError
+            raise TooComplexError(_TANGLED)
     _, pairs, coplanar = igl.predicates.find_self_intersections(vertices, faces)
     pairs = pairs.reshape(-1, 2)
     if len(pairs) > MAX_PAIRS:
-        raise TooManyCrossingsError
+        raise TooComplexError(_TANGLED)
     return Crossings(pairs, coplanar.ravel().astype(bool))
 
 
@@ -99,7 +101,7 @@ def cut_faces(vertices: Vertices, faces: Faces, crossings: Crossings) -> tuple[T
         The pieces (p, 3, 3) of the faces that are in a pair, facing as these do, and the face of each piece (p,).
 
     Raises:
-        TooManyCrossingsError: there are more than `MAX_PIECES` pieces.
+        TooComplexError: there are more than `MAX_PIECES` pieces.
     """
     cuts = _join_cuts(_plane_cuts(vertices, faces, crossings), _edge_cuts(vertices, faces, crossings))
     owners = np.unique(crossings.pairs)
@@ -112,7 +114,7 @@ def cut_faces(vertices: Vertices, faces: Faces, crossings: Crossings) -> tuple[T
         done_owners.append(owner[~active])
         pieces, owner = pieces[active], owner[active]
         if len(pieces) + sum(map(len, done_pieces)) > MAX_PIECES:
-            raise TooManyCrossingsError
+            raise TooComplexError(_TANGLED)
         pieces, owner = _cut(pieces, owner, cuts, first[owner] + turn)
     return np.concatenate([*done_pieces, pieces]), owners[np.concatenate([*done_owners, owner])]
 

@@ -24,14 +24,16 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.shape import Sdf
-from weightgpt.shapes.solids.arrangement import TooManyCrossingsError, find_crossings
-from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused
+from weightgpt.shapes.solids.arrangement import find_crossings
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, label_solids
+from weightgpt.shapes.solids.crowding import TooComplexError
 from weightgpt.shapes.solids.digest import digest_surface
 from weightgpt.shapes.solids.distances import TriangleDistance
 from weightgpt.shapes.solids.extent import SIDE, Frame, fit_frame, with_area
 from weightgpt.shapes.solids.holes import Closing, cap_holes, close_flat_holes, fill_holes, find_open_caps
 from weightgpt.shapes.solids.parts import is_solid, measure_parts
 from weightgpt.shapes.solids.repair import Repaired, counted, repair, was
+from weightgpt.shapes.solids.rounding import round_neighbors, round_volume
 from weightgpt.shapes.solids.triangles import Triangles, face_areas
 from weightgpt.shapes.solids.union import Surface, enclosed_volume, solid_surface
 from weightgpt.shapes.solids.welding import weld, weld_cracks
@@ -39,14 +41,10 @@ from weightgpt.shapes.solids.winding import WindingNumber
 
 MAX_OPEN_SHARE = 0.5
 """Files are refused if open surfaces that bound nothing have more than this share of the area."""
-_TANGLED = (
-    "{} has parts that cross each other at too many places to unite them; unite them in a 3D program, or give a simpler"
-    " mesh."
-)
 _CRACK = 1e-6  # open edges nearer than this to each other are joined, in unit coordinates
 _UNCLEAR = 0.002  # the volume is not known if more than this share of the surface may be missing
 _BUSY = 200  # holes stay open if one of the faces that would close them crosses more other faces than this
-_GRID = SIDE * 2.0**-18  # vertices of meshes of several parts are rounded to this, so that parts that nearly touch do
+_GRID = SIDE * 2.0**-18  # parts that meet or nearly touch are rounded to this, so that those that nearly touch do
 _NO_AREA = 1e-12  # twice the area of a face without area, in unit coordinates
 
 
@@ -81,10 +79,17 @@ def build_solid(name: str, parts: Sequence[MeshPart], thickness: float | None = 
 
     Raises:
         InputError: the mesh surrounds no volume, has too little area or too much open area, its parts cross at too many
-            places, or the thickness is not between 0 and 1.
+            places or are too many, or the thickness is not between 0 and 1.
     """
-    if thickness is not None and not 0 < thickness < 1:
-        raise InputError(f"the thickness is {thickness}; give a length between 0 and 1, in unit coordinates.")
+    check_thickness(thickness)
+    try:
+        return _build(name, parts, thickness)
+    except TooComplexError as error:
+        raise InputError(f"{name} has {error}.") from None
+
+
+def _build(name: str, parts: Sequence[MeshPart], thickness: float | None) -> MeshSolid:
+    """Build the solid, see `build_solid`."""
     vertices, faces, copies, frame = _clean(name, parts, least=4 if thickness is None else 1)
     mesh = repair(vertices, faces, copies)
     notes = (*mesh.notes, *_open_notes(name, mesh, thickness))
@@ -94,27 +99,24 @@ def build_solid(name: str, parts: Sequence[MeshPart], thickness: float | None = 
     solid_corners, sheet_corners = vertices[mesh.faces].reshape(-1, 3), vertices[sheets].reshape(-1, 3)
     inner, low, high = _fit(solid_corners, sheet_corners, thickness or 0.0)
     vertices, frame = inner.to_unit(vertices), frame.inside(inner)
-    if mesh.num_parts > 1:
-        vertices = np.rint(vertices / _GRID) * _GRID
-    try:
-        faces, closing, winding, surface = _close(vertices, mesh.faces)
-    except TooManyCrossingsError:
-        raise InputError(_TANGLED.format(name)) from None
+    of_face, _ = label_solids(mesh.faces)
+    vertices, rounded = round_neighbors(vertices, mesh.faces, of_face, _GRID)
+    faces, closing, winding, surface = _close(vertices, mesh.faces)
     if len(surface.triangles) + len(sheets) == 0:
         raise InputError(_no_volume(name))
-    caps = cap_holes(vertices, faces, measure_parts(vertices, faces).of_face)
+    caps = cap_holes(vertices, faces, label_solids(faces)[0])
     opening = find_open_caps(caps, winding)
     filling = fill_holes(caps, winding)
     closed = np.concatenate([vertices[closing.faces], filling])
     known = len(sheets) == 0 and opening.unclear < _UNCLEAR * face_areas(surface.triangles).sum()
-    volume = enclosed_volume(surface, caps.triangles[opening.closing]) * frame.scale * frame.scale * frame.scale
+    volume = _volume(surface, caps.triangles[opening.closing], frame, rounded) if known else None
     thick = surface if len(sheets) == 0 else _with_sheets(surface, vertices[sheets])
     return MeshSolid(
         sdf=_signed_distance(np.concatenate([surface.triangles, filling]), vertices[sheets], thickness or 0.0, winding),
         center=(float(frame.center[0]), float(frame.center[1]), float(frame.center[2])),
         scale=frame.scale,
         sides=tuple(((high - low) / inner.scale).tolist()),
-        volume=volume if known and 0 < volume < np.inf else None,
+        volume=volume,
         digest=digest_surface(thick.triangles, thick.copies, thickness or 0.0 if len(sheets) else 0.0),
         notes=(*notes, *_hole_notes(opening.holes + closing.holes, closed, surface.triangles)),
     )
@@ -127,7 +129,7 @@ def _close(vertices: Vertices, faces: Faces) -> tuple[Faces, Closing, WindingNum
         The faces of the mesh with those that close holes, these alone, the winding number, and the surface.
 
     Raises:
-        TooManyCrossingsError: the faces of the mesh itself cross at too many places.
+        TooComplexError: the faces of the mesh itself cross at too many places, or too many are near to each other.
     """
     parts = measure_parts(vertices, faces)
     closing = close_flat_holes(vertices, faces, parts.of_face, is_solid(parts))
@@ -137,11 +139,24 @@ def _close(vertices: Vertices, faces: Faces) -> tuple[Faces, Closing, WindingNum
         if crossings[len(faces) :].max(initial=0) <= _BUSY:
             winding = WindingNumber(vertices, closed)
             return closed, closing, winding, solid_surface(vertices, closed, winding)
-    except TooManyCrossingsError:
+    except TooComplexError:
         if not closing.holes:
             raise
     winding = WindingNumber(vertices, faces)
     return faces, Closing(faces[:0], 0), winding, solid_surface(vertices, faces, winding)
+
+
+def check_thickness(thickness: float | None) -> None:
+    """Refuse a thickness of open surfaces that no solid can have.
+
+    Args:
+        thickness: the thickness in unit coordinates; None is allowed.
+
+    Raises:
+        InputError: it is not between 0 and 1.
+    """
+    if thickness is not None and not 0 < thickness < 1:
+        raise InputError(f"the thickness is {thickness}; give a length between 0 and 1, in unit coordinates.")
 
 
 def _clean(name: str, parts: Sequence[MeshPart], least: int) -> tuple[Vertices, Faces, int, Frame]:
@@ -180,6 +195,22 @@ def _fit(solid: Vertices, sheets: Vertices, thickness: float) -> tuple[Frame, Ve
         corners = np.concatenate([solid, sheets - margin, sheets + margin])
         frame = fit_frame(corners) or frame
     return frame, corners.min(0), corners.max(0)
+
+
+def _volume(surface: Surface, caps: Triangles, frame: Frame, rounded: bool) -> float | None:
+    """The volume of a solid in file units cubed, with the digits that are known; None if none is.
+
+    Args:
+        surface: the surface of the solid, in unit coordinates.
+        caps: the caps (c, 3, 3) that close its holes.
+        frame: the transform to the file.
+        rounded: whether coordinates were rounded to the grid.
+    """
+    precision = _GRID if rounded else float(np.spacing(1 + np.abs(frame.center / frame.scale).max()))
+    error = precision * float(face_areas(surface.triangles).sum())
+    unit = frame.scale * frame.scale * frame.scale
+    volume = round_volume(enclosed_volume(surface, caps) * unit, error * unit)
+    return volume if 0 < volume < np.inf else None
 
 
 def _no_volume(name: str) -> str:

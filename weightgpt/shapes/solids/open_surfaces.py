@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
 from weightgpt.shapes.solids.orientation import turn_over
 from weightgpt.shapes.solids.parts import Parts, Probes, probe_parts
-from weightgpt.shapes.solids.triangles import halve
 from weightgpt.shapes.solids.winding import WindingNumber
 
 MAX_SURFACES = 2000
 """More open surfaces than these are not turned by ray casting, which takes long."""
+PIECES = 8
+"""Pieces of each face that are tested, because other solids can cover the middle of a large face."""
 _DEPTH = 1e-4  # distance from a surface at which its two sides are tested, in unit coordinates
 _FREE = 0.25  # a surface is in free space where the mean of the winding number on its sides is smaller than this
 _BURIED = 0.85  # it is inside a solid where the mean is larger; other holes can lift the mean of one that bounds
@@ -80,8 +81,8 @@ class _Sorted:
 def _sort(vertices: Vertices, faces: Faces, parts: Parts, sheet: NDArray[np.bool_], probes: Probes) -> _Sorted:
     """Find the open surfaces that bound a volume, for one orientation of them."""
     bounding, free = np.ones(len(sheet), bool), np.zeros(len(sheet), bool)
-    triangles = halve(halve(halve(vertices[faces[probes.faces]])))  # other solids can cover the middle of a large face
-    probed, share_of = np.tile(probes.part, 8), np.tile(probes.weight / 8, 8)
+    triangles = probes.triangles(vertices, faces, PIECES)
+    probed, share_of = np.tile(probes.part, PIECES), np.tile(probes.weight / PIECES, PIECES)
     for _ in range(_ROUNDS):
         tested = (bounding & sheet)[probed]
         if not tested.any():
@@ -95,7 +96,7 @@ def _sort(vertices: Vertices, faces: Faces, parts: Parts, sheet: NDArray[np.bool
         if not gone.any():
             break
         bounding &= ~gone
-        free |= gone & (buried < 0.5 * parts.area)
+        free |= gone & (buried <= 0.5 * parts.area)
     return _Sorted(faces, bounding, free, _error(vertices, faces, parts, bounding, sheet, probes))
 
 
@@ -112,6 +113,6 @@ def _error(
     wrong = parts.area[sheet & ~bounding].sum()
     if tested.any():
         winding = WindingNumber(vertices, faces[bounding[parts.of_face]])
-        front, back = winding.beside(vertices[faces[probes.faces[tested]]], _DEPTH)
+        front, back = winding.beside(probes.triangles(vertices, faces)[tested], _DEPTH)
         wrong += ((np.abs(front) + np.abs(back - 1)) * probes.weight[tested]).sum()
     return float(wrong / parts.area.sum())

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, find_edges
+from weightgpt.shapes.solids.nesting import find_nesting
 from weightgpt.shapes.solids.parts import Parts, Probes, probe_parts
 from weightgpt.shapes.solids.triangles import face_areas
 from weightgpt.shapes.solids.winding import WindingNumber
 
-_SAMPLES = 64  # vertices of a part that must lie inside another part for it to be nested
 _DEPTH = 1e-3  # distance from a face at which the winding number is taken, in unit coordinates
 _ROUNDS = 3  # times that open parts are turned over, as each depends on the others
 
@@ -42,6 +42,20 @@ def align_neighbors(vertices: Vertices, faces: Faces) -> Faces:
     wrong = np.bincount(patches, areas * turned) > np.bincount(patches, areas) / 2
     turned ^= wrong[patches]
     return turn_over(faces, turned)
+
+
+def is_one_sided(faces: Faces, of_face: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which parts (k,) have one side only, as a Möbius strip has, so that no orientation is right.
+
+    Args:
+        faces: (m, 3), aligned with their neighbors.
+        of_face: part of each face (m,).
+    """
+    edges = find_edges(faces)
+    twisted = (edges.num_faces == 2) & (edges.balance != 0)
+    one_sided = np.zeros(int(of_face.max(initial=-1)) + 1, bool)
+    one_sided[of_face[twisted[edges.of_face].any(1)]] = True
+    return one_sided
 
 
 def turn_over(faces: Faces, turned: NDArray[np.bool_]) -> Faces:
@@ -70,7 +84,7 @@ def turn_outward(vertices: Vertices, faces: Faces, parts: Parts, solid: NDArray[
     if (parts.is_open & solid).any() or not solid.any():
         probes = probe_parts(vertices, faces, parts)
         turned |= _is_inside_out(vertices, faces, probes)
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if (parts.is_open & solid).any() else 0):
             wrong = _open_inside_out(vertices, turn_over(faces, turned[parts.of_face]), parts, probes)
             wrong &= parts.is_open & solid & ((parts.volume < 0) != turned)
             if not wrong.any():
@@ -81,14 +95,14 @@ def turn_outward(vertices: Vertices, faces: Faces, parts: Parts, solid: NDArray[
 
 def _is_inside_out(vertices: Vertices, faces: Faces, probes: Probes) -> bool:
     """Whether more of a mesh is inside out than not."""
-    front, back = WindingNumber(vertices, faces).beside(vertices[faces[probes.faces]], _DEPTH)
+    front, back = WindingNumber(vertices, faces).beside(probes.triangles(vertices, faces), _DEPTH)
     inside = probes.weight[(back > 0.5) & (front < 0.5)].sum()
     return bool(probes.weight[(front < -0.5) & (back > -0.5)].sum() > inside)
 
 
 def _open_inside_out(vertices: Vertices, faces: Faces, parts: Parts, probes: Probes) -> NDArray[np.bool_]:
     """Which parts (k,) have a winding number of about -1 in front of them."""
-    front, _ = WindingNumber(vertices, faces).beside(vertices[faces[probes.faces]], _DEPTH)
+    front, _ = WindingNumber(vertices, faces).beside(probes.triangles(vertices, faces), _DEPTH)
     wrong: NDArray[np.bool_] = np.bincount(probes.part, probes.weight * front, len(parts.area)) < -0.5 * parts.area
     return wrong
 
@@ -102,32 +116,13 @@ def _closed_inside_out(
     after = np.where(fixed, before, 1)
     if not (~fixed & (before < 0)).any():
         return np.zeros(len(before), bool)
-    low, high = _part_bounds(vertices, faces, parts)
-    windings: dict[int, WindingNumber] = {}
-    order = [int(i) for i in np.argsort(-np.abs(parts.volume)) if solid[i]]
-    for place, i in enumerate(order):
-        larger = np.array(order[:place], np.int64)
-        around = larger[((low[larger] <= low[i]) & (high[larger] >= high[i])).all(1)]
-        if fixed[i] or len(around) == 0:
-            continue
-        corners = np.unique(faces[parts.of_face == i])
-        samples = vertices[corners[:: -(-len(corners) // _SAMPLES)]]
-        nested = []
-        for j in map(int, around):
-            if j not in windings:
-                windings[j] = WindingNumber(vertices, faces[parts.of_face == j])
-            if (np.abs(windings[j](samples)) > 0.5).all():
-                nested.append(j)
-        if nested:
-            relative = before[i] * before[nested[-1]] * after[nested[-1]]
-            after[i] = relative if after[nested].sum() + relative >= 0 else 1
+    nesting = find_nesting(vertices, faces, parts, solid, ~fixed)
+    around = np.zeros(len(before), np.int64)  # sum of the directions of all parts around each part
+    for i in np.argsort(-np.abs(parts.volume)):
+        j = nesting.parent[i]
+        if j >= 0:
+            relative = before[i] * before[j] * after[j]
+            after[i] = relative if around[i] + relative >= 0 else 1
+        around[nesting.contents.get(int(i), [])] += after[i]
     wrong: NDArray[np.bool_] = after != before
     return wrong
-
-
-def _part_bounds(vertices: Vertices, faces: Faces, parts: Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The lowest and highest corners (k, 3) of the boxes of the parts."""
-    low, high = np.full((len(parts.area), 3), np.inf), np.full((len(parts.area), 3), -np.inf)
-    np.minimum.at(low, parts.of_face, vertices[faces].min(1))
-    np.maximum.at(high, parts.of_face, vertices[faces].max(1))
-    return low, high

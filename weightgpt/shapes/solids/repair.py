@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
-from weightgpt.shapes.solids.open_surfaces import sort_open_surfaces
-from weightgpt.shapes.solids.orientation import align_neighbors, turn_outward, turn_over
-from weightgpt.shapes.solids.parts import is_solid, measure_parts
+from weightgpt.shapes.solids.crowding import check_points
+from weightgpt.shapes.solids.open_surfaces import PIECES, sort_open_surfaces
+from weightgpt.shapes.solids.orientation import align_neighbors, is_one_sided, turn_outward, turn_over
+from weightgpt.shapes.solids.parts import is_solid, measure_parts, probe_parts
 from weightgpt.shapes.solids.triangles import face_areas
 from weightgpt.shapes.solids.welding import unique_faces
 
@@ -41,6 +42,9 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
         vertices: (n, 3) in unit coordinates, none twice at one position.
         faces: (m, 3).
         copies: number of copies of faces that were dropped already.
+
+    Raises:
+        TooComplexError: too many open surfaces are near to each other, or too many parts lie in each other.
     """
     notes = []
     faces, more = unique_faces(faces)
@@ -51,6 +55,10 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     faces = align_neighbors(vertices, faces)
     parts = measure_parts(vertices, faces)
     solid = is_solid(parts)
+    if faces is not given:
+        solid &= ~is_one_sided(faces, parts.of_face)
+    if not solid.all():
+        check_points(vertices, faces, PIECES * len(probe_parts(vertices, faces, parts).faces))
     faces = turn_over(faces, turn_outward(vertices, faces, parts, solid)[parts.of_face])
     bounding, free = np.ones(len(faces), bool), np.zeros(len(faces), bool)
     if not solid.all():

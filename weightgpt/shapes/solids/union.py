@@ -6,6 +6,8 @@ Decisions:
   is inside and the other is not.
 - Closed parts that cross each other are united by Manifold, which is exact. Faces that still cross others, because a
   part is open or crosses itself, are cut where they do, and the pieces inside are dropped.
+- The largest part that crosses itself is united as well if it does so at few places. If its winding number is w and
+  that of the other parts v, Manifold gives a solid of w + v - w v. That is right if v is 0 or 1 and w is not negative.
 - A mesh of too many crossings is refused, because its surface would take minutes.
 - Each face is tested, also where no other face crosses it, because faces that only touch can end a solid as well.
 - Holes make the winding number vary along a face. Such a face is cut where the winding number on one of its sides is
@@ -34,6 +36,7 @@ _TURNS = 6  # times that triangles are cut where holes make the winding number v
 _COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
 _FINE = 0.01  # triangles of less than the area of a square with this side are not cut, in unit coordinates
 _MARGIN = 0.2  # the corners of a triangle are tested if the winding number is nearer to 1/2 than this and its length
+_SELF_CROSSINGS = 0.01  # a part of more pairs than this share of its faces that cross is not united by Manifold
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         winding: winding number of the mesh.
 
     Raises:
-        TooManyCrossingsError: its faces cross at too many places.
+        TooComplexError: its faces cross at too many places, or too many are near to each other.
     """
     if len(faces) == 0:
         return Surface(np.zeros((0, 3, 3)), np.zeros(0))
@@ -65,8 +68,15 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         return Surface(vertices[faces], np.ones(len(faces)))
     united, left = _unite(vertices, faces, parts, crossings)
     if united:
+        one, two = parts.of_face[crossings.pairs].T
+        own = crossings.select(one == two)
+        tangled = ~left[own.pairs].all()  # a part that crosses itself is in a union
+        others = crossings.select(left[crossings.pairs[:, 0]] | left[crossings.pairs[:, 1]])
         vertices, faces, of_union = _join_unions(vertices, faces[left], united)
-        crossings = _between(find_crossings(vertices, faces), of_union)
+        if tangled:
+            crossings = find_crossings(vertices, faces)
+        else:  # unions cross neither themselves nor each other
+            crossings = _between(find_crossings(vertices, faces), of_union) if len(others.pairs) else others
     crossed = np.zeros(len(faces), bool)
     crossed[crossings.pairs] = True
     pieces, _ = cut_faces(vertices, faces, crossings)
@@ -95,7 +105,7 @@ def _join_unions(
 
 
 def _between(crossings: Crossings, of_union: NDArray[np.int64]) -> Crossings:
-    """The pairs of faces that are not both of one union, which has no crossings."""
+    """The pairs of faces that are not both of one union, which has no crossings if its parts have none."""
     one, two = of_union[crossings.pairs].T
     return crossings.select((one != two) | (one == 0))
 
@@ -164,27 +174,58 @@ def _cut_at_level(
 def _unite(
     vertices: Vertices, faces: Faces, parts: Parts, crossings: Crossings
 ) -> tuple[list[tuple[Vertices, Faces]], NDArray[np.bool_]]:
-    """Unite the groups of closed parts that cross each other and do not cross themselves.
+    """Unite the groups of closed parts that cross each other and, but for one of them, not themselves.
 
     Returns:
         The vertices and faces of each union, and which faces (m,) are in no union.
     """
-    left, links = np.ones(len(faces), bool), parts.of_face[crossings.pairs]
-    unfit = parts.is_open | (parts.volume <= 0)
-    unfit[links[links[:, 0] == links[:, 1], 0]] = True
-    edges = find_edges(faces + parts.of_face[:, None] * len(vertices))  # as if no two parts had a vertex in common
-    unfit[parts.of_face[(edges.num_faces[edges.of_face] != 2).any(1)]] = True
-    links = links[~unfit[links].any(1)]
+    links = parts.of_face[crossings.pairs]
+    fit = _fit_parts(vertices, faces, parts, crossings)
+    links = links[fit[links].all(1) & (links[:, 0] != links[:, 1])]
     count = len(parts.area)
     _, clusters = connected_components(coo_array((np.ones(len(links)), links.T), shape=(count, count)), directed=False)
-    united = []
-    for cluster in np.unique(clusters[links.ravel()]):
-        members = np.flatnonzero(clusters == cluster)
-        union = _unite_parts(vertices, [faces[parts.of_face == part] for part in members])
+    cluster, size = clusters[parts.of_face], np.bincount(clusters)
+    shared = np.flatnonzero(size[cluster] > 1)
+    shared = shared[np.lexsort((parts.of_face[shared], cluster[shared]))]
+    pieces = np.split(faces[shared], np.flatnonzero(np.diff(parts.of_face[shared])) + 1)
+    united, first, whole = [], 0, np.zeros(len(size), bool)
+    for number in np.flatnonzero(size > 1):
+        union = _unite_parts(vertices, pieces[first : first + size[number]])
+        first += size[number]
         if union is not None:
             united.append(union)
-            left &= clusters[parts.of_face] != cluster
-    return united, left
+            whole[number] = True
+    return united, ~whole[cluster]
+
+
+def _fit_parts(vertices: Vertices, faces: Faces, parts: Parts, crossings: Crossings) -> NDArray[np.bool_]:
+    """Tell which parts (k,) Manifold can unite with others."""
+    fit = ~parts.is_open & (parts.volume > 0)
+    one, two = parts.of_face[crossings.pairs].T
+    crossed = np.bincount(one[one == two], minlength=len(fit)) > 0
+    if crossed.any():
+        largest = int(np.argmax(np.bincount(parts.of_face) * crossed))
+        own = crossings.select((one == two) & (one == largest))
+        crossed[largest] = not _is_nearly_simple(vertices, faces, parts.of_face == largest, own)
+    edges = find_edges(faces + parts.of_face[:, None] * len(vertices))  # as if no two parts had a vertex in common
+    fit[parts.of_face[(edges.num_faces[edges.of_face] != 2).any(1)]] = False
+    return fit & ~crossed
+
+
+def _is_nearly_simple(vertices: Vertices, faces: Faces, part: NDArray[np.bool_], crossings: Crossings) -> bool:
+    """Whether a part crosses itself at few places and is nowhere inside out, so that Manifold can unite it.
+
+    Args:
+        vertices: (n, 3).
+        faces: (m, 3).
+        part: which faces (m,) are of the part.
+        crossings: the pairs of its faces that cross.
+    """
+    if len(crossings.pairs) > _SELF_CROSSINGS * part.sum():
+        return False
+    pieces, _ = cut_faces(vertices, faces, crossings)
+    winding = WindingNumber(*drop_unused(vertices, faces[part]))
+    return bool((winding.beyond(np.concatenate([vertices[faces[part]], pieces]), _DEPTH) > -0.5).all())
 
 
 def _unite_parts(vertices: Vertices, parts: list[Faces]) -> tuple[Vertices, Faces] | None:

@@ -73,6 +73,22 @@ def test_a_hole_that_is_not_flat_is_filled_where_the_winding_number_is_one_half(
     assert np.abs(distances(shape, middles)).max() < 5e-3
 
 
+def test_what_fills_a_hole_is_where_the_winding_number_is_one_half() -> None:
+    """A cube without its floor and half of a side has no such place across much of the hole."""
+    cube = trimesh.creation.box(bounds=[(-0.9,) * 3, (0.9,) * 3]).subdivide().subdivide()
+    x, y, z = cube.triangles_center.T
+    cube.update_faces((z > -0.89) & ((x < 0.89) | (y < 0)))
+    vertices, faces = np.array(cube.vertices), np.array(cube.faces)
+    winding = WindingNumber(vertices, faces)
+    filling = fill_holes(cap_holes(vertices, faces, measure_parts(vertices, faces).of_face), winding)
+    crossing = np.zeros(len(filling), bool)
+    for depth in (0.005, 0.01, 0.012):
+        front, back = winding.beside(filling, depth)
+        crossing |= (front > 0.5) != (back > 0.5)
+    assert len(filling) > 1000
+    assert (~crossing).mean() < 0.01
+
+
 def test_a_tube_through_a_block_stays_open() -> None:
     """The ends of its wall are no holes to close, because they lead through a solid."""
     block = trimesh.creation.annulus(0.4, 1.0, 2.0, sections=48)

@@ -29,7 +29,7 @@ _SHEETS = 0.05  # no hole is closed if open surfaces that bound a volume have mo
 _SIZE = 0.04  # longest edge of the triangles that fill holes, in unit coordinates
 _MOST = 10_000  # about the largest number of triangles that fill holes
 _HALVINGS = 8  # steps in which the place is found where the winding number is 1/2
-_CLEAR = 0.1  # a triangle fills a hole if the winding number in its middle is nearer to 1/2 than this
+_CLEAR = 0.25  # a triangle fills a hole if the winding number is 1/2 nearer to its middle than this, of its size
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ def fill_holes(caps: Caps, winding: WindingNumber) -> Triangles:
     """Find the surface across the holes of a mesh: where the winding number is 1/2.
 
     The caps are halved until they are small. Each of their corners is moved along the normal of its hole to where the
-    winding number is 1/2, by no more than half its distance from the rim. What then lies elsewhere is dropped, such as
-    a cap inside another part of the mesh.
+    winding number is 1/2, by no more than half its distance from the rim. Triangles with no such place near
+    their middle are dropped, such as a cap inside another part of the mesh.
 
     Args:
         caps: the caps of the holes.
@@ -207,4 +207,6 @@ def fill_holes(caps: Caps, winding: WindingNumber) -> Triangles:
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     corners[crossed] = (low + high) / 2
     triangles = corners[of_corner.reshape(-1, 3)]
-    return triangles[np.abs(winding(triangles.mean(1)) - 0.5) < _CLEAR]
+    step = size * _CLEAR * normals[hole]
+    crossing = (winding(triangles.mean(1) - step) > 0.5) != (winding(triangles.mean(1) + step) > 0.5)
+    return triangles[crossing]

@@ -37,7 +37,7 @@ _TESTED = 3  # faces of those that hang together that are tested
 _NO_AREA = 1e-16  # pieces of less than this area are dropped
 _TURNS = 6  # times that triangles are cut where holes make the winding number vary
 _COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
-_FINE = 0.01  # triangles of less than the area of a square with this side are not cut, in unit coordinates
+_FINE = 0.04  # triangles of shorter edges are not cut, in unit coordinates
 _MARGIN = 0.2  # the corners of a triangle are tested if the winding number is nearer to 1/2 than this and its length
 _SELF_CROSSINGS = 0.01  # a part of more pairs than this share of its faces that cross is not united by Manifold
 
@@ -168,8 +168,8 @@ def _outer(triangles: Triangles, single: bool, winding: WindingNumber) -> Surfac
     for turn in range(_TURNS + 1):
         separates = (front < 0.5) & (front + jump > 0.5)
         margin = np.minimum(np.abs(front - 0.5), np.abs(front + jump - 0.5))
-        unclear = margin < _MARGIN + longest_edges(triangles)
-        mixed = np.flatnonzero(unclear & (face_areas(triangles) > _FINE**2) & (turn < _TURNS))
+        length = longest_edges(triangles)
+        mixed = np.flatnonzero((margin < _MARGIN + length) & (length > _FINE) & (turn < _TURNS))
         sides = winding.near_corners(triangles[mixed], _DEPTH)
         same = ((sides < 0.5) & (sides + jump[mixed, None] > 0.5)) == separates[mixed, None]
         mixed, sides = mixed[~same.all(1)], sides[~same.all(1)]

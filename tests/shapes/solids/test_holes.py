@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 import trimesh
 
-from tests.shapes.solids.pieces import CUBE, box, box_distances, distances, part, points, solid, square, without
+from tests.shapes.solids.pieces import (
+    CUBE,
+    box,
+    box_distances,
+    distances,
+    inverted,
+    part,
+    points,
+    solid,
+    square,
+    without,
+)
 from weightgpt.shapes.solids.holes import cap_holes, fill_holes
 from weightgpt.shapes.solids.parts import measure_parts
 from weightgpt.shapes.solids.winding import WindingNumber
@@ -116,6 +127,15 @@ def test_a_ceiling_of_its_own_closes_a_hollow_block_that_has_other_holes() -> No
     hollow = solid(without(outer, 2, -1.0), walls, ceiling, *rim)
     queries = np.array([[0, 0, 0], [0, 0, 0.8], [0.9, 0, 0]])
     assert distances(hollow, queries) == pytest.approx([0.6, -0.2, -0.1], abs=1e-3)
+
+
+def test_a_ceiling_in_a_flat_brick_without_a_floor_is_the_lower_side_of_its_top() -> None:
+    """The mean of the winding number on the two sides of the ceiling is about 0.755 in its middle."""
+    outer, ceiling = without(box((-1, -1, 0), (1, 1, 0.76)), 2, 0.0), inverted(square(-0.98, 0.98, 2, 0.66))
+    brick = solid(outer, ceiling)
+    assert distances(brick, np.array([[0, 0, 0.61], [0, 0, 0.46], [0, 0, 0.71]])) == pytest.approx(
+        [0.05, 0.2, -0.05], abs=1e-3
+    )
 
 
 def test_a_bottom_of_two_sheets_stays_where_posts_cover_the_centers_of_its_faces() -> None:

@@ -29,7 +29,8 @@ _SHEETS = 0.05  # no hole is closed if open surfaces that bound a volume have mo
 _SIZE = 0.04  # longest edge of the triangles that fill holes, in unit coordinates
 _MOST = 10_000  # about the largest number of triangles that fill holes
 _HALVINGS = 8  # steps in which the place is found where the winding number is 1/2
-_CLEAR = 0.25  # a triangle fills a hole if the winding number is 1/2 nearer to its middle than this, of its size
+_LEVEL = 0.1  # a triangle fills a hole if the winding number in its middle is nearer to 1/2 than this
+_CLEAR = 0.25  # and if the winding number is 1/2 nearer to its middle than this, as a share of its size
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,7 @@ def fill_holes(caps: Caps, winding: WindingNumber) -> Triangles:
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     corners[crossed] = (low + high) / 2
     triangles = corners[of_corner.reshape(-1, 3)]
-    step = size * _CLEAR * normals[hole]
-    crossing = (winding(triangles.mean(1) - step) > 0.5) != (winding(triangles.mean(1) + step) > 0.5)
-    return triangles[crossing]
+    middle, step = triangles.mean(1), size * _CLEAR * normals[hole]
+    crossing = (winding(middle - step) > 0.5) != (winding(middle + step) > 0.5)
+    filling: Triangles = triangles[crossing & (np.abs(winding(middle) - 0.5) < _LEVEL)]
+    return filling

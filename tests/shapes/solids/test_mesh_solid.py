@@ -204,18 +204,6 @@ def test_six_squares_that_do_not_quite_meet_are_a_cube(flipped: tuple[int, ...])
     assert (cube.notes == ()) == (not flipped)
 
 
-def test_a_hole_is_closed_with_a_note() -> None:
-    ball = trimesh.creation.icosphere(4)
-    ball.update_faces(ball.triangles_center[:, 2] < 0.97)
-    shape = solid(part(ball))
-    assert shape.notes == ("1 hole was closed.",)
-    assert shape.volume == pytest.approx(4 / 3 * np.pi, rel=0.01)
-    post = solid(box(), without(CROSSING["a post in a cube"][1], 2, -0.5))
-    assert post.volume == pytest.approx(10, rel=1e-4)
-    middle = without(box(), 2, 1.0)  # a hole of a third of the side is no open surface
-    assert distances(solid(middle), np.array([[0, 0, -0.5]])) == pytest.approx([-0.5], abs=1e-4)
-
-
 def test_case_09_what_has_no_area_does_not_change_the_box() -> None:
     triangle = np.array([[0, 1, 2]])
     point = MeshPart(np.array([[3e4, 0, 0]] * 3, float), triangle)

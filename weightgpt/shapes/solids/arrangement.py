@@ -130,7 +130,7 @@ def _cut(
     across = (sides.min(1) < 0) & (sides.max(1) > 0)
     across &= (along.min(1) < cuts.length[number] - _ON_PLANE) & (along.max(1) > _ON_PLANE)
     index = np.flatnonzero(across)
-    parts = _split(pieces[index], sides[index])
+    parts = split_triangles(pieces[index], sides[index])
     # The plane goes through the whole piece, but the segment may end before it.
     cut = np.einsum("pij,pj->pi", parts[:, 0, 1:] - cuts.start[number[index]][:, None], cuts.along[number[index]])
     inside = (cut.min(1) < cuts.length[number[index]] - _ON_PLANE) & (cut.max(1) > _ON_PLANE)
@@ -199,11 +199,15 @@ def _normals(triangles: Triangles) -> NDArray[np.float64]:
     return unit
 
 
-def _split(triangles: Triangles, sides: NDArray[np.float64]) -> Triangles:
-    """Split triangles (p, 3, 3) at planes, by the signed distances (p, 3) of their corners; three pieces each.
+def split_triangles(triangles: Triangles, sides: NDArray[np.float64]) -> Triangles:
+    """Split triangles (p, 3, 3) at planes, by the signed distances (p, 3) of their corners; three pieces (p, 3, 3, 3).
 
     One corner is alone on its side. The pieces are the triangle at that corner, and two that make up the rest. Where
     the plane goes through a corner, one piece has no area.
+
+    Args:
+        triangles: (p, 3, 3).
+        sides: (p, 3), neither all positive nor all negative for any triangle.
     """
     signs = np.sign(sides)
     others = np.stack([np.roll(signs, -1, axis=1), np.roll(signs, -2, axis=1)])

@@ -78,6 +78,6 @@ def _sample(count: int) -> NDArray[np.int64]:
 def _check(pairs: float, most: int) -> None:
     if pairs > most:
         raise TooComplexError(
-            f"about {pairs / 1e6:,.0f} million pairs of faces that overlap or nearly do, and at most {most // 10**6}"
-            " million are compared; give a simpler mesh"
+            f"about {pairs / 1e6:,.0f} million comparisons of faces that overlap or nearly do, and at most"
+            f" {most // 10**6} million are made; give a simpler mesh"
         )

@@ -24,12 +24,14 @@ from torch import Tensor
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers.part import MeshPart
 from weightgpt.shapes.shape import Sdf
+from weightgpt.shapes.solids.arrangement import find_crossings
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, label_solids
 from weightgpt.shapes.solids.crowding import TooComplexError
 from weightgpt.shapes.solids.digest import digest_surface
 from weightgpt.shapes.solids.distances import TriangleDistance
 from weightgpt.shapes.solids.extent import SIDE, Frame, fit_frame, with_area
-from weightgpt.shapes.solids.holes import cap_holes, find_open_caps
+from weightgpt.shapes.solids.holes import Closing, cap_holes, close_flat_holes, fill_holes, find_open_caps
+from weightgpt.shapes.solids.parts import is_solid, measure_parts
 from weightgpt.shapes.solids.repair import Repaired, counted, repair, was
 from weightgpt.shapes.solids.rounding import round_neighbors, round_volume
 from weightgpt.shapes.solids.triangles import Triangles, face_areas
@@ -41,6 +43,7 @@ MAX_OPEN_SHARE = 0.5
 """Files are refused if open surfaces that bound nothing have more than this share of the area."""
 _CRACK = 1e-6  # open edges nearer than this to each other are joined, in unit coordinates
 _UNCLEAR = 0.002  # the volume is not known if more than this share of the surface may be missing
+_BUSY = 200  # holes stay open if one of the faces that would close them crosses more other faces than this
 _GRID = SIDE * 2.0**-18  # parts that meet or nearly touch are rounded to this, so that those that nearly touch do
 _NO_AREA = 1e-12  # twice the area of a face without area, in unit coordinates
 
@@ -98,24 +101,49 @@ def _build(name: str, parts: Sequence[MeshPart], thickness: float | None) -> Mes
     vertices, frame = inner.to_unit(vertices), frame.inside(inner)
     of_face, _ = label_solids(mesh.faces)
     vertices, rounded = round_neighbors(vertices, mesh.faces, of_face, _GRID)
-    winding = WindingNumber(vertices, mesh.faces)
-    surface = solid_surface(vertices, mesh.faces, winding)
-    if len(surface.triangles) == 0 and len(sheets) == 0:
+    faces, closing, winding, surface = _close(vertices, mesh.faces)
+    if len(surface.triangles) + len(sheets) == 0:
         raise InputError(_no_volume(name))
-    caps = cap_holes(vertices, mesh.faces, of_face)
+    caps = cap_holes(vertices, faces, label_solids(faces)[0])
     opening = find_open_caps(caps, winding)
+    filling = fill_holes(caps, winding)
+    closed = np.concatenate([vertices[closing.faces], filling])
     known = len(sheets) == 0 and opening.unclear < _UNCLEAR * face_areas(surface.triangles).sum()
     volume = _volume(surface, caps.triangles[opening.closing], frame, rounded) if known else None
     thick = surface if len(sheets) == 0 else _with_sheets(surface, vertices[sheets])
     return MeshSolid(
-        sdf=_signed_distance(surface.triangles, vertices[sheets], thickness or 0.0, winding),
+        sdf=_signed_distance(np.concatenate([surface.triangles, filling]), vertices[sheets], thickness or 0.0, winding),
         center=(float(frame.center[0]), float(frame.center[1]), float(frame.center[2])),
         scale=frame.scale,
         sides=tuple(((high - low) / inner.scale).tolist()),
         volume=volume,
         digest=digest_surface(thick.triangles, thick.copies, thickness or 0.0 if len(sheets) else 0.0),
-        notes=(*notes, *_hole_notes(opening.holes)),
+        notes=(*notes, *_hole_notes(opening.holes + closing.holes, closed, surface.triangles)),
     )
+
+
+def _close(vertices: Vertices, faces: Faces) -> tuple[Faces, Closing, WindingNumber, Surface]:
+    """Close the flat holes and find the surface; the holes stay open if their faces cross others at too many places.
+
+    Returns:
+        The faces of the mesh with those that close holes, these alone, the winding number, and the surface.
+
+    Raises:
+        TooComplexError: the faces of the mesh itself cross at too many places, or too many are near to each other.
+    """
+    parts = measure_parts(vertices, faces)
+    closing = close_flat_holes(vertices, faces, parts.of_face, is_solid(parts))
+    closed = np.concatenate([faces, closing.faces])
+    try:
+        crossings = np.bincount(find_crossings(vertices, closed).pairs.ravel()) if closing.holes else np.zeros(0)
+        if crossings[len(faces) :].max(initial=0) <= _BUSY:
+            winding = WindingNumber(vertices, closed)
+            return closed, closing, winding, solid_surface(vertices, closed, winding)
+    except TooComplexError:
+        if not closing.holes:
+            raise
+    winding = WindingNumber(vertices, faces)
+    return faces, Closing(faces[:0], 0), winding, solid_surface(vertices, faces, winding)
 
 
 def check_thickness(thickness: float | None) -> None:
@@ -192,9 +220,14 @@ def _no_volume(name: str) -> str:
     )
 
 
-def _hole_notes(number: int) -> list[str]:
-    """A note on the holes that the winding number closes, if there are any."""
-    return [f"{counted(number, 'hole')} {was(number)} closed."] if number else []
+def _hole_notes(number: int, closed: Triangles, triangles: Triangles) -> list[str]:
+    """A note on the holes that are closed, if there are any, with the share of the surface that closes them."""
+    if not number:
+        return []
+    percent = 100 * float(face_areas(closed).sum() / max(face_areas(closed).sum(), face_areas(triangles).sum()))
+    share = f"{percent:.{0 if percent >= 1 else 2}f} % of the surface"
+    near = "distances near it are" if number == 1 else "distances near them are"
+    return [f"{counted(number, 'hole')} ({share}) {was(number)} closed; {near} approximate."]
 
 
 def _open_notes(name: str, mesh: Repaired, thickness: float | None) -> list[str]:

@@ -24,7 +24,11 @@ from weightgpt.shapes.solids.winding import WindingNumber
 
 MAX_SURFACES = 2000
 """More open surfaces than these are not turned by ray casting, which takes long."""
+PIECES = 8
+"""Pieces of each face that are tested, because other solids can cover the middle of a large face."""
 _DEPTH = 1e-4  # distance from a surface at which its two sides are tested, in unit coordinates
+_FREE = 0.25  # a surface is in free space where the mean of the winding number on its sides is smaller than this
+_BURIED = 0.85  # it is inside a solid where the mean is larger; other holes can lift the mean of one that bounds
 _BOUNDING = 0.3  # share of the area of a surface that must bound a volume
 _RAYS = 20_000  # of ray casting, over all faces
 _RAY_HITS = 1_000_000  # fewer rays are cast where they could hit more open surfaces than this
@@ -77,15 +81,16 @@ class _Sorted:
 def _sort(vertices: Vertices, faces: Faces, parts: Parts, sheet: NDArray[np.bool_], probes: Probes) -> _Sorted:
     """Find the open surfaces that bound a volume, for one orientation of them."""
     bounding, free = np.ones(len(sheet), bool), np.zeros(len(sheet), bool)
-    triangles = probes.triangles(vertices, faces)
+    triangles = probes.triangles(vertices, faces, PIECES)
+    probed, share_of = np.tile(probes.part, PIECES), np.tile(probes.weight / PIECES, PIECES)
     for _ in range(_ROUNDS):
-        tested = (bounding & sheet)[probes.part]
+        tested = (bounding & sheet)[probed]
         if not tested.any():
             break
         winding = WindingNumber(vertices, faces[bounding[parts.of_face]])
         front, back = winding.beside(triangles[tested], _DEPTH)
-        level, part, weight = (front + back) / 2, probes.part[tested], probes.weight[tested]
-        share = np.bincount(part, weight * (np.abs(level - 0.5) < 0.25), len(sheet))
+        level, part, weight = (front + back) / 2, probed[tested], share_of[tested]
+        share = np.bincount(part, weight * ((level > _FREE) & (level < _BURIED)), len(sheet))
         buried = np.bincount(part, weight * (level > 0.5), len(sheet))
         gone = bounding & sheet & (share < _BOUNDING * parts.area)
         if not gone.any():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices, label_solids
 from weightgpt.shapes.solids.holes import cap_holes
-from weightgpt.shapes.solids.triangles import Triangles, face_areas, largest_of, tetrahedra
+from weightgpt.shapes.solids.triangles import Triangles, face_areas, halve, largest_of, tetrahedra
 
 MAX_OPENING = 0.45
 """Largest share of the caps, in the area of a part and its caps, of a part that is read as a solid."""
@@ -79,14 +79,20 @@ class Probes:
     weight: NDArray[np.float64]
     """Area that each stands for (p,); those of a part add up to its area."""
 
-    def triangles(self, vertices: Vertices, faces: Faces) -> Triangles:
-        """Small triangles (p, 3, 3) on the faces, whose middles are the points.
+    def triangles(self, vertices: Vertices, faces: Faces, pieces: int = 1) -> Triangles:
+        """Small triangles on the faces, whose middles are the points.
 
         Args:
             vertices: (n, 3).
             faces: (m, 3), those of the parts or some of them turned over.
+            pieces: pieces of each face that have a point, a power of 2.
+
+        Returns:
+            The triangles (pieces p, 3, 3); those of probe i are i, p + i, 2 p + i and so on.
         """
         corners = vertices[faces[self.faces]]
+        while len(corners) < pieces * len(self.faces):
+            corners = halve(corners)
         points = np.einsum("i,pij->pj", _POINT, corners)
         small: Triangles = points[:, None] + 0.1 * (corners - corners.mean(1, keepdims=True))
         return small

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
 from weightgpt.shapes.solids.crowding import check_points
-from weightgpt.shapes.solids.open_surfaces import sort_open_surfaces
+from weightgpt.shapes.solids.open_surfaces import PIECES, sort_open_surfaces
 from weightgpt.shapes.solids.orientation import align_neighbors, is_one_sided, turn_outward, turn_over
 from weightgpt.shapes.solids.parts import is_solid, measure_parts, probe_parts
 from weightgpt.shapes.solids.triangles import face_areas
@@ -58,7 +58,7 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     if faces is not given:
         solid &= ~is_one_sided(faces, parts.of_face)
     if not solid.all():
-        check_points(vertices, faces, len(probe_parts(vertices, faces, parts).faces))
+        check_points(vertices, faces, PIECES * len(probe_parts(vertices, faces, parts).faces))
     faces = turn_over(faces, turn_outward(vertices, faces, parts, solid)[parts.of_face])
     bounding, free = np.ones(len(faces), bool), np.zeros(len(faces), bool)
     if not solid.all():

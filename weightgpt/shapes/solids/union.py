@@ -9,8 +9,9 @@ Decisions:
 - The largest part that crosses itself is united as well if it does so at few places. If its winding number is w and
   that of the other parts v, Manifold gives a solid of w + v - w v. That is right if v is 0 or 1 and w is not negative.
 - A mesh of too many crossings is refused, because its surface would take minutes.
-- Faces that no other face crosses are inside or not together with all that hang together with them, so a few of them
-  are tested.
+- Each face is tested, also where no other face crosses it, because faces that only touch can end a solid as well.
+- Holes make the winding number vary along a face. Such a face is cut where the winding number on one of its sides is
+  1/2.
 
 Dimensions: n vertices, m faces, k parts, q pairs of faces.
 """
@@ -23,14 +24,18 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from weightgpt.shapes.solids.arrangement import Crossings, cut_faces, find_crossings
-from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, find_edges, label_patches
+from weightgpt.shapes.solids.arrangement import Crossings, cut_faces, find_crossings, split_triangles
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, find_edges
 from weightgpt.shapes.solids.parts import Parts, measure_parts
-from weightgpt.shapes.solids.triangles import Triangles, face_areas, largest_of, tetrahedra
+from weightgpt.shapes.solids.triangles import Triangles, face_areas, halve, longest_edges, tetrahedra
 from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 2e-6  # distance from a face at which its two sides are tested, in unit coordinates
-_TESTED = 3  # faces of a group that are tested
+_NO_AREA = 1e-16  # pieces of less than this area are dropped
+_TURNS = 6  # times that triangles are cut where holes make the winding number vary
+_COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
+_FINE = 0.01  # triangles of less than the area of a square with this side are not cut, in unit coordinates
+_MARGIN = 0.2  # the corners of a triangle are tested if the winding number is nearer to 1/2 than this and its length
 _SELF_CROSSINGS = 0.01  # a part of more pairs than this share of its faces that cross is not united by Manifold
 
 
@@ -59,7 +64,7 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
         return Surface(np.zeros((0, 3, 3)), np.zeros(0))
     crossings = find_crossings(vertices, faces)
     parts = measure_parts(vertices, faces)
-    if len(crossings.pairs) == 0 and len(parts.area) == 1:
+    if len(crossings.pairs) == 0 and len(parts.area) == 1 and not parts.is_open.any():
         return Surface(vertices[faces], np.ones(len(faces)))
     united, left = _unite(vertices, faces, parts, crossings)
     if united:
@@ -75,10 +80,13 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
     crossed = np.zeros(len(faces), bool)
     crossed[crossings.pairs] = True
     pieces, _ = cut_faces(vertices, faces, crossings)
-    return _join(
-        _outer(vertices[faces[~crossed]], label_patches(faces, ~crossed), winding),
-        _outer(pieces, np.arange(len(pieces)), winding),
-    )
+    triangles = np.concatenate([vertices[faces[~crossed]], pieces])
+    triangles = triangles[face_areas(triangles) > 0]
+    surface = _outer(triangles, winding)
+    if not united:
+        return surface
+    front, back = WindingNumber(vertices, faces).beside(surface.triangles, _DEPTH)
+    return Surface(surface.triangles, np.maximum(np.rint(back - front), 1))
 
 
 def _join_unions(
@@ -116,24 +124,51 @@ def _join(first: Surface, second: Surface) -> Surface:
     return Surface(np.concatenate([first.triangles, second.triangles]), np.concatenate([first.copies, second.copies]))
 
 
-def _outer(triangles: Triangles, groups: NDArray[np.int64], winding: WindingNumber) -> Surface:
-    """Drop the groups of triangles whose two sides are both inside or both outside.
+def _outer(triangles: Triangles, winding: WindingNumber) -> Surface:
+    """Drop what of each triangle (m, 3, 3) has both of its sides inside or outside.
 
-    The largest triangles of a group are tested.
+    Triangles are cut while their corners and their middle differ, which holes of the mesh can cause.
     """
-    if len(triangles) == 0:
-        return Surface(triangles, np.zeros(0))
-    areas = face_areas(triangles)
-    tested = largest_of(areas, groups, _TESTED)
-    tested = tested[areas[tested] > 0]
-    count = int(groups.max()) + 1
-    number = np.maximum(np.bincount(groups[tested], minlength=count), 1)
-    front = np.bincount(groups[tested], winding.beyond(triangles[tested], _DEPTH), count) / number
-    tested = tested[front[groups[tested]] < 0.5]
-    back = np.bincount(groups[tested], winding.beyond(triangles[tested], -_DEPTH), count) / number
-    outer = (back > 0.5) & (front < 0.5)
-    copies = np.maximum(np.rint(back - front), 1)
-    return Surface(triangles[outer[groups]], copies[groups][outer[groups]])
+    outer = Surface(np.zeros((0, 3, 3)), np.zeros(0))
+    front, back = winding.beside(triangles, _DEPTH)
+    jump = np.maximum(np.rint(back - front), 1)
+    for turn in range(_TURNS + 1):
+        separates = (front < 0.5) & (front + jump > 0.5)
+        margin = np.minimum(np.abs(front - 0.5), np.abs(front + jump - 0.5))
+        unclear = margin < _MARGIN + longest_edges(triangles)
+        mixed = np.flatnonzero(unclear & (face_areas(triangles) > _FINE**2) & (turn < _TURNS))
+        sides = winding.near_corners(triangles[mixed], _DEPTH)
+        same = ((sides < 0.5) & (sides + jump[mixed, None] > 0.5)) == separates[mixed, None]
+        mixed, sides = mixed[~same.all(1)], sides[~same.all(1)]
+        separates[mixed] = False
+        outer = _join(outer, Surface(triangles[separates], jump[separates]))
+        if len(mixed) == 0:
+            break
+        triangles, of = _cut_at_level(triangles[mixed], sides, jump[mixed])
+        front, jump = winding.beyond(triangles, _DEPTH), jump[mixed][of]
+    return outer
+
+
+def _cut_at_level(
+    triangles: Triangles, sides: NDArray[np.float64], jump: NDArray[np.float64]
+) -> tuple[Triangles, NDArray[np.int64]]:
+    """Cut triangles along the line where the winding number on one of their sides is 1/2; halve large ones.
+
+    Args:
+        triangles: (m, 3, 3).
+        sides: winding numbers (m, 3) in front of their corners.
+        jump: by how much the winding number grows from their front to their back (m,).
+
+    Returns:
+        The pieces, and the triangle that each is from.
+    """
+    mean = sides.mean(1)
+    height = sides - np.where(np.abs(mean - 0.5) < np.abs(mean + jump - 0.5), 0.5, 0.5 - jump)[:, None]
+    cut = (height.min(1) < 0) & (height.max(1) > 0) & (longest_edges(triangles) < _COARSE)
+    pieces = np.concatenate([split_triangles(triangles[cut], height[cut]).reshape(-1, 3, 3), halve(triangles[~cut])])
+    of = np.concatenate([np.repeat(np.flatnonzero(cut), 3), np.tile(np.flatnonzero(~cut), 2)])
+    chosen = face_areas(pieces) > _NO_AREA
+    return pieces[chosen], of[chosen]
 
 
 def _unite(

@@ -57,7 +57,22 @@ class WindingNumber:
             triangles: positions of the corners (m, 3, 3), none without an area.
             depth: distance from the triangle, along its normal.
         """
-        a, b, c = triangles.transpose(1, 0, 2)
-        normals = np.cross(b - a, c - a)
-        step = depth * normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-        return self(triangles.mean(1) + step)
+        return self(triangles.mean(1) + depth * _unit_normals(triangles))
+
+    def near_corners(self, triangles: NDArray[np.float64], depth: float) -> NDArray[np.float64]:
+        """Compute the winding numbers (m, 3) beside triangles, a tenth of the way from each corner to the middle.
+
+        Args:
+            triangles: positions of the corners (m, 3, 3), none without an area.
+            depth: distance from the triangle, along its normal.
+        """
+        points = 0.9 * triangles + 0.1 * triangles.mean(1, keepdims=True) + depth * _unit_normals(triangles)[:, None]
+        return self(points.reshape(-1, 3)).reshape(-1, 3)
+
+
+def _unit_normals(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit normals (m, 3)."""
+    a, b, c = triangles.transpose(1, 0, 2)
+    normals = np.cross(b - a, c - a)
+    unit: NDArray[np.float64] = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    return unit

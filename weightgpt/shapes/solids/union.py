@@ -36,6 +36,7 @@ _TURNS = 6  # times that triangles are cut where holes make the winding number v
 _COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
 _FINE = 0.01  # triangles of less than the area of a square with this side are not cut, in unit coordinates
 _MARGIN = 0.2  # the corners of a triangle are tested if the winding number is nearer to 1/2 than this and its length
+_TESTED = 3  # faces without crossings that are tested for a part
 _SELF_CROSSINGS = 0.01  # a part of more pairs than this share of its faces that cross is not united by Manifold
 
 
@@ -85,8 +86,11 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
     surface = _outer(triangles, winding)
     if not united:
         return surface
-    front, back = WindingNumber(vertices, faces).beside(surface.triangles, _DEPTH)
-    return Surface(surface.triangles, np.maximum(np.rint(back - front), 1))
+    several = surface.copies > 1  # a union has no more copies of a face than the mesh
+    front, back = WindingNumber(vertices, faces).beside(surface.triangles[several], _DEPTH)
+    copies = surface.copies.copy()
+    copies[several] = np.maximum(np.rint(back - front), 1)
+    return Surface(surface.triangles, copies)
 
 
 def _join_unions(
@@ -224,8 +228,10 @@ def _is_nearly_simple(vertices: Vertices, faces: Faces, part: NDArray[np.bool_],
     if len(crossings.pairs) > _SELF_CROSSINGS * part.sum():
         return False
     pieces, _ = cut_faces(vertices, faces, crossings)
+    # Where the winding number is negative, pieces of faces that cross end it, or the whole part does.
+    tested = np.concatenate([vertices[faces[part][:_TESTED]], pieces])
     winding = WindingNumber(*drop_unused(vertices, faces[part]))
-    return bool((winding.beyond(np.concatenate([vertices[faces[part]], pieces]), _DEPTH) > -0.5).all())
+    return bool((winding.beyond(tested, _DEPTH) > -0.5).all())
 
 
 def _unite_parts(vertices: Vertices, parts: list[Faces]) -> tuple[Vertices, Faces] | None:

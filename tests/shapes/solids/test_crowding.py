@@ -69,7 +69,7 @@ def test_fault_33_one_edge_of_thousands_of_faces_is_refused_before_the_winding_n
 ) -> None:
     monkeypatch.setattr(WindingNumber, "__call__", lambda self, points: pytest.fail("it is taken"))
     for thickness in (None, 0.02):
-        with pytest.raises(InputError, match=r"about 200 million comparisons .* at most 5 million are made; give"):
+        with pytest.raises(InputError, match=r"about 225 million comparisons .* at most 5 million are made; give"):
             solid(fan(5000), thickness=thickness)
 
 

@@ -58,7 +58,8 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     if faces is not given:
         solid &= ~is_one_sided(faces, parts.of_face)
     if not solid.all():
-        check_points(vertices, faces, PIECES * len(probe_parts(vertices, faces, parts).faces))
+        tested = np.bincount(probe_parts(vertices, faces, parts).part, minlength=len(solid))
+        check_points(vertices, faces, int(tested.sum() + PIECES * tested[~solid].sum()))
     faces = turn_over(faces, turn_outward(vertices, faces, parts, solid)[parts.of_face])
     bounding, free = np.ones(len(faces), bool), np.zeros(len(faces), bool)
     if not solid.all():

@@ -9,7 +9,9 @@ Decisions:
 - The largest part that crosses itself is united as well if it does so at few places. If its winding number is w and
   that of the other parts v, Manifold gives a solid of w + v - w v. That is right if v is 0 or 1 and w is not negative.
 - A mesh of too many crossings is refused, because its surface would take minutes.
-- Each face is tested, also where no other face crosses it, because faces that only touch can end a solid as well.
+- Where all parts are closed, and no faces cross or touch but those of parts that are united, faces that hang together
+  are all inside or not, so a few of them are tested. Elsewhere each face is tested, because faces that only touch can
+  end a solid as well.
 - Holes make the winding number vary along a face. Such a face is cut where the winding number on one of its sides is
   1/2.
 
@@ -25,12 +27,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from weightgpt.shapes.solids.arrangement import Crossings, cut_faces, find_crossings, split_triangles
-from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, find_edges
+from weightgpt.shapes.solids.connectivity import Faces, Vertices, drop_unused, find_edges, label_patches
 from weightgpt.shapes.solids.parts import Parts, measure_parts
-from weightgpt.shapes.solids.triangles import Triangles, face_areas, halve, longest_edges, tetrahedra
+from weightgpt.shapes.solids.triangles import Triangles, face_areas, halve, largest_of, longest_edges, tetrahedra
 from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 2e-6  # distance from a face at which its two sides are tested, in unit coordinates
+_TESTED = 3  # faces of those that hang together that are tested
 _NO_AREA = 1e-16  # pieces of less than this area are dropped
 _TURNS = 6  # times that triangles are cut where holes make the winding number vary
 _COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
@@ -68,29 +71,28 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
     if len(crossings.pairs) == 0 and len(parts.area) == 1 and not parts.is_open.any():
         return Surface(vertices[faces], np.ones(len(faces)))
     united, left = _unite(vertices, faces, parts, crossings)
+    others = crossings.select(left[crossings.pairs[:, 0]] | left[crossings.pairs[:, 1]])
     if united:
         one, two = parts.of_face[crossings.pairs].T
-        own = crossings.select(one == two)
-        tangled = ~left[own.pairs].all()  # a part that crosses itself is in a union
-        others = crossings.select(left[crossings.pairs[:, 0]] | left[crossings.pairs[:, 1]])
+        tangled = ~left[crossings.pairs[one == two]].all()  # a part that crosses itself is in a union
         vertices, faces, of_union = _join_unions(vertices, faces[left], united)
         if tangled:
             crossings = find_crossings(vertices, faces)
         else:  # unions cross neither themselves nor each other
             crossings = _between(find_crossings(vertices, faces), of_union) if len(others.pairs) else others
-    crossed = np.zeros(len(faces), bool)
-    crossed[crossings.pairs] = True
+    whole = np.ones(len(faces), bool)
+    whole[crossings.pairs] = False
+    in_patches = whole & (len(others.pairs) == 0) & ~parts.is_open.any()
     pieces, _ = cut_faces(vertices, faces, crossings)
-    triangles = np.concatenate([vertices[faces[~crossed]], pieces])
-    triangles = triangles[face_areas(triangles) > 0]
-    surface = _outer(triangles, winding)
-    if not united:
-        return surface
-    several = surface.copies > 1  # a union has no more copies of a face than the mesh
-    front, back = WindingNumber(vertices, faces).beside(surface.triangles[several], _DEPTH)
-    copies = surface.copies.copy()
-    copies[several] = np.maximum(np.rint(back - front), 1)
-    return Surface(surface.triangles, copies)
+    triangles = np.concatenate([vertices[faces[whole & ~in_patches]], pieces])
+    surface = _outer(triangles[face_areas(triangles) > 0], winding)
+    if united:
+        several = surface.copies > 1  # a union has no more copies of a face than the mesh
+        front, back = WindingNumber(vertices, faces).beside(surface.triangles[several], _DEPTH)
+        copies = surface.copies.copy()
+        copies[several] = np.maximum(np.rint(back - front), 1)
+        surface = Surface(surface.triangles, copies)
+    return _join(_outer_patches(vertices, faces, in_patches, winding), surface)
 
 
 def _join_unions(
@@ -126,6 +128,27 @@ def enclosed_volume(surface: Surface, caps: Triangles) -> float:
 
 def _join(first: Surface, second: Surface) -> Surface:
     return Surface(np.concatenate([first.triangles, second.triangles]), np.concatenate([first.copies, second.copies]))
+
+
+def _outer_patches(vertices: Vertices, faces: Faces, chosen: NDArray[np.bool_], winding: WindingNumber) -> Surface:
+    """Drop the patches that have both of their sides inside or outside; a few faces of each are tested.
+
+    Args:
+        vertices: (n, 3).
+        faces: (m, 3).
+        chosen: which faces (m,) make up the patches; no others cross or touch them.
+        winding: winding number of the mesh.
+    """
+    triangles, patches = vertices[faces[chosen]], label_patches(faces, chosen)
+    areas, count = face_areas(triangles), int(patches.max(initial=-1)) + 1
+    tested = largest_of(areas, patches, _TESTED)
+    tested = tested[areas[tested] > 0]
+    number = np.maximum(np.bincount(patches[tested], minlength=count), 1)
+    front, back = (
+        np.bincount(patches[tested], side, count) / number for side in winding.beside(triangles[tested], _DEPTH)
+    )
+    outer = triangles[((front < 0.5) & (back > 0.5))[patches]]
+    return Surface(outer, np.ones(len(outer)))
 
 
 def _outer(triangles: Triangles, winding: WindingNumber) -> Surface:

@@ -1,4 +1,4 @@
-"""Repairs of a mesh: copies of faces, orientation, open surfaces, each with a note.
+"""Repairs of a mesh: copies of faces, orientation, open surfaces, each with a note; and large fans are spread.
 
 Dimensions: n vertices, m faces.
 """
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
 from weightgpt.shapes.solids.crowding import check_points
+from weightgpt.shapes.solids.fans import spread_fans
 from weightgpt.shapes.solids.open_surfaces import PIECES, sort_open_surfaces
 from weightgpt.shapes.solids.orientation import align_neighbors, is_one_sided, turn_outward, turn_over
 from weightgpt.shapes.solids.parts import is_solid, measure_parts, probe_parts
@@ -68,7 +69,7 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     notes += _orientation_notes((faces != given).any(1)[bounding], parts.of_face[bounding])
     areas = face_areas(vertices[faces])
     return Repaired(
-        faces=faces[bounding],
+        faces=spread_fans(vertices, faces[bounding]),
         sheets=faces[free],
         num_parts=len(solid),
         num_sheets=len(np.unique(parts.of_face[free])),

@@ -33,13 +33,12 @@ from weightgpt.shapes.solids.triangles import Triangles, face_areas, halve, larg
 from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 2e-6  # distance from a face at which its two sides are tested, in unit coordinates
-_TESTED = 3  # faces of those that hang together that are tested
+_TESTED = 3  # faces that are tested of those that hang together
 _NO_AREA = 1e-16  # pieces of less than this area are dropped
 _TURNS = 6  # times that triangles are cut where holes make the winding number vary
 _COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
 _FINE = 0.01  # triangles of less than the area of a square with this side are not cut, in unit coordinates
 _MARGIN = 0.2  # the corners of a triangle are tested if the winding number is nearer to 1/2 than this and its length
-_TESTED = 3  # faces without crossings that are tested for a part
 _SELF_CROSSINGS = 0.01  # a part of more pairs than this share of its faces that cross is not united by Manifold
 
 

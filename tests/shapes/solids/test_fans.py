@@ -120,5 +120,5 @@ def wound_twice() -> MeshPart:
 
 def test_parts_of_crowded_boxes_are_still_refused() -> None:
     turned_two = [MeshPart(turned(prism(9000, True)).vertices + at, prism(9000, True).faces) for at in (0, 0.5)]
-    with pytest.raises(InputError, match=f"at most {MAX_PAIRS // 10**6} million are compared"):
+    with pytest.raises(InputError, match=f"at most {MAX_PAIRS // 10**6} million are made"):
         solid(*turned_two)

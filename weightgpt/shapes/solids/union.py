@@ -82,16 +82,15 @@ def solid_surface(vertices: Vertices, faces: Faces, winding: WindingNumber) -> S
     whole = np.ones(len(faces), bool)
     whole[crossings.pairs] = False
     in_patches = whole & (len(others.pairs) == 0) & ~parts.is_open.any()
-    pieces, _ = cut_faces(vertices, faces, crossings)
-    triangles = np.concatenate([vertices[faces[whole & ~in_patches]], pieces])
-    surface = _outer(triangles[face_areas(triangles) > 0], winding)
-    if united:
-        several = surface.copies > 1  # a union has no more copies of a face than the mesh
-        front, back = WindingNumber(vertices, faces).beside(surface.triangles[several], _DEPTH)
-        copies = surface.copies.copy()
-        copies[several] = np.maximum(np.rint(back - front), 1)
-        surface = Surface(surface.triangles, copies)
-    return _join(_outer_patches(vertices, faces, in_patches, winding), surface)
+    patches = _outer_patches(vertices, faces, in_patches, winding)
+    single = _outer(vertices[faces[whole & ~in_patches]], True, winding)
+    pieces = _outer(cut_faces(vertices, faces, crossings)[0], False, winding)
+    if united:  # faces that lie on each other can be one face of a union
+        several = pieces.copies > 1
+        front, back = WindingNumber(vertices, faces).beside(pieces.triangles[several], _DEPTH)
+        pieces.copies[several] = np.maximum(np.rint(back - front), 1)
+    single = Surface(single.triangles, np.ones(len(single.triangles)))
+    return _join(_join(patches, single), pieces)
 
 
 def _join_unions(
@@ -150,14 +149,22 @@ def _outer_patches(vertices: Vertices, faces: Faces, chosen: NDArray[np.bool_], 
     return Surface(outer, np.ones(len(outer)))
 
 
-def _outer(triangles: Triangles, winding: WindingNumber) -> Surface:
-    """Drop what of each triangle (m, 3, 3) has both of its sides inside or outside.
+def _outer(triangles: Triangles, single: bool, winding: WindingNumber) -> Surface:
+    """Drop what of each triangle has both of its sides inside or outside.
 
     Triangles are cut while their corners and their middle differ, which holes of the mesh can cause.
+
+    Args:
+        triangles: (m, 3, 3).
+        single: whether no other face of the mesh lies on them, so that the winding number grows by 1 behind them.
+        winding: winding number of the mesh.
     """
     outer = Surface(np.zeros((0, 3, 3)), np.zeros(0))
-    front, back = winding.beside(triangles, _DEPTH)
-    jump = np.maximum(np.rint(back - front), 1)
+    triangles = triangles[face_areas(triangles) > 0]
+    front, jump = winding.beyond(triangles, _DEPTH), np.ones(len(triangles))
+    doubtful = np.flatnonzero(front < (-0.5 if single else 0.5) + _MARGIN + longest_edges(triangles))
+    behind = winding.beyond(triangles[doubtful], -_DEPTH)
+    jump[doubtful] = np.maximum(np.rint(behind - front[doubtful]), 1)
     for turn in range(_TURNS + 1):
         separates = (front < 0.5) & (front + jump > 0.5)
         margin = np.minimum(np.abs(front - 0.5), np.abs(front + jump - 0.5))

@@ -15,6 +15,8 @@ from weightgpt.errors import InputError
 
 LATENTS_PER_CODE = 4
 """Latents of each code of the first level, where few files get more copies."""
+MAX_ADDED_COPIES = 1000
+"""Most copies of each file that are made where few files could not fill the codebook."""
 MEMORY_SHARE = 0.8
 """Share of the memory of the machine that distances and weights may fill."""
 
@@ -98,6 +100,9 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
     Args:
         config: the settings of the run.
         num_files: training files.
+
+    Raises:
+        InputError: each file would need more than `MAX_ADDED_COPIES` copies.
     """
     num_train, codes = num_files * (1 + config.augmentations), config.codebook_size
     latents = config.num_latents(num_train)
@@ -105,6 +110,13 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
         return config.augmentations
     per_shape = latents // num_train
     copies = -(-LATENTS_PER_CODE * codes // (per_shape * num_files)) - 1
+    if copies > MAX_ADDED_COPIES:
+        most = per_shape * num_files * (1 + MAX_ADDED_COPIES) // LATENTS_PER_CODE
+        raise InputError(
+            f"{num_files} training files would need {copies:,} copies each for {codes:,} codes, and at most"
+            f" {MAX_ADDED_COPIES:,} are made; give more files, or a"
+            f" tokenizer.{config.codebook_settings}.codebook_size of {most} or less."
+        )
     print(
         f"the number of training files is only {num_files}, few for {codes} codes: {copies} copies of each file"
         f" instead of {config.augmentations}.",

@@ -87,6 +87,18 @@ def test_case_51_few_files_get_enough_copies_for_the_codebook(tmp_path, capsys, 
     assert ("copies of each file instead of 8" in capsys.readouterr().err) == (files < 10)
 
 
+def test_case_51_a_codebook_that_needs_thousands_of_copies_of_each_file_is_refused(capsys):
+    def config(codes: int) -> PipelineConfig:
+        codebook = replace(MESH_FILES.tokenizer.codebook, codebook_size=codes)
+        return replace(MESH_FILES, tokenizer=replace(MESH_FILES.tokenizer, codebook=codebook))
+
+    assert enough_augmentations(config(12_012), 12) == 1000
+    sentence = r"12 training files .* 1,001 copies each for 12,024 codes, .*codebook_size of 12012 or less\."
+    with pytest.raises(InputError, match=sentence):
+        enough_augmentations(config(12_024), 12)
+    assert "1000 copies of each file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("files", [1, 2])
 def test_case_51_too_few_files_are_refused_at_once(tmp_path, files):
     write_boxes(tmp_path, files)

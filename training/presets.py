@@ -261,7 +261,7 @@ MESH_FILES_WEIGHT_VQ = dataclasses.replace(
 FREE_COMPOSITIONS = PipelineConfig(
     corpus=COMPOSITIONS,
     num_shapes=8192,
-    tokenizer=TOKENIZERS["local"],
+    tokenizer=TOKENIZERS["compositions"],
     num_extra_shapes=16_384,
     top_p=0.95,
     gpt=PretrainConfig(model_size="tiny", epochs=1.5, learning_rate=3e-3, lr_scheduler_type="linear"),

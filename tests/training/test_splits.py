@@ -93,7 +93,7 @@ def test_case_51_a_codebook_that_needs_thousands_of_copies_of_each_file_is_refus
         return replace(MESH_FILES, tokenizer=replace(MESH_FILES.tokenizer, codebook=codebook))
 
     assert enough_augmentations(config(12_012), 12) == 1000
-    sentence = r"12 training files .* 1,001 copies each for 12,024 codes, .* codebook_size of 12012 or less\."
+    sentence = r"12 training files .* 1,001 copies each for 12,024 codes, .*codebook_size of 12012 or less\."
     with pytest.raises(InputError, match=sentence):
         enough_augmentations(config(12_024), 12)
     assert "1000 copies of each file" in capsys.readouterr().err

@@ -4,10 +4,10 @@ import manifold3d
 import numpy as np
 import pytest
 
-from tests.shapes.solids.pieces import box, distances, inverted, points, solid
+from tests.shapes.solids.pieces import box, box_distances, distances, inverted, points, solid
 from weightgpt.errors import InputError
 from weightgpt.shapes.readers.part import MeshPart
-from weightgpt.shapes.solids import crowding, nesting, union
+from weightgpt.shapes.solids import crowding, nesting, union, winding
 from weightgpt.shapes.solids.winding import WindingNumber
 
 QUERIES = points(2000)
@@ -113,3 +113,18 @@ def test_a_part_that_crosses_itself_at_few_places_is_united_with_others(
     queries = 1.5 * QUERIES + (1.5, 0.5, 1.5)
     assert np.abs(distances(fast, queries) - distances(slow, queries)).max() < 1e-5
     assert fast.volume == pytest.approx(slow.volume, rel=1e-3)
+
+
+def test_points_outside_of_the_box_of_a_closed_part_are_not_compared_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [box((at, 0, 0), (at + 0.5, 1, 1)) for at in np.linspace(-1, 1, 9)]
+    vertices = np.concatenate([piece.vertices for piece in pieces])
+    faces = np.concatenate([piece.faces + 8 * i for i, piece in enumerate(pieces)])
+    closed = np.where(np.arange(9) < 8, np.arange(9), -1).repeat(12)
+    whole, parted = WindingNumber(vertices, faces), WindingNumber(vertices, faces, closed)
+    counts = []
+    query = winding._query_tree
+    monkeypatch.setattr(winding, "_query_tree", lambda *args: counts.append(len(args[1])) or query(*args))
+    inside = np.sum([box_distances(QUERIES, (at, 0, 0), (at + 0.5, 1, 1)) < 0 for at in np.linspace(-1, 1, 9)], 0)
+    assert (np.rint(parted(QUERIES)) == inside).all()
+    assert sum(counts) < 3 * len(QUERIES)
+    assert np.abs(parted(QUERIES) - whole(QUERIES)).max() < 0.03

@@ -137,13 +137,19 @@ def _close(vertices: Vertices, faces: Faces) -> tuple[Faces, Closing, WindingNum
     try:
         crossings = np.bincount(find_crossings(vertices, closed).pairs.ravel()) if closing.holes else np.zeros(0)
         if crossings[len(faces) :].max(initial=0) <= _BUSY:
-            winding = WindingNumber(vertices, closed)
+            winding = _winding_number(vertices, closed)
             return closed, closing, winding, solid_surface(vertices, closed, winding)
     except TooComplexError:
         if not closing.holes:
             raise
-    winding = WindingNumber(vertices, faces)
+    winding = _winding_number(vertices, faces)
     return faces, Closing(faces[:0], 0), winding, solid_surface(vertices, faces, winding)
+
+
+def _winding_number(vertices: Vertices, faces: Faces) -> WindingNumber:
+    """The winding number of a mesh, with trees of its closed parts."""
+    of_face, is_open = label_solids(faces)
+    return WindingNumber(vertices, faces, np.where(is_open[of_face], -1, of_face))
 
 
 def check_thickness(thickness: float | None) -> None:

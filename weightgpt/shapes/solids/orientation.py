@@ -115,7 +115,7 @@ def _is_inside_out(vertices: Vertices, faces: Faces, probes: Probes) -> bool:
 
 def _open_inside_out(vertices: Vertices, faces: Faces, parts: Parts, probes: Probes) -> NDArray[np.bool_]:
     """Which parts (k,) have a winding number of about -1 in front of them."""
-    front, _ = WindingNumber(vertices, faces).beside(probes.triangles(vertices, faces), _DEPTH)
+    front = WindingNumber(vertices, faces).beyond(probes.triangles(vertices, faces), _DEPTH)
     wrong: NDArray[np.bool_] = np.bincount(probes.part, probes.weight * front, len(parts.area)) < -0.5 * parts.area
     return wrong
 

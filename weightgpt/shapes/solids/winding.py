@@ -6,36 +6,46 @@ from numpy.typing import NDArray
 
 _FAST = 1.25  # accuracy at which errors stay below 0.08
 _EXACT = 2.0  # accuracy near 1/2, where errors would decide; it takes three times as long
+_OWN_TREES = 256  # most closed parts that have a tree of their own; the largest ones have
 _UNCLEAR = 0.1  # values nearer to 1/2 than this are computed again
 
 
 class WindingNumber:
-    """The winding number of a mesh at points; its tree is built once.
+    """The winding number of a mesh at points; its trees are built once.
 
     It is 1 inside a closed surface that faces outward, 0 outside, and the sum over the parts of a mesh. A surface with
     holes gives fractions near its holes.
     """
 
-    def __init__(self, vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> None:
-        """Build the tree.
+    def __init__(
+        self, vertices: NDArray[np.float64], faces: NDArray[np.int64], closed: NDArray[np.int64] | None = None
+    ) -> None:
+        """Build the trees.
 
         Args:
             vertices: (n, 3).
             faces: (m, 3).
+            closed: closed part of each face (m,), -1 for faces of open parts. Points outside of the box of a closed
+                part are then not compared with its faces, which saves time where there are many.
         """
-        self._empty = len(faces) == 0
-        self._tree = igl.FastWindingNumberBVH()
-        if not self._empty:  # a query of an empty tree would end the process
-            self._tree.init(np.ascontiguousarray(vertices), np.ascontiguousarray(faces))
+        own = np.full(len(faces), -1) if closed is None or len(np.unique(closed)) < 2 else closed
+        sizes = np.bincount(own[own >= 0], minlength=1)
+        largest = np.argsort(-sizes, kind="stable")[: min(_OWN_TREES, int((sizes > 0).sum()))]
+        self._rest = _tree(vertices, faces[~np.isin(own, largest)])
+        self._parts = [_Part(vertices, faces[own == part]) for part in largest]
 
     def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the winding numbers (n,) at points (n, 3)."""
-        if self._empty or len(points) == 0:
-            return np.zeros(len(points))
-        values: NDArray[np.float64] = self._tree.winding_number(np.ascontiguousarray(points), _FAST)
+        values = self._query(points, _FAST)
         unclear = np.flatnonzero(np.abs(values - 0.5) < _UNCLEAR)
-        if len(unclear):
-            values[unclear] = self._tree.winding_number(np.ascontiguousarray(points[unclear]), _EXACT)
+        values[unclear] = self._query(points[unclear], _EXACT)
+        return values
+
+    def _query(self, points: NDArray[np.float64], accuracy: float) -> NDArray[np.float64]:
+        values = _query_tree(self._rest, points, accuracy)
+        for part in self._parts:
+            near = np.flatnonzero(((points > part.low) & (points < part.high)).all(1))
+            values[near] += _query_tree(part.tree, points[near], accuracy)
         return values
 
     def beside(self, triangles: NDArray[np.float64], depth: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -68,6 +78,34 @@ class WindingNumber:
         """
         points = 0.9 * triangles + 0.1 * triangles.mean(1, keepdims=True) + depth * _unit_normals(triangles)[:, None]
         return self(points.reshape(-1, 3)).reshape(-1, 3)
+
+
+class _Part:
+    """A closed part of a mesh: its box and its tree."""
+
+    def __init__(self, vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> None:
+        corners = vertices[faces].reshape(-1, 3)
+        self.low, self.high = corners.min(0), corners.max(0)
+        self.tree = _tree(vertices, faces)
+
+
+def _tree(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> igl.FastWindingNumberBVH | None:
+    """Build the tree of a mesh; None if there are no faces, as a query of an empty tree would end the process."""
+    if len(faces) == 0:
+        return None
+    tree = igl.FastWindingNumberBVH()
+    tree.init(np.ascontiguousarray(vertices), np.ascontiguousarray(faces))
+    return tree
+
+
+def _query_tree(
+    tree: igl.FastWindingNumberBVH | None, points: NDArray[np.float64], accuracy: float
+) -> NDArray[np.float64]:
+    """The winding numbers (n,) of a tree at points (n, 3)."""
+    if tree is None or len(points) == 0:
+        return np.zeros(len(points))
+    values: NDArray[np.float64] = tree.winding_number(np.ascontiguousarray(points), accuracy)
+    return values
 
 
 def _unit_normals(triangles: NDArray[np.float64]) -> NDArray[np.float64]:

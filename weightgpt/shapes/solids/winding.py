@@ -4,8 +4,8 @@ import igl
 import numpy as np
 from numpy.typing import NDArray
 
-_FAST = 1.25  # accuracy at which errors stay below 0.08
-_EXACT = 2.0  # accuracy near 1/2, where errors would decide; it takes three times as long
+_FAST = 1.5  # accuracy at which errors stay below 0.03
+_EXACT = 2.0  # accuracy near 1/2, where errors would decide; it takes twice as long
 _OWN_TREES = 256  # most closed parts that have a tree of their own; the largest ones have
 _UNCLEAR = 0.1  # values nearer to 1/2 than this are computed again
 

@@ -42,7 +42,7 @@ ONLY_IN = {
         f"weightgpt.shapes.solids.{module}"
         for module in ("arrangement", "distances", "open_surfaces", "orientation", "welding", "winding")
     },
-    "manifold3d": {"weightgpt.shapes.solids.union"},
+    "manifold3d": {"weightgpt.shapes.solids.fans", "weightgpt.shapes.solids.union"},
     "skimage": {"weightgpt.visual.meshing"},
     "huggingface_hub": {"weightgpt.hub", "weightgpt.card"},
     "vector_quantize_pytorch": {

@@ -13,6 +13,7 @@ from huggingface_hub import snapshot_download
 
 from tests.fakehub import FakeHub
 from tests.fakes import tiny_gpt, tiny_tokenizer
+from weightgpt import hub
 from weightgpt.card import write_card
 from weightgpt.errors import InputError
 from weightgpt.model import FILES, WeightGPT
@@ -154,8 +155,23 @@ def test_fault_71_a_card_that_names_a_folder_of_the_user_is_not_pushed(folder: P
     model = WeightGPT.from_pretrained(folder)
     model.card = f"{model.card}\nThe meshes lie in {folder}/meshes."
     monkeypatch.setattr(Path, "home", lambda: folder)
-    with pytest.raises(InputError, match=r"README\.md names a folder of this machine"):
+    with pytest.raises(InputError, match=r"README\.md names a path of this machine"):
         model.push_to_hub("tester/shapes", token="hf_fake")
+
+
+@pytest.mark.parametrize("before", ["The meshes lie in ", "`", "(", '"', "path=", "file://"])
+def test_fault_71_a_card_that_names_any_path_of_this_machine_is_not_pushed(folder: Path, before: str):
+    model = WeightGPT.from_pretrained(folder)
+    model.card = f"{model.card}\n{before}{folder.parent}/meshes"
+    with pytest.raises(InputError, match=rf"README\.md names a path of this machine, {folder.parent}"):
+        model.push_to_hub("tester/shapes", token="hf_fake")
+
+
+def test_fault_71_a_card_may_have_addresses_and_slashes(folder: Path, tmp_path: Path):
+    texts = ["https://example.org/tmp/wt", f"https://example.org{tmp_path}", "MIT/Apache", "and/or", "n/a", "./tmp/a"]
+    texts += ["/usr/bin/python", "/no-such-folder/of/a/server", "1/2", "</b>", "a / b", "codebook/config.json", "/tmp"]
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n" + "\n".join(texts))
+    hub._check_no_paths(folder, WeightGPT.hub_files)
 
 
 def test_fault_62_a_folder_is_read_and_written_without_network(

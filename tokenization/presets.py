@@ -80,9 +80,18 @@ MESH_FILES = TokenizerConfig(
 )
 """A few hundred mesh files and their augmentations."""
 
+FREE_COMPOSITIONS = TokenizerConfig(
+    kind="local",
+    field=FieldConfig(hidden=(96, 96, 96), grids=(4,)),
+    local=LocalConfig(steps=6000, batch_size=16, points_per_step=1536),
+    encode=EncodeConfig(steps=0),
+)
+"""Free compositions of primitives: 64 chunks, each near one place."""
+
 TOKENIZERS = {
     "built-in": BUILT_IN,
     "mesh-files": MESH_FILES,
+    "compositions": FREE_COMPOSITIONS,
     "built-in-weight-vq": dataclasses.replace(BUILT_IN, kind="residual-vq"),
     "mesh-files-weight-vq": dataclasses.replace(MESH_FILES, kind="residual-vq"),
 }

@@ -46,8 +46,8 @@ DEAD_CODE_SHARE = 0.02
 vectors; with fewer vectors than codes in a pass, its default would replace most codes all the time."""
 MAX_WIDTH = 65_536
 """Most codes, quantizer levels and probes, and largest width of a layer."""
-KMEANS_SHAPES = 2048
-"""Shapes whose latents the k-means of the residual quantizer starts from."""
+KMEANS_SHAPES, KMEANS_LATENTS = 2048, 32_768
+"""Most shapes, and most latents, that the k-means of the residual quantizer starts from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,8 @@ class TrainableAutoencoder(nn.Module, ABC):
     @torch.no_grad()
     def sample_latents(self, samples: Samples) -> Tensor:
         """Latents (n, C, r) of the first training shapes."""
-        rows, probes = torch.arange(min(KMEANS_SHAPES, len(samples.sdf))), len(self.encoder.probes)
+        count = min(KMEANS_SHAPES, KMEANS_LATENTS // self.encoder.num_chunks, len(samples.sdf))
+        rows, probes = torch.arange(max(count, 1)), len(self.encoder.probes)
         batches = [(part, self.encoder(samples.sdf[part, :probes].float())) for part in rows.split(256)]
         return torch.cat([self.latents(part, predicted) for part, predicted in batches])
 

@@ -15,11 +15,15 @@ from weightgpt.errors import InputError
 
 LATENTS_PER_CODE = 4
 """Latents of each code of the first level, where few files get more copies."""
+MAX_ADDED_COPIES = 1000
+"""Most copies of each file that are made where few files could not fill the codebook."""
 MEMORY_SHARE = 0.8
 """Share of the memory of the machine that distances and weights may fill."""
 
 BYTES_PER_DISTANCE, BYTES_PER_WEIGHT, BYTES_PER_EXTRA_SHAPE = 2, 4, 2 * 2048
 """Bytes of a stored distance, of a weight, and of the distances of an extra shape at the probes."""
+BYTES_PER_POINT, BYTES_PER_EVAL_DISTANCE = 2 * 3 * 4, 2 * 4
+"""Bytes of a point, and of a distance at a point for evaluation, which are read again while those written are there."""
 BYTES_PER_DRAWN_SHAPE = 20_000
 """Bytes of a shape of the built-in families."""
 
@@ -36,7 +40,7 @@ def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num
     Raises:
         InputError: the sizes cannot work, or the GPT cannot report where it should.
     """
-    check_memory(config, num_train, num_extra)
+    check_memory(config, num_train, num_extra, num_validation)
     check_reporting(config)
     check_codes(config, num_train)
     check_counts(config.gpt, (num_train + num_extra) * max(1, config.latent_augmentations), num_validation)
@@ -96,6 +100,9 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
     Args:
         config: the settings of the run.
         num_files: training files.
+
+    Raises:
+        InputError: each file would need more than `MAX_ADDED_COPIES` copies.
     """
     num_train, codes = num_files * (1 + config.augmentations), config.codebook_size
     latents = config.num_latents(num_train)
@@ -103,6 +110,13 @@ def enough_augmentations(config: PipelineConfig, num_files: int) -> int:
         return config.augmentations
     per_shape = latents // num_train
     copies = -(-LATENTS_PER_CODE * codes // (per_shape * num_files)) - 1
+    if copies > MAX_ADDED_COPIES:
+        most = per_shape * num_files * (1 + MAX_ADDED_COPIES) // LATENTS_PER_CODE
+        raise InputError(
+            f"{num_files} training files would need {copies:,} copies each for {codes:,} codes, and at most"
+            f" {MAX_ADDED_COPIES:,} are made; give more files, or a"
+            f" tokenizer.{config.codebook_settings}.codebook_size of {most} or less."
+        )
     print(
         f"the number of training files is only {num_files}, few for {codes} codes: {copies} copies of each file"
         f" instead of {config.augmentations}.",
@@ -116,25 +130,29 @@ def memory_limit() -> float:
     return MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def check_memory(config: PipelineConfig, num_train: int, num_extra: int) -> None:
+def check_memory(config: PipelineConfig, num_train: int, num_extra: int, num_test: int) -> None:
     """Refuse more shapes than fit into the memory of the machine, as distances and as weights.
 
     Args:
         config: the settings of the run.
         num_train: training shapes, with their copies.
         num_extra: shapes that only the GPT learns from.
+        num_test: test shapes; as many training shapes are evaluated.
 
     Raises:
         InputError: they do not fit.
     """
-    num_points = config.num_shared_points
+    num_points, num_eval_points = config.num_shared_points, 0 if config.is_table else config.num_eval_points
     per_shape = BYTES_PER_DISTANCE * num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
     if config.is_drawn:
         per_shape += BYTES_PER_DRAWN_SHAPE
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
+    per_eval_point = BYTES_PER_POINT + 2 * num_test * BYTES_PER_EVAL_DISTANCE
+    needed += num_points * BYTES_PER_POINT + num_eval_points * per_eval_point
     if needed > memory_limit():
         raise InputError(
-            f"{num_train:,} training and {num_extra:,} extra shapes at {num_points:,} points need"
+            f"{num_train:,} training and {num_extra:,} extra shapes at {num_points:,} points, and"
+            f" {num_test:,} test shapes at {num_eval_points:,} points, need"
             f" {needed / 1e9:,.0f} GB of memory, this machine has {memory_limit() / MEMORY_SHARE / 1e9:.0f} GB; give a"
-            " smaller num_shapes, num_extra_shapes, augmentations or tokenizer.num_points."
+            " smaller num_shapes, num_extra_shapes, augmentations, tokenizer.num_points or num_eval_points."
         )

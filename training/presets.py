@@ -258,8 +258,19 @@ MESH_FILES_WEIGHT_VQ = dataclasses.replace(
 )
 """A folder of mesh files with a quantizer of plain weights."""
 
+FREE_COMPOSITIONS = PipelineConfig(
+    corpus=COMPOSITIONS,
+    num_shapes=8192,
+    tokenizer=TOKENIZERS["compositions"],
+    num_extra_shapes=16_384,
+    top_p=0.95,
+    gpt=PretrainConfig(model_size="tiny", epochs=1.5, learning_rate=3e-3, lr_scheduler_type="linear"),
+)
+"""Free compositions of primitives, in chunks that act near one place each."""
+
 PRESETS = {
     "built-in": BUILT_IN,
+    "compositions": FREE_COMPOSITIONS,
     "mesh-files": MESH_FILES,
     "built-in-weight-vq": BUILT_IN_WEIGHT_VQ,
     "mesh-files-weight-vq": MESH_FILES_WEIGHT_VQ,
@@ -268,6 +279,7 @@ PRESETS = {
 
 SUMMARIES = {
     "built-in": "The six built-in families; `make demo` runs this preset.",
+    "compositions": "Free compositions of primitives, in chunks that act near one place each.",
     "mesh-files": "A folder of a few hundred mesh files; give it as --corpus.",
     "built-in-weight-vq": "The built-in families with a quantizer of plain weights.",
     "mesh-files-weight-vq": "A folder of mesh files with a quantizer of plain weights.",

@@ -57,7 +57,7 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
 
 def _draw_split(config: PipelineConfig) -> Split:
     draw, total = STREAMS[config.corpus], config.num_shapes + config.num_held_out
-    check_memory(config, total, config.num_extra_shapes)
+    check_memory(config, total, config.num_extra_shapes, config.num_held_out // 2)
     split = split_shapes(draw(0, total, config.seed)[:], config.num_held_out / total, config.seed)
     return replace(split, extra=draw(total, config.num_extra_shapes, config.seed))
 

@@ -9,6 +9,7 @@ Decisions:
   and does not write files atomically. We would have to replace all of its methods but the short `push_to_hub`.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,11 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError, Reposi
 
 from weightgpt.errors import InputError
 from weightgpt.io import reading
+
+_PATH = re.compile(r"(?:(?<=file://)|(?<![\w/.:<~-]))/[\w.-]+(?:/[\w.-]+)+")
+"""An absolute path of two parts or more; no part of an address, of "and/or", or of a path within a repository."""
+_COMMON = {"bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "sys", "usr"}
+"""Folders that are alike on all machines."""
 
 
 def local_folder(
@@ -121,10 +127,19 @@ def _is_path(name: str) -> bool:
 
 
 def _check_no_paths(folder: Path, names: Sequence[str]) -> None:
-    """Refuse files to upload that name the home or the current folder of the user."""
-    own = {f"{path}/" for path in (Path.home(), Path.cwd()) if len(path.parts) > 2}
+    """Refuse files to upload that name the home or the current folder of the user, or another path of this machine."""
+    own = sorted(f"{path}/" for path in (Path.home(), Path.cwd()) if len(path.parts) > 2)
     for path in (folder / name for name in names if not name.endswith(".safetensors")):
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        found = sorted(name for name in own if name in text)
+        found = [name for name in own if name in text] or [name for name in _PATH.findall(text) if _is_private(name)]
         if found:
-            raise InputError(f"{path.name} names a folder of this machine, {found[0]}; remove it before you push.")
+            raise InputError(f"{path.name} names a path of this machine, {found[0]}; remove it before you push.")
+
+
+def _is_private(name: str) -> bool:
+    """Whether the first two parts of an absolute path are on this machine, but not on all machines."""
+    parts = Path(name).parts
+    try:
+        return len(parts) > 2 and parts[1] not in _COMMON and Path(*parts[:3]).exists()
+    except OSError:  # too long for a path, or no right to look
+        return False

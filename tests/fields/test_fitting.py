@@ -18,6 +18,7 @@ from weightgpt.fields.fitting import (
     random_initializations,
 )
 from weightgpt.fields.optimization import truncated_loss
+from weightgpt.io import read_tensors, write_tensors
 from weightgpt.metrics.pairwise import iou
 from weightgpt.shapes.sampling import Samples, sample_sdf, shared_points, uniform_points
 
@@ -183,6 +184,27 @@ def test_a_half_written_batch_is_refused(spheres, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="not a whole safetensors file"):
         fit(tiny_config(), spheres, SHORT, folder=tmp_path)
+
+
+def test_finished_batches_of_other_arguments_are_refused(spheres, tmp_path):
+    init, other = torch.zeros(tiny_config().parameters), Samples(spheres.points, spheres.sdf + 0.01)
+    fit(tiny_config(), spheres, SHORT, shared_init=init, folder=tmp_path)
+    others = [
+        (tiny_config(), other, SHORT, init),
+        (tiny_config(), Samples(-spheres.points, spheres.sdf), SHORT, init),
+        (tiny_config(), spheres, replace(SHORT, steps=SHORT.steps + 1), init),
+        (tiny_config(), spheres, replace(SHORT, seed=1), init),
+        (tiny_config(), spheres, SHORT, init + 1),
+        (tiny_config(), spheres, SHORT, None),
+        (replace(tiny_config(), activation="sine"), spheres, SHORT, init),
+    ]
+    for config, samples, options, start in others:
+        with pytest.raises(InputError, match="holds fits of other shapes or settings; fit with those again"):
+            fit(config, samples, options, shared_init=start, folder=tmp_path)
+    path = min(tmp_path.iterdir())
+    write_tensors(path, read_tensors(path))
+    with pytest.raises(InputError, match="holds fits of other shapes or settings"):
+        fit(tiny_config(), spheres, SHORT, shared_init=init, folder=tmp_path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

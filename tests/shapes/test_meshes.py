@@ -213,3 +213,29 @@ def test_folders_without_meshes_are_refused(tmp_path: Path) -> None:
 def test_a_thickness_that_no_solid_can_have_is_refused_before_any_file_is_read(tmp_path):
     with pytest.raises(InputError, match=r"^the thickness is -1; give a length between 0 and 1"):
         load_shapes(tmp_path, thickness=-1)
+
+
+@pytest.mark.parametrize(("suffix", "size", "offset"), [("stl", 1.0, 1e8), ("stl", 50.0, 1e8), ("ply", 1.0, 5e6)])
+def test_a_mesh_that_lost_its_digits_is_refused_for_this_reason(
+    tmp_path: Path, suffix: str, size: float, offset: float
+) -> None:
+    ball = trimesh.creation.icosphere(3, size)
+    if suffix == "stl":
+        corners = (ball.vertices[ball.faces] + offset).astype("<f4")
+        records = np.zeros(len(corners), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("unused", "<u2")])
+        records["corners"] = corners
+        content = bytes(80) + np.uint32(len(corners)).tobytes() + records.tobytes()
+    else:
+        content = trimesh.Trimesh((ball.vertices + offset).astype(np.float32), ball.faces, process=False).export(
+            file_type="ply"
+        )
+    path = tmp_path / f"ball.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"where single precision has steps of .*; move the mesh to the origin"):
+        load_shape(path)
+
+
+def test_a_mesh_far_from_the_origin_that_has_its_digits_is_read(tmp_path: Path) -> None:
+    cube = trimesh.creation.box((2.0, 2.0, 4.0))
+    cube.apply_translation((8e6, 0, 0))
+    assert saved(cube, tmp_path / "cube.stl").volume == pytest.approx(16, rel=1e-4)

@@ -83,6 +83,19 @@ def test_case_42_the_prompt_of_the_plain_tokenizer_becomes_a_sequence_that_decod
     assert TOKENIZER.class_names(gpt.generate()) == ["chair"]
 
 
+def test_case_42_a_prompt_that_is_padded_to_the_length_of_a_sequence_is_continued_to_one():
+    gpt, words, classes = tiny_gpt(VOCABULARY), VOCABULARY.word_tokenizer(), ["table", "none"] * 8
+    gpt.generation_config = generation_config(VOCABULARY)
+    prompts = words([f"<class:{name}>" for name in classes], padding="max_length", return_tensors="pt")
+    assert prompts["input_ids"].shape == (16, VOCABULARY.length)
+    ids = gpt.generate(**prompts, max_new_tokens=VOCABULARY.length - 2)
+    assert TOKENIZER.class_names(ids) == classes
+    assert torch.equal(TOKENIZER.decode(ids).flat, TOKENIZER.decode(ids[:, -VOCABULARY.length :]).flat)
+    assert torch.equal(TOKENIZER.decode(ids[0]).flat(), TOKENIZER.decode(ids).flat[0])
+    with pytest.raises(InputError, match="every sequence has"):
+        TOKENIZER.decode(torch.nn.functional.pad(ids, (0, 1)))
+
+
 def test_case_42_the_class_that_is_written_without_a_prompt_is_no_code():
     gpt = biased_gpt(torch.where(torch.arange(VOCABULARY.vocab_size) == VOCABULARY.first_class + 1, 50.0, 0.0))
     gpt.generation_config = generation_config(VOCABULARY)

@@ -87,6 +87,18 @@ def test_case_51_few_files_get_enough_copies_for_the_codebook(tmp_path, capsys, 
     assert ("copies of each file instead of 8" in capsys.readouterr().err) == (files < 10)
 
 
+def test_case_51_a_codebook_that_needs_thousands_of_copies_of_each_file_is_refused(capsys):
+    def config(codes: int) -> PipelineConfig:
+        codebook = replace(MESH_FILES.tokenizer.codebook, codebook_size=codes)
+        return replace(MESH_FILES, tokenizer=replace(MESH_FILES.tokenizer, codebook=codebook))
+
+    assert enough_augmentations(config(12_012), 12) == 1000
+    sentence = r"12 training files .* 1,001 copies each for 12,024 codes, .*codebook_size of 12012 or less\."
+    with pytest.raises(InputError, match=sentence):
+        enough_augmentations(config(12_024), 12)
+    assert "1000 copies of each file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("files", [1, 2])
 def test_case_51_too_few_files_are_refused_at_once(tmp_path, files):
     write_boxes(tmp_path, files)
@@ -109,6 +121,8 @@ def test_enough_copies_are_left_alone(capsys):
         ({"num_held_out": 1}, "leaves|hold|validation"),
         ({"num_shapes": 10**9}, "GB of memory"),
         ({"num_extra_shapes": 10**9}, "GB of memory"),
+        ({"num_eval_points": 10**9}, "96 test shapes at 1,000,000,000 points, need .* GB of memory"),
+        ({"num_shapes": 1000, "tokenizer": replace(BUILT_IN.tokenizer, num_points=10_000_000)}, "at 10,[0-9,]+ points"),
         (
             {"gpt": replace(BUILT_IN.gpt, batch_size=100_000)},
             r"give at least 100000 \(batch_size\)",
@@ -153,12 +167,20 @@ def test_fault_73_fields_too_small_for_a_weight_quantizer_are_refused():
 def test_the_presets_fit_this_machine():
     for config in (BUILT_IN, TINY):
         check_sizes(config, config.num_shapes, config.num_held_out // 2, config.num_extra_shapes)
-        check_memory(config, 0, 0)
+        check_memory(config, 0, 0, 0)
 
 
-def test_fault_73_shapes_that_do_not_fit_the_memory_are_not_drawn():
+@pytest.mark.parametrize("setting", ["num_shapes", "num_eval_points"])
+def test_fault_73_shapes_that_do_not_fit_the_memory_are_not_drawn(setting):
     with pytest.raises(InputError, match="GB of memory"):
-        load_split(replace(BUILT_IN, num_shapes=10**9))
+        load_split(replace(BUILT_IN, **{setting: 10**9}))
+
+
+def test_fault_73_points_that_do_not_fit_the_memory_are_refused_with_files_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.limits.memory_limit", lambda: 16e9)
+    write_boxes(tmp_path, 10)
+    with pytest.raises(InputError, match="test shapes at 1,000,000,000 points, need"):
+        load_split(replace(MESH_FILES, corpus=str(tmp_path), num_eval_points=10**9))
 
 
 def test_fault_73_a_place_that_the_trainer_cannot_report_to_is_refused_before_any_work():

@@ -31,7 +31,7 @@ from weightgpt.fields.field import Field, FieldConfig, Fields
 from weightgpt.fields.functional import evaluate_encoded
 from weightgpt.fields.optimization import DEFAULT_TRUNCATION, cosine_rate, minimize, point_slices, truncated_loss
 from weightgpt.fields.reproducible import add_spare_rows, encode_points, one_thread
-from weightgpt.io import read_tensors, write_tensors
+from weightgpt.io import read_metadata, read_tensors, tensor_bytes, tensor_header, write_tensors
 from weightgpt.shapes.sampling import Samples, check_shapes, own_samples
 from weightgpt.shapes.shape import Shape
 
@@ -43,6 +43,7 @@ MAX_RETRIES = 2
 """Fits with lower rates before we give up."""
 MAX_RISE = 0.1
 """Loss above that of the first steps at which a fit counts as broken."""
+_MADE_OF = "made_of"  # entry of the metadata of a finished batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,8 +214,8 @@ def fit(
         progress: title of a progress bar on stderr; no bar by default.
 
     Raises:
-        InputError: a distance or a weight of `shared_init` is not finite, `shared_init` is of another architecture, or
-            the shapes are of another dimension than the fields.
+        InputError: a distance or a weight of `shared_init` is not finite, `shared_init` is of another architecture, the
+            shapes are of another dimension than the fields, or `folder` has batches of other arguments.
     """
     _check_inputs(config, samples, shared_init)
     encoded, total = encode_points(config, samples.points), len(samples.sdf)
@@ -222,22 +223,42 @@ def fit(
     with one_thread(), tqdm(total=total, desc=progress, unit="field", disable=progress is None) as bar:
         for first in range(0, total, options.batch_size):
             sdf = samples.select(slice(first, first + options.batch_size)).sdf
+            start = shared_init
+            if start is None:
+                start = random_initializations(config, len(sdf), options.seed + first)
+            elif start.ndim == 2:
+                start = start[first : first + options.batch_size]
             path = folder / f"{first:06d}.safetensors" if folder else None
-            if path and path.is_file():
-                batches.append(read_tensors(path))
-            else:
-                start = shared_init
-                if start is None:
-                    start = random_initializations(config, len(sdf), options.seed + first)
-                elif start.ndim == 2:
-                    start = start[first : first + options.batch_size]
+            if path is None:
                 batches.append(_fit_padded(config, sdf, encoded, start.expand(len(sdf), -1), options))
-                if path:
-                    write_tensors(path, batches[-1])
+            else:
+                made_of = _digest(config, options, samples.points, sdf, start)
+                if not path.is_file():
+                    fitted = _fit_padded(config, sdf, encoded, start.expand(len(sdf), -1), options)
+                    write_tensors(path, fitted, {_MADE_OF: made_of})
+                batches.append(_read_batch(path, made_of))
             bar.update(len(sdf))
     joined = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
     at_three_quarters = Fields(config, joined["at_three_quarters"])
     return Fits(Fields(config, joined["flat"]), joined["loss"], at_three_quarters, joined["history"])
+
+
+def _digest(config: FieldConfig, options: FitConfig, *tensors: Tensor) -> str:
+    """The sha256 of all that the fields of a batch are made of."""
+    digest = hashlib.sha256(repr((config.to_dict(), options)).encode())
+    for tensor in tensors:
+        digest.update(tensor_header("", tensor))
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _read_batch(path: Path, made_of: str) -> dict[str, Tensor]:
+    """A finished batch, if it was made of the same."""
+    if read_metadata(path).get(_MADE_OF) != made_of:
+        raise InputError(
+            f"{path} holds fits of other shapes or settings; fit with those again, or give another folder."
+        )
+    return read_tensors(path)
 
 
 def _check_inputs(config: FieldConfig, samples: Samples, shared_init: Tensor | None) -> None:

@@ -36,6 +36,7 @@ from weightgpt.tokens.vocabulary import BOS, EOS, NONE, PAD, UNK, Vocabulary
 
 MAX_SAMPLES = 1_000_000
 """Most samples of one call, whose fields are in memory together."""
+_NEVER = -1e9  # added to a logit; JSON has no infinity
 
 
 class Grammar(LogitsProcessor):
@@ -126,12 +127,13 @@ def generation_config(vocabulary: Vocabulary, temperature: float = 1.0, top_p: f
         eos_token_id=EOS,
         pad_token_id=PAD,
         max_length=vocabulary.length,
-        min_length=vocabulary.length,
         forced_eos_token_id=EOS,
         forced_bos_token_id=first,
         suppress_tokens=[token for token in (PAD, BOS, UNK, *classes) if token != first],
         # `suppress_tokens` acts after `forced_bos_token_id` and would forbid it, `bad_words_ids` acts before.
         bad_words_ids=[[first]],
+        # No sequence ends early. `min_length` would count the padding of a prompt, and `bad_words_ids` ignores EOS.
+        sequence_bias=[[[EOS], _NEVER]],
     )
 
 

@@ -156,11 +156,13 @@ class Vocabulary:
         """Return the codes (B, C, Q) and the classes of sequences; the inverse of `ids`.
 
         Args:
-            ids: (B, L) token ids.
+            ids: (B, L) token ids, or more with padding in front.
 
         Raises:
             InputError: a sequence has another length, or lacks <bos>, a class, a code or <eos> at its position.
         """
+        if ids.ndim == 2 and ids.shape[1] > self.length and (ids[:, : -self.length] == PAD).all():
+            ids = ids[:, -self.length :]
         if ids.ndim != 2 or ids.shape[1] != self.length:
             raise InputError(
                 f"sequences have shape {tuple(ids.shape)}; every sequence has {self.length} tokens: <bos>, a class,"

@@ -51,3 +51,31 @@ def test_only_the_twisted_strip_has_one_side() -> None:
     faces = np.concatenate([strip.faces, cube.faces + len(strip.vertices)])
     of_face = np.repeat([0, 1], [len(strip.faces), len(cube.faces)])
     assert is_one_sided(faces, of_face).tolist() == [True, False]
+
+
+def klein_bottle(along: int = 48, around: int = 24) -> MeshPart:
+    """A figure eight that is carried around a circle and makes half a turn: closed, with one side."""
+    u, v = np.meshgrid(2 * np.pi * np.arange(along) / along, 2 * np.pi * np.arange(around) / around, indexing="ij")
+    radius = 2 + np.cos(u / 2) * np.sin(v) - np.sin(u / 2) * np.sin(2 * v)
+    height = np.sin(u / 2) * np.sin(v) + np.cos(u / 2) * np.sin(2 * v)
+    vertices = np.stack([radius * np.cos(u), radius * np.sin(u), height], -1).reshape(-1, 3)
+    i, j = (index.ravel() for index in np.meshgrid(np.arange(along), np.arange(around), indexing="ij"))
+
+    def number(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return np.where(i < along, i * around + j % around, -j % around)
+
+    a, b, c, d = number(i, j), number(i + 1, j), number(i + 1, j + 1), number(i, j + 1)
+    return MeshPart(vertices, np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]))
+
+
+def test_a_closed_surface_with_one_side_bounds_nothing() -> None:
+    bottle = klein_bottle()
+    with pytest.raises(InputError, match="encloses no volume, because a surface of it has one side only, as a Klein"):
+        solid(bottle)
+    assert solid(bottle, thickness=0.05).volume is None
+    shape = solid(box((-4, -4, -4), (4, 4, 4)), MeshPart(bottle.vertices + np.array([10, 0, 0]), bottle.faces))
+    assert shape.volume == 512.0
+    assert shape.notes[0] == "1 surface with one side only, as a Klein bottle, was read as open."
+    assert shape.notes[1].startswith("1 open surface (")
+    assert shape.notes[1].endswith("was dropped.")
+    assert len(shape.notes) == 2

@@ -35,6 +35,9 @@ _READERS: dict[str, Callable[[bytes], list[MeshPart]]] = {
     ".stl": read_stl,
 }
 
+_STEPS = 1000  # a mesh of fewer steps of single precision than this may have lost its shape
+_COARSE = 0.01  # a step by which a whole mesh may become a point
+
 
 def read_mesh_file(path: Path) -> list[MeshPart]:
     """Read a mesh file.
@@ -73,11 +76,31 @@ def _decode(data: bytes, suffix: str) -> list[MeshPart]:
             parts = [part for part in _READERS[suffix](data) if len(part.faces)]
             for part in parts:
                 check_corners(part.vertices, part.faces)
+            _check_digits(parts)
     except InputError as error:
         raise foreign_content(data, suffix) or error from error
     if not parts:
         raise foreign_content(data, suffix) or InputError("has no faces; give a mesh of triangles or polygons.")
     return parts
+
+
+def _check_digits(parts: list[MeshPart]) -> None:
+    """Refuse a mesh in single precision so far from the origin that corners of its faces became one."""
+    if not parts:
+        return
+    low = np.min([part.vertices.min(0) for part in parts], axis=0)
+    high = np.max([part.vertices.max(0) for part in parts], axis=0)
+    largest, size = float(np.abs([low, high]).max()), float((high - low).max())
+    step = float(np.spacing(np.float32(largest)))
+    if not size < _STEPS * step or (size == 0 and step < _COARSE):
+        return
+    single = all((part.vertices == part.vertices.astype(np.float32)).all() for part in parts)
+    corners = [part.vertices[part.faces] for part in parts]
+    if single and any((np.roll(faces, 1, axis=1) == faces).all(2).any() for faces in corners):
+        raise InputError(
+            f"has a size of {size:.3g} at coordinates near {largest:.3g}, where single precision has steps of"
+            f" {step:.3g}, so corners fell together; move the mesh to the origin before you export it."
+        )
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
+from weightgpt.shapes.solids.convexity import is_convex
 from weightgpt.shapes.solids.crowding import TooComplexError, check_pairs
 from weightgpt.shapes.solids.triangles import Triangles
 
@@ -60,6 +61,8 @@ def find_crossings(vertices: Vertices, faces: Faces) -> Crossings:
         TooComplexError: there are more than `MAX_PAIRS`, by an estimate from some of the faces or by count, or too many
             faces are near to each other.
     """
+    if is_convex(vertices, faces):
+        return Crossings(np.zeros((0, 2), np.int64), np.zeros(0, bool))
     check_pairs(vertices, faces)
     if len(faces) > _SAMPLE:
         chosen = np.random.default_rng(0).choice(len(faces), _SAMPLE, replace=False)

@@ -219,10 +219,11 @@ def _volume(surface: Surface, caps: Triangles, frame: Frame, rounded: bool) -> f
     return volume if 0 < volume < np.inf else None
 
 
-def _no_volume(name: str) -> str:
+def _no_volume(name: str, one_sided: bool = False) -> str:
+    reason = ", because a surface of it has one side only, as a Klein bottle" if one_sided else ""
     return (
-        f"{name} encloses no volume; close the surface and make its faces point outwards, or give open surfaces a"
-        " thickness, such as thickness=0.02."
+        f"{name} encloses no volume{reason}; close the surface and make its faces point outwards, or give open"
+        " surfaces a thickness, such as thickness=0.02."
     )
 
 
@@ -246,7 +247,7 @@ def _open_notes(name: str, mesh: Repaired, thickness: float | None) -> list[str]
     if thickness is not None:
         return [f"{surfaces} ({share}) {verb} given a thickness of {thickness:g}."]
     if len(mesh.faces) == 0:
-        raise InputError(_no_volume(name))
+        raise InputError(_no_volume(name, mesh.num_one_sided > 0))
     if mesh.open_share > MAX_OPEN_SHARE:
         raise InputError(
             f"{name} has open surfaces with {share}, and at most {100 * MAX_OPEN_SHARE:.0f} % are dropped; close them,"

@@ -45,7 +45,7 @@ def align_neighbors(vertices: Vertices, faces: Faces) -> Faces:
 
 
 def is_one_sided(faces: Faces, of_face: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which parts (k,) have one side only, as a Möbius strip has, so that no orientation is right.
+    """Tell which parts (k,) have one side only, such as a Möbius strip: no orientation is right.
 
     Args:
         faces: (m, 3), aligned with their neighbors.
@@ -56,6 +56,19 @@ def is_one_sided(faces: Faces, of_face: NDArray[np.int64]) -> NDArray[np.bool_]:
     one_sided = np.zeros(int(of_face.max(initial=-1)) + 1, bool)
     one_sided[of_face[twisted[edges.of_face].any(1)]] = True
     return one_sided
+
+
+def has_border(faces: Faces, of_face: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which parts (k,) have an edge of an odd number of faces.
+
+    Args:
+        faces: (m, 3).
+        of_face: part of each face (m,).
+    """
+    edges = find_edges(faces)
+    border = np.zeros(int(of_face.max(initial=-1)) + 1, bool)
+    border[of_face[(edges.num_faces % 2 == 1)[edges.of_face].any(1)]] = True
+    return border
 
 
 def turn_over(faces: Faces, turned: NDArray[np.bool_]) -> Faces:

@@ -1,4 +1,4 @@
-"""Repairs of a mesh: copies of faces, orientation, open surfaces, each with a note.
+"""Repairs of a mesh: copies of faces, orientation, open surfaces, each with a note; and large fans are spread.
 
 Dimensions: n vertices, m faces.
 """
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from weightgpt.shapes.solids.connectivity import Faces, Vertices
 from weightgpt.shapes.solids.crowding import check_points
+from weightgpt.shapes.solids.fans import spread_fans
 from weightgpt.shapes.solids.open_surfaces import PIECES, sort_open_surfaces
-from weightgpt.shapes.solids.orientation import align_neighbors, is_one_sided, turn_outward, turn_over
+from weightgpt.shapes.solids.orientation import align_neighbors, has_border, is_one_sided, turn_outward, turn_over
 from weightgpt.shapes.solids.parts import is_solid, measure_parts, probe_parts
 from weightgpt.shapes.solids.triangles import face_areas
 from weightgpt.shapes.solids.welding import unique_faces
@@ -29,6 +30,8 @@ class Repaired:
     """Number of parts of the mesh."""
     num_sheets: int
     """Number of these surfaces."""
+    num_one_sided: int
+    """Number of those that have one side and no open edges, as a Klein bottle."""
     open_share: float
     """Their share of the area of the mesh."""
     notes: tuple[str, ...]
@@ -55,8 +58,9 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     faces = align_neighbors(vertices, faces)
     parts = measure_parts(vertices, faces)
     solid = is_solid(parts)
-    if faces is not given:
-        solid &= ~is_one_sided(faces, parts.of_face)
+    one_sided = is_one_sided(faces, parts.of_face) if faces is not given else np.zeros(len(solid), bool)
+    solid &= ~one_sided
+    one_sided &= ~has_border(faces, parts.of_face)
     if not solid.all():
         tested = np.bincount(probe_parts(vertices, faces, parts).part, minlength=len(solid))
         check_points(vertices, faces, int(tested.sum() + PIECES * tested[~solid].sum()))
@@ -64,14 +68,19 @@ def repair(vertices: Vertices, faces: Faces, copies: int = 0) -> Repaired:
     bounding, free = np.ones(len(faces), bool), np.zeros(len(faces), bool)
     if not solid.all():
         sheets = sort_open_surfaces(vertices, faces, parts, solid)
-        faces, bounding, free = sheets.faces, sheets.bounding, sheets.free
+        never = one_sided[parts.of_face]
+        faces, bounding, free = sheets.faces, sheets.bounding & ~never, sheets.free | never
     notes += _orientation_notes((faces != given).any(1)[bounding], parts.of_face[bounding])
+    if one_sided.any():
+        number = int(one_sided.sum())
+        notes.append(f"{counted(number, 'surface')} with one side only, as a Klein bottle, {was(number)} read as open.")
     areas = face_areas(vertices[faces])
     return Repaired(
-        faces=faces[bounding],
+        faces=spread_fans(vertices, faces[bounding]),
         sheets=faces[free],
         num_parts=len(solid),
         num_sheets=len(np.unique(parts.of_face[free])),
+        num_one_sided=int(one_sided.sum()),
         open_share=float(areas[free].sum() / areas.sum()),
         notes=tuple(notes),
     )

@@ -33,7 +33,7 @@ from weightgpt.shapes.solids.triangles import Triangles, face_areas, halve, larg
 from weightgpt.shapes.solids.winding import WindingNumber
 
 _DEPTH = 2e-6  # distance from a face at which its two sides are tested, in unit coordinates
-_TESTED = 3  # faces of those that hang together that are tested
+_TESTED = 3  # faces that are tested of those that hang together
 _NO_AREA = 1e-16  # pieces of less than this area are dropped
 _TURNS = 6  # times that triangles are cut where holes make the winding number vary
 _COARSE = 0.1  # triangles with longer edges are halved first, in unit coordinates
@@ -257,8 +257,10 @@ def _is_nearly_simple(vertices: Vertices, faces: Faces, part: NDArray[np.bool_],
     if len(crossings.pairs) > _SELF_CROSSINGS * part.sum():
         return False
     pieces, _ = cut_faces(vertices, faces, crossings)
+    # Where the winding number is negative, pieces of faces that cross end it, or the whole part does.
+    tested = np.concatenate([vertices[faces[part][:_TESTED]], pieces])
     winding = WindingNumber(*drop_unused(vertices, faces[part]))
-    return bool((winding.beyond(np.concatenate([vertices[faces[part]], pieces]), _DEPTH) > -0.5).all())
+    return bool((winding.beyond(tested, _DEPTH) > -0.5).all())
 
 
 def _unite_parts(vertices: Vertices, parts: list[Faces]) -> tuple[Vertices, Faces] | None:

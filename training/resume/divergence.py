@@ -127,6 +127,18 @@ class DivergenceWatch(TrainerCallback):
             raise DivergenceError(f"not finite at step {state.global_step}")
 
 
+def close_progress_bars(trainer: Trainer) -> None:
+    """Close the progress bars of a training that has ended or failed, so that none writes after the error.
+
+    Args:
+        trainer: the Trainer.
+    """
+    for callback in trainer.callback_handler.callbacks:
+        for bar in (getattr(callback, name, None) for name in ("prediction_bar", "training_bar")):
+            if bar is not None:
+                bar.close()
+
+
 def train_with_retries(
     new_trainer: Callable[[DivergenceWatch], Trainer], folder: Path, uniform_loss: float, untrained_loss: float
 ) -> Trainer:
@@ -163,6 +175,8 @@ def train_with_retries(
             if is_writing_error(error):  # training writes nothing but checkpoints
                 raise writing_error(folder, error) from error
             raise
+        finally:
+            close_progress_bars(trainer)
     tried = ", ".join(f"{value:.3g}" for value in rates)
     raise InputError(
         f"the loss of the GPT breaks with learning rates of {tried}; start again with a learning_rate far below"

@@ -24,8 +24,8 @@ BYTES_PER_DISTANCE, BYTES_PER_WEIGHT, BYTES_PER_EXTRA_SHAPE = 2, 4, 2 * 2048
 """Bytes of a stored distance, of a weight, and of the distances of an extra shape at the probes."""
 BYTES_PER_POINT, BYTES_PER_EVAL_DISTANCE = 2 * 3 * 4, 2 * 4
 """Bytes of a point, and of a distance at a point for evaluation, which are read again while those written are there."""
-BYTES_PER_DRAWN_SHAPE = 20_000
-"""Bytes of a shape of the built-in families."""
+BYTES_PER_STREAM_SHAPE = 20_000
+"""Bytes of a shape of a stream, such as one of the built-in families."""
 
 
 def check_sizes(config: PipelineConfig, num_train: int, num_validation: int, num_extra: int) -> None:
@@ -56,7 +56,7 @@ def check_codes(config: PipelineConfig, num_train: int) -> None:
     Raises:
         InputError: there are too few.
     """
-    more = "num_shapes" if config.is_drawn else "augmentations, or more files"
+    more = "num_shapes" if config.is_stream else "augmentations, or more files"
     sizes, latents = config.vector_sizes, config.num_latents(num_train)
     if sizes is not None:
         fits, per_fit = min(config.tokenizer.num_init_fits, num_train), sizes.per_fit(config.tokenizer.field.parameters)
@@ -144,8 +144,8 @@ def check_memory(config: PipelineConfig, num_train: int, num_extra: int, num_tes
     """
     num_points, num_eval_points = config.num_shared_points, 0 if config.is_table else config.num_eval_points
     per_shape = BYTES_PER_DISTANCE * num_points + BYTES_PER_WEIGHT * config.tokenizer.field.parameters
-    if config.is_drawn:
-        per_shape += BYTES_PER_DRAWN_SHAPE
+    if config.is_stream:
+        per_shape += BYTES_PER_STREAM_SHAPE
     needed = num_train * per_shape + num_extra * BYTES_PER_EXTRA_SHAPE
     per_eval_point = BYTES_PER_POINT + 2 * num_test * BYTES_PER_EVAL_DISTANCE
     needed += num_points * BYTES_PER_POINT + num_eval_points * per_eval_point

@@ -21,7 +21,7 @@ BUILT_IN_CORPUS = "six-families"
 """The corpus that is drawn from the built-in families."""
 COMPOSITIONS = "compositions"
 """The corpus that is drawn as free compositions of primitives."""
-DRAWN_CORPORA = (BUILT_IN_CORPUS, COMPOSITIONS)
+STREAM_CORPORA = (BUILT_IN_CORPUS, COMPOSITIONS)
 """The corpora that are drawn, without end; every other corpus is read from files."""
 PARTNET_CORPORA = {
     "partnet-chairs": ("chair",),
@@ -114,7 +114,7 @@ class PipelineConfig:
     def _check_tokenizer(self) -> None:
         """Refuse augmentations and extra shapes that the tokenizer cannot encode."""
         kind, learner = self.tokenizer.kind, find_learner(self.tokenizer.kind)
-        preset = "built-in-weight-vq" if self.is_drawn else "mesh-files-weight-vq"
+        preset = "built-in-weight-vq" if self.is_stream else "mesh-files-weight-vq"
         if self.latent_augmentations and not learner.has_latents:
             raise InputError(
                 f"latent_augmentations is {self.latent_augmentations}, but codes of a {kind!r} tokenizer have no"
@@ -137,9 +137,9 @@ class PipelineConfig:
         return find_learner(self.tokenizer.kind).vectors
 
     @property
-    def is_drawn(self) -> bool:
+    def is_stream(self) -> bool:
         """Whether the shapes are drawn, so that there are always new ones, instead of read from files."""
-        return self.corpus in DRAWN_CORPORA
+        return self.corpus in STREAM_CORPORA
 
     @property
     def is_table(self) -> bool:

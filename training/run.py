@@ -79,7 +79,7 @@ class Run:
         differences = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
         # Files are compared by their content, so the folder may have another name.
         folder = "corpus_folder" if self.config.partnet_classes else "corpus"
-        same = LATE_SETTINGS if self.config.is_drawn else {*LATE_SETTINGS, folder}
+        same = LATE_SETTINGS if self.config.is_stream else {*LATE_SETTINGS, folder}
         if early := [name for name in differences if name not in same]:
             raise InputError(
                 f"{self.output} was started with other settings ({', '.join(early)}); repeat that command to"

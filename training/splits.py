@@ -40,7 +40,7 @@ def load_split(config: PipelineConfig) -> tuple[Split, list[Refusal]]:
             the others.
     """
     refusals: list[Refusal] = []
-    if config.is_drawn:
+    if config.is_stream:
         split = _draw_split(config)
     elif config.partnet_classes:
         split = _add_copies(config, _read_boxes(config))

@@ -7,7 +7,7 @@ import pytest
 from tests.reliability.tiny_run import CONFIG
 from training import pipeline
 from training.data.sources import STREAMS
-from training.presets import DRAWN_CORPORA
+from training.presets import STREAM_CORPORA
 from training.splits import load_split
 
 COMPOSITIONS = replace(CONFIG, corpus="compositions")
@@ -22,7 +22,7 @@ def test_a_run_learns_from_compositions_and_ends_with_a_report(tmp_path):
     assert "license: apache-2.0" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("corpus", DRAWN_CORPORA)
+@pytest.mark.parametrize("corpus", STREAM_CORPORA)
 def test_all_shapes_of_a_run_are_of_one_stream_by_number(corpus):
     split, _ = load_split(replace(CONFIG, corpus=corpus))
     assert (len(split.all), len(split.extra)) == (40, 16)
@@ -32,4 +32,4 @@ def test_all_shapes_of_a_run_are_of_one_stream_by_number(corpus):
 
 
 def test_the_only_streams_are_those_that_the_configuration_names():
-    assert tuple(STREAMS) == DRAWN_CORPORA
+    assert tuple(STREAMS) == STREAM_CORPORA

@@ -171,7 +171,7 @@ def test_the_presets_fit_this_machine():
 
 
 @pytest.mark.parametrize("setting", ["num_shapes", "num_eval_points"])
-def test_fault_73_shapes_that_do_not_fit_the_memory_are_not_drawn(setting):
+def test_fault_73_shapes_that_do_not_fit_the_memory_are_refused(setting):
     with pytest.raises(InputError, match="GB of memory"):
         load_split(replace(BUILT_IN, **{setting: 10**9}))
 

@@ -71,7 +71,7 @@ class ReferenceSets:
     @property
     def num_training(self) -> int:
         """Shapes of a row of training shapes: whole sets, S at most, without the copies of files."""
-        copies = 0 if self.config.is_drawn else self.config.augmentations
+        copies = 0 if self.config.is_stream else self.config.augmentations
         originals = len(self.train) // (1 + copies)
         return min(self.options.num_sets, max(1, originals // self.set_size)) * self.set_size
 
@@ -143,7 +143,7 @@ def load_reference_sets(options: CompareConfig) -> ReferenceSets:
         model=model,
         train=split.train,
         extra=extra,
-        held_out=held_out[: options.num_sets * set_size if config.is_drawn else set_size],
+        held_out=held_out[: options.num_sets * set_size if config.is_stream else set_size],
         samples=samples,
         ids=column_tensor(split_rows(load_corpus(run / "corpus"), "train"), "input_ids").long(),
         set_size=set_size,
@@ -152,6 +152,6 @@ def load_reference_sets(options: CompareConfig) -> ReferenceSets:
 
 def _held_out_shapes(config: PipelineConfig, split: Split, options: CompareConfig) -> list[Shape]:
     """New draws of a corpus that is drawn, S n of them; or the validation and test files."""
-    if config.is_drawn:
+    if config.is_stream:
         return STREAMS[config.corpus](0, options.num_sets * options.set_size, config.seed + HELD_OUT_SEED)[:]
     return [*split.validation, *split.test]

@@ -35,7 +35,7 @@ def source_records(config: PipelineConfig) -> dict[str, FileRecord]:
     Args:
         config: the configuration of the run.
     """
-    if config.is_drawn:
+    if config.is_stream:
         return {}
     if config.partnet_classes:
         paths = [path for path in partnet_paths(config).values() if path.is_file()]

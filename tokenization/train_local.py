@@ -17,7 +17,7 @@ from tokenization.corpus import Corpus, TrainedQuantizer
 from tokenization.trainable_autoencoder import MAX_WIDTH, LatentConfig, TrainableAutoencoder, train
 from weightgpt.errors import InputError, check_at_least, check_at_most
 from weightgpt.quantizers.codebook import Codebook
-from weightgpt.quantizers.grid_decoder import GridDecoder
+from weightgpt.quantizers.grid_decoder import HEAD_WIDTH, GridDecoder
 from weightgpt.quantizers.grid_encoder import GridEncoder
 from weightgpt.quantizers.local_autoencoder import LocalAutoencoder
 
@@ -48,6 +48,8 @@ class LocalConfig(LatentConfig):
         super().__post_init__()
         check_at_least(self, 1, "width", "layers")
         check_at_most(self, MAX_WIDTH, "width", "layers")
+        if self.width % HEAD_WIDTH:
+            raise InputError(f"width is {self.width}; give a multiple of {HEAD_WIDTH}.")
 
 
 def learn_local(

@@ -114,6 +114,7 @@ class PipelineConfig:
     def _check_tokenizer(self) -> None:
         """Refuse augmentations and extra shapes that the tokenizer cannot encode."""
         kind, learner = self.tokenizer.kind, find_learner(self.tokenizer.kind)
+        probes(self.tokenizer)
         preset = "built-in-weight-vq" if self.is_stream else "mesh-files-weight-vq"
         if self.latent_augmentations and not learner.has_latents:
             raise InputError(

@@ -94,7 +94,7 @@ def test_a_corpus_without_the_probes_or_with_few_shapes_is_refused(corpus):
 
 def test_fields_without_grids_and_odd_widths_are_refused(corpus):
     with pytest.raises(InputError, match="multiple of 32"):
-        learn_local(corpus, replace(SMALL, width=40))
+        replace(SMALL, width=40)
     plain = FieldConfig(hidden=(16, 16), num_frequencies=1)
     init = Field(plain).flat().detach()
     with pytest.raises(InputError, match="has no grids"):

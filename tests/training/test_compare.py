@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import tiny_codebook, tiny_gpt, tiny_tokenizer
+from tests.fakes import tiny_codebook, tiny_encoder, tiny_gpt, tiny_tokenizer
 from training.baselines import __main__ as baselines
 from training.compare import __main__ as program
 from training.compare import comparison, flops, page, rows
@@ -27,6 +27,12 @@ def test_decoding_costs_two_operations_for_each_weight_of_the_decoder_and_the_ba
         tensors[name].numel() for name in ("latent_decoder.inner.weight", "latent_decoder.outer.weight", "basis")
     )
     assert flops.decode_flops(tiny_codebook()) == 2 * weights
+
+
+def test_reading_a_shape_costs_two_operations_for_each_weight_of_the_layers_of_the_encoder():
+    encoder = tiny_encoder(tiny_codebook())
+    weights = sum(value.numel() for value in encoder.parameters() if value.ndim == 2)
+    assert flops.encoder_flops(encoder) == 2 * weights
 
 
 def test_a_training_step_of_a_gpt_costs_three_forward_passes_and_grows_with_the_batch():

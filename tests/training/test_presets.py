@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tokenization.presets import TokenizerConfig
 from training.pipeline import read_job
 from training.presets import BUILT_IN, PRESETS, SUMMARIES, PipelineConfig
 from weightgpt.errors import InputError
@@ -124,3 +125,8 @@ def test_fault_73_a_setting_that_cannot_work_is_refused_when_it_is_given(option,
     name = option.split(".")[-1]
     with pytest.raises(InputError, match=name if name != "hidden" else "hidden|layer|parameters"):
         changed(BUILT_IN, option.split("."))
+
+
+def test_fault_73_local_chunks_without_grids_are_refused_before_any_shape_is_drawn():
+    with pytest.raises(InputError, match="has no grids; set `grids`"):
+        PipelineConfig(tokenizer=TokenizerConfig(kind="local"))

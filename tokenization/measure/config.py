@@ -28,7 +28,7 @@ class MeasureConfig:
     """"chairs" or "six-families" for built-in shapes, or a folder of meshes whose sub-folders are the classes."""
     output: Path = Path("runs/tokenizers")
     """Folder of the results; several measurements may share it."""
-    tokenizers: tuple[str, ...] = NAMES
+    tokenizers: tuple[str, ...] = tuple(name for name in NAMES if find_learner(name).probes is None)
     """Tokenizers to measure, names of `tokenization.registry`; each in turn replaces `tokenizer.kind`."""
     classes: tuple[str, ...] = ()
     """Sub-folders of the folder of meshes to read; empty for all."""
@@ -54,7 +54,11 @@ class MeasureConfig:
         check_at_least(self, 1, "num_train", "num_held_out", "max_fit_steps", "num_eval_points")
         check_at_least(self, MIN_RESOLUTION, "resolution")
         for name in self.tokenizers:
-            find_learner(name)
+            if find_learner(name).probes is not None:
+                raise InputError(
+                    f"{name!r} reads shapes at probes of its own, and all tokenizers are measured at the same points;"
+                    " leave it out, or run it with training.pipeline."
+                )
         if self.classes and self.is_built_in:
             raise InputError(f"{self.corpus} is not a folder, so it has no sub-folders to choose; leave classes out.")
         if self.corpus_name is not None and self.corpus_name != Path(self.corpus_name).name:

@@ -21,6 +21,7 @@ from training.run import read_config
 from weightgpt.io import read_json
 from weightgpt.model import WeightGPT
 from weightgpt.quantizers.codebook import Codebook
+from weightgpt.quantizers.grid_encoder import GridEncoder
 from weightgpt.quantizers.rvq_autoencoder import RVQAutoencoder
 from weightgpt.quantizers.shape_encoder import ShapeEncoder
 
@@ -66,7 +67,7 @@ def tokenizer_flops(run: Path, model: WeightGPT) -> float:
         InputError: the tokenizer is not an RVQ autoencoder.
     """
     config, (codebook, encoder), quantizer = read_config(run), autoencoder_parts(model), model.tokenizer.quantizer
-    fits, learning = config.tokenizer.fit, config.tokenizer.codebook
+    fits, learning = config.tokenizer.fit, getattr(config.tokenizer, config.codebook_settings)
     point_flops = 6.0 * quantizer.field_config.parameters
     fit_flops = point_flops * fits.points_per_step * fits.steps * config.tokenizer.num_init_fits
     shape_flops = 3 * (encoder_flops(encoder) + decode_flops(codebook)) + point_flops * learning.points_per_step
@@ -91,7 +92,7 @@ def encode_flops(config: PipelineConfig, model: WeightGPT) -> float:
     return encoder_flops(encoder) + encode.steps * refinement_flops
 
 
-def autoencoder_parts(model: WeightGPT) -> tuple[Codebook, ShapeEncoder]:
+def autoencoder_parts(model: WeightGPT) -> tuple[Codebook, ShapeEncoder | GridEncoder]:
     """The codebook and the shape encoder of an RVQ autoencoder.
 
     Args:
@@ -120,13 +121,13 @@ def step_flops(model: GPT2LMHeadModel, batch_size: int, length: int) -> float:
     return flops
 
 
-def encoder_flops(encoder: ShapeEncoder) -> float:
+def encoder_flops(encoder: ShapeEncoder | GridEncoder) -> float:
     """Operations of one shape through the shape encoder.
 
     Args:
         encoder: the shape encoder.
     """
-    return 2.0 * sum(parameter.numel() for parameter in encoder.parameters() if parameter.ndim == 2)
+    return count_flops(lambda: encoder(torch.zeros(1, len(encoder.probes))))
 
 
 def decode_flops(codebook: Codebook) -> float:

@@ -43,6 +43,19 @@ def transformer(width: int, layers: int) -> nn.TransformerEncoder:
     return nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
 
 
+def check_grids(field_config: FieldConfig) -> None:
+    """Refuse fields that have no grids, and hence no nodes for chunks.
+
+    Args:
+        field_config: the architecture of the fields.
+
+    Raises:
+        InputError: the architecture has no grids.
+    """
+    if not field_config.grids:
+        raise InputError("the field has no grids; set `grids` of the field, such as (4,).")
+
+
 class GridDecoder(WeightDecoder):
     """A transformer over the grid nodes of one field architecture.
 
@@ -60,8 +73,7 @@ class GridDecoder(WeightDecoder):
 
     def __init__(self, field_config: FieldConfig, latent_width: int, width: int, layers: int) -> None:
         super().__init__()
-        if not field_config.grids:
-            raise InputError("the field has no grids; set `grids` of the field, such as (4,).")
+        check_grids(field_config)
         if width < 1 or width % HEAD_WIDTH:
             raise InputError(f"the width of the decoder is {width}; give a multiple of {HEAD_WIDTH}.")
         self.field_config, self.num_chunks, self.latent_width = field_config, field_config.num_nodes, latent_width

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from weightgpt.fields.config import FieldConfig
 from weightgpt.io import read_tensors
-from weightgpt.quantizers.grid_decoder import GridDecoder, transformer
+from weightgpt.quantizers.grid_decoder import GridDecoder, check_grids, transformer
 
 PATCH = 4
 """Cells along each axis of the patches that the first convolution reads, without overlap."""
@@ -142,7 +142,11 @@ def grid_probes(field_config: FieldConfig) -> Float[Tensor, "m D"]:
 
     Returns:
         (m, D) in [-1, 1]^D.
+
+    Raises:
+        InputError: the architecture has no grids.
     """
+    check_grids(field_config)
     cells, dimension = max(field_config.grids) * CELLS_PER_NODE, field_config.in_features
     with torch.device("cpu"):
         return cell_centers(cells, dimension)[shuffled_cells(cells, dimension)]

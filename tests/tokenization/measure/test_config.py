@@ -21,7 +21,7 @@ def read(*arguments: str) -> MeasureConfig:
 @pytest.mark.parametrize("name", ["built-in", "mesh-files"])
 def test_a_preset_measures_the_tokenizer_preset_of_its_name(name):
     assert read(name).tokenizer == TOKENIZERS[name]
-    assert read(name).tokenizers == NAMES
+    assert read(name).tokenizers == tuple(kind for kind in NAMES if kind != "local")
 
 
 def test_the_quick_preset_differs_from_the_built_in_one_in_amounts_alone():
@@ -78,3 +78,9 @@ def test_settings_that_measure_nothing_are_refused():
         replace(SMALL, corpus_name="../x")
     with pytest.raises(InputError, match="no tokenizer 'vq'"):
         replace(SMALL, tokenizers=("vq",))
+
+
+def test_a_tokenizer_with_probes_of_its_own_is_not_measured_with_others():
+    assert "local" not in SMALL.tokenizers
+    with pytest.raises(InputError, match="'local' reads shapes at probes of its own"):
+        replace(SMALL, tokenizers=("local",))
